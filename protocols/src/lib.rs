@@ -1,2 +1,24 @@
-//! (placeholder)
+//! The messages between components: one module per service, each message defined once.
+//!
+//! Rule: every label has one of three marks, which the kernel reads from the rights table when a server dies with a
+//! request in service. *Idempotent*: delivered again. *Deduplicated*: delivered again, and recognised by its call id.
+//! Neither: at most once, fails as unknown.
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+/// What the build needs to know about a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Name that manifests use.
+    pub name: &'static str,
+    /// Labels that exist: bit n is label n.
+    pub labels: u64,
+    /// Labels that are delivered again: bit n is label n.
+    pub idempotent: u64,
+    /// Labels that are delivered again and recognised by their call id.
+    pub deduplicated: u64,
+}
+
+/// All services that a manifest can name.
+pub const SERVICES: &[Service] = &[];

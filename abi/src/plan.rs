@@ -1,0 +1,107 @@
+//! The fault plan: what the injector does and when, in memory before boot.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// First field of [`PlanHeader`]: "SAMSPLAN", little-endian.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"SAMSPLAN");
+
+/// Most entries that fit into the plan range of 64 KiB.
+pub const ENTRIES_MAX: usize = 1024;
+
+/// Start of the plan; the entries follow it.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PlanHeader {
+    /// [`MAGIC`]. Any other value: no plan, the injector sleeps and the workload does not start.
+    pub magic: u64,
+    /// CRC-32 (ISO-HDLC) of the entries and of the fields below.
+    pub crc: u32,
+    /// Number of entries.
+    pub count: u32,
+    /// Seed of the workload.
+    pub seed: u64,
+    /// Virtual time in nanoseconds at which the workload stops making changes and unmounts; 0: never.
+    pub end: u64,
+    /// Free parameters of workloads and benchmarks.
+    pub parameters: [u64; 4],
+}
+
+/// One step of the plan.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PlanEntry {
+    /// Not before this virtual time in nanoseconds since power-on.
+    pub at: u64,
+    /// [`Fault`].
+    pub fault: u32,
+    /// Slot of the target.
+    pub slot: u32,
+    /// Trigger: a constant of [`crate::syscall::trigger`].
+    pub trigger: u32,
+    /// Count of the trigger.
+    pub count: u32,
+}
+
+/// What can be done to a component. All but `Kill` are executed by the component itself, in the fault stub of `userlib`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[repr(u32)]
+pub enum Fault {
+    /// The kernel kills it, as by a user.
+    Kill = 1,
+    /// It calls `exit`.
+    Exit = 2,
+    /// It panics.
+    Panic = 3,
+    /// It writes to an address that is not its own.
+    WildWrite = 4,
+    /// It executes an undefined instruction.
+    IllegalInstruction = 5,
+    /// It loops without end.
+    Loop = 6,
+    /// It goes on receiving and never replies.
+    Mute = 7,
+    /// It recurses without end.
+    StackOverflow = 8,
+    /// It takes memory until it gets no more.
+    Leak = 9,
+}
+
+impl Fault {
+    /// All faults, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Kill,
+        Self::Exit,
+        Self::Panic,
+        Self::WildWrite,
+        Self::IllegalInstruction,
+        Self::Loop,
+        Self::Mute,
+        Self::StackOverflow,
+        Self::Leak,
+    ];
+
+    /// The fault with this number.
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|fault| *fault as u32 == code)
+    }
+
+    /// What people call it, on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Exit => "exit",
+            Self::Panic => "panic",
+            Self::WildWrite => "wild-write",
+            Self::IllegalInstruction => "illegal-instruction",
+            Self::Loop => "loop",
+            Self::Mute => "mute",
+            Self::StackOverflow => "stack-overflow",
+            Self::Leak => "leak",
+        }
+    }
+
+    /// The fault with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fault| fault.name() == name)
+    }
+}
