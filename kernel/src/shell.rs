@@ -1,6 +1,6 @@
 //! What carries out the core's decisions: registers, address spaces, the trace.
 
-use crate::arch::context::{Frame, Frames};
+use crate::arch::context::Frames;
 use crate::arch::cpu;
 use crate::arch::paging::Space;
 use crate::interrupts::Lines;
@@ -156,32 +156,24 @@ impl Shell {
     }
 }
 
-/// Moves label and words of a message.
-#[inline(always)]
-fn move_message(from: &Frame, to: &mut Frame) {
-    to.x[2..=10].copy_from_slice(&from.x[2..=10]);
-}
-
 impl Effects for Shell {
     fn deliver(&mut self, server: SlotId, caller: SlotId, call: CallId, meta: Meta) {
-        let from = *self.frames.get(caller);
+        self.frames.move_message(caller, server);
+        let from = self.frames.get(caller);
+        let grants = [from.x[12], from.x[14]];
         let to = self.frames.get_mut(server);
         to.x[0] = received::REQUEST;
         to.x[1] = call.0;
-        move_message(&from, to);
         to.x[11] = meta.to_word();
-        to.x[12] = from.x[12];
-        to.x[13] = from.x[14];
+        [to.x[12], to.x[13]] = grants;
         self.counters.requests += 1;
         self.count_message(caller, trigger::SENT);
         self.count_message(server, trigger::RECEIVED);
     }
 
     fn answer(&mut self, server: SlotId, caller: SlotId) {
-        let from = *self.frames.get(server);
-        let to = self.frames.get_mut(caller);
-        to.x[0] = Status::Ok as u64;
-        move_message(&from, to);
+        self.frames.move_message(server, caller);
+        self.frames.get_mut(caller).x[0] = Status::Ok as u64;
         self.count_message(server, trigger::SENT);
     }
 

@@ -63,6 +63,14 @@ impl Frames {
         unsafe { &mut (&mut *STORAGE.0.get())[usize::from(slot) % SLOTS_MAX] }
     }
 
+    /// Moves label and words of a message, `x2` to `x10`, from one component's registers to another's.
+    #[inline(always)]
+    pub fn move_message(&mut self, from: SlotId, to: SlotId) {
+        let source = self.get(from);
+        let [a, b, c, d, e, f, g, h, i] = *source.x[2..].first_chunk::<9>().expect("31 registers");
+        *self.get_mut(to).x[2..].first_chunk_mut::<9>().expect("31 registers") = [a, b, c, d, e, f, g, h, i];
+    }
+
     /// Where exceptions.s finds the frame of `slot`.
     #[inline(always)]
     pub fn pointer(&mut self, slot: SlotId) -> *mut Frame {
