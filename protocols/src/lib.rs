@@ -1,2 +1,4 @@
 //! (placeholder)
 #![no_std]
+
+pub mod files;
