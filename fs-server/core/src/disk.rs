@@ -10,12 +10,12 @@ use core::time::Duration;
 use protocols::files::{Facts, Kind, Status};
 use rsext4::{
     Clock, DirectoryEntryType, ErrorContext, Ext4, Ext4Error, Ext4ErrorKind, Ext4Result,
-    Ext4Timestamp, FileName, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices,
-    NoopObserver,
+    Ext4Timestamp, FileExtentTarget, FileName, InodeInfo, InodeNumber, MountOptions, MountServices,
+    MountedServices, NoopObserver,
 };
 
 use crate::Fatal;
-use crate::device::{BlockDevice, Volume};
+use crate::device::{BlockDevice, SECTOR_BYTES, Volume};
 use crate::path::{Names, PARENT};
 use crate::volume::{FeatureSet, MountError};
 
@@ -43,6 +43,10 @@ impl From<Fatal> for Stop {
     }
 }
 
+/// ext4's reserved inode of the journal.
+const JOURNAL_INODE: u32 = 8;
+/// mkfs makes the journal in one piece, or a few on a card with small groups.
+const JOURNAL_EXTENTS_MAX: usize = 64;
 const NOT_MOUNTED: Stop = Stop::Fatal(Fatal::FileSystem("not mounted"));
 
 struct FileClock(WallClock);
@@ -65,15 +69,18 @@ pub(crate) struct Disk<D: BlockDevice> {
     clock: WallClock,
     /// Absent while it is being replaced, so that two mounts never share the heap.
     mounted: Option<Mounted<D>>,
+    /// How much of the journal may fill, in sectors, before [`Disk::empty_journal`].
+    journal_budget: u64,
 }
 
 impl<D: BlockDevice> Disk<D> {
     pub(crate) fn mount(volume: Volume<D>, clock: WallClock) -> Result<Self, MountError> {
-        let mounted = mount(&volume, clock)?;
+        let (mounted, journal_budget) = mount(&volume, clock)?;
         Ok(Self {
             volume,
             clock,
             mounted: Some(mounted),
+            journal_budget,
         })
     }
 
@@ -91,6 +98,9 @@ impl<D: BlockDevice> Disk<D> {
         &mut self,
         operation: impl FnOnce(&mut Mounted<D>) -> Ext4Result<T>,
     ) -> Result<T, Stop> {
+        if self.volume.journal_sectors_written() > self.journal_budget {
+            self.empty_journal()?;
+        }
         let mounted = self.mounted.as_mut().ok_or(NOT_MOUNTED)?;
         let done = operation(mounted).and_then(|value| {
             mounted.sync()?;
@@ -111,7 +121,22 @@ impl<D: BlockDevice> Disk<D> {
     fn roll_back(&mut self) -> Result<(), Stop> {
         self.mounted = None;
         self.volume.forget_joined();
-        self.mounted = Some(mount(&self.volume, self.clock).map_err(Fatal::from)?);
+        self.mount_again()
+    }
+
+    /// Writes everything home and begins an empty journal. rsext4 does this by itself when the journal is
+    /// full, but fails if that moment comes between two of its transactions; and it
+    /// keeps all committed blocks in the heap until then.
+    fn empty_journal(&mut self) -> Result<(), Stop> {
+        self.unmount()?;
+        self.mounted = None;
+        self.mount_again()
+    }
+
+    fn mount_again(&mut self) -> Result<(), Stop> {
+        let (mounted, budget) = mount(&self.volume, self.clock).map_err(Fatal::from)?;
+        self.mounted = Some(mounted);
+        self.journal_budget = budget;
         Ok(())
     }
 
@@ -188,25 +213,62 @@ impl<D: BlockDevice> Disk<D> {
     }
 }
 
-fn mount<D: BlockDevice>(volume: &Volume<D>, clock: WallClock) -> Result<Mounted<D>, MountError> {
+/// Mounts, and says how many sectors of the journal may be filled.
+fn mount<D: BlockDevice>(
+    volume: &Volume<D>,
+    clock: WallClock,
+) -> Result<(Mounted<D>, u64), MountError> {
     let services = MountServices::new(FileClock(clock), (), NoopObserver);
-    Ext4::mount(volume.clone(), services, MountOptions::read_write()).map_err(|error| {
-        if let Some(failure) = volume.failure() {
-            return failure.into();
+    let options = MountOptions::read_write();
+    let mut mounted = Ext4::mount(volume.clone(), services, options)
+        .map_err(|error| mount_error(volume, error))?;
+    let budget = watch_journal(volume, &mut mounted).map_err(|error| mount_error(volume, error))?;
+    Ok((mounted, budget))
+}
+
+/// A third of the journal: rsext4 wants another third free for the largest transaction, and the last may be
+/// that large.
+fn watch_journal<D: BlockDevice>(volume: &Volume<D>, mounted: &mut Mounted<D>) -> Ext4Result<u64> {
+    let inode = InodeNumber::new(JOURNAL_INODE)?;
+    let map = mounted.inode_extents(
+        inode,
+        0,
+        i64::MAX as u64,
+        FileExtentTarget::Data,
+        JOURNAL_EXTENTS_MAX,
+    )?;
+    if !map.complete {
+        return Err(Ext4Error::unsupported().with_operation("journal in too many pieces"));
+    }
+    let sector = |byte: u64| byte / SECTOR_BYTES as u64;
+    let ranges = map
+        .extents
+        .iter()
+        .map(|extent| sector(extent.physical_start)..sector(extent.physical_start + extent.length))
+        .collect();
+    volume.watch_journal(ranges);
+    Ok(map
+        .extents
+        .iter()
+        .map(|extent| sector(extent.length))
+        .sum::<u64>()
+        / 3)
+}
+
+fn mount_error<D: BlockDevice>(volume: &Volume<D>, error: Ext4Error) -> MountError {
+    if let Some(failure) = volume.failure() {
+        return failure.into();
+    }
+    match (error.kind(), error.context()) {
+        (Ext4ErrorKind::UnsupportedFeature, Some(ErrorContext::Feature { set, bits })) => {
+            let set = match set {
+                rsext4::FeatureSet::Incompatible => FeatureSet::Incompatible,
+                rsext4::FeatureSet::ReadOnlyCompatible => FeatureSet::ReadOnlyCompatible,
+            };
+            MountError::Unsupported { set, bits }
         }
-        match (error.kind(), error.context()) {
-            (Ext4ErrorKind::UnsupportedFeature, Some(ErrorContext::Feature { set, bits })) => {
-                MountError::Unsupported {
-                    set: match set {
-                        rsext4::FeatureSet::Incompatible => FeatureSet::Incompatible,
-                        rsext4::FeatureSet::ReadOnlyCompatible => FeatureSet::ReadOnlyCompatible,
-                    },
-                    bits,
-                }
-            }
-            _ => MountError::Damaged(place(error)),
-        }
-    })
+        _ => MountError::Damaged(place(error)),
+    }
 }
 
 fn file_name(name: &[u8]) -> Result<FileName<'_>, Status> {

@@ -179,6 +179,11 @@ impl Board {
         Ok(())
     }
 
+    /// Gives back the memory of what a flush would make certain anyway.
+    pub fn forget_undo(&mut self) {
+        self.unflushed = Vec::new();
+    }
+
     /// Power comes back after a loss: of the unflushed sectors, those that `keep` names are on the medium.
     pub fn lose_power(&mut self, mut keep: impl FnMut() -> bool) {
         let mut kept = BTreeMap::new();
@@ -312,6 +317,7 @@ pub enum Op {
     Mkdir(String),
     Rmdir(String),
     List(String),
+    ListFrom(String, Cookie, usize),
     Stat(String),
     DescriptorStat(u8),
     Space,
@@ -381,14 +387,8 @@ impl Op {
                 },
                 [old.as_bytes(), new.as_bytes()],
             ),
-            Self::List(path) => (
-                Request::ReadDirectory {
-                    cookie: Cookie::START,
-                    path_bytes: path.len(),
-                    bytes: 4096,
-                },
-                [path.as_bytes(), &[]],
-            ),
+            Self::List(path) => list(path, Cookie::START, 4096),
+            Self::ListFrom(path, cookie, bytes) => list(path, *cookie, *bytes),
             Self::Unlink(path) | Self::Mkdir(path) | Self::Rmdir(path) | Self::Stat(path) => {
                 let path_bytes = path.len();
                 let request = match self {
@@ -418,6 +418,15 @@ impl Op {
     }
 }
 
+fn list(path: &str, cookie: Cookie, bytes: usize) -> (Request, [&[u8]; 2]) {
+    let request = Request::ReadDirectory {
+        cookie,
+        path_bytes: path.len(),
+        bytes,
+    };
+    (request, [path.as_bytes(), &[]])
+}
+
 /// A reply, and the output that came with it.
 pub type Heard = (Reply, Vec<u8>);
 
@@ -431,6 +440,8 @@ pub struct World {
     next_call: u64,
     /// Called at each death, with the board as the death left it.
     pub at_death: Box<dyn FnMut(&Shared)>,
+    /// The fuse that the next death leaves behind.
+    pub second_fuse: Option<u64>,
 }
 
 impl World {
@@ -441,6 +452,7 @@ impl World {
             deaths: 0,
             next_call: 1,
             at_death: Box::new(|_| {}),
+            second_fuse: None,
         }
     }
 
@@ -453,7 +465,7 @@ impl World {
         self.deaths += 1;
         assert!(self.deaths < 1000, "a restart loop");
         (self.at_death)(&self.board);
-        self.board.0.borrow_mut().fuse = None;
+        self.board.0.borrow_mut().fuse = self.second_fuse.take();
     }
 
     pub fn request(&mut self, slot: u8, op: &Op) -> Heard {
@@ -533,28 +545,12 @@ impl World {
         let mut names = Vec::new();
         let mut cookie = Cookie::START;
         loop {
-            let request = Request::ReadDirectory {
-                cookie,
-                path_bytes: folder.len(),
-                bytes: 512,
-            };
-            let mut output = [0; 512];
-            let call = Call {
-                id: u64::MAX,
-                attempt: 0,
-                sender: SURVEYOR,
-            };
-            let server = self.server.as_mut().expect("running");
-            let reply = server
-                .handle(&call, &request, [folder.as_bytes(), &[]], &mut output)
-                .unwrap();
-            let Ok(Answer::Listed {
-                next, bytes, end, ..
-            }) = reply
-            else {
+            let op = Op::ListFrom(folder.into(), cookie, 512);
+            let (reply, output) = self.request_from(SURVEYOR, &op);
+            let Ok(Answer::Listed { next, end, .. }) = reply else {
                 panic!("{folder}: {reply:?}");
             };
-            for entry in entries(&output[..bytes]) {
+            for entry in entries(&output) {
                 names.push((String::from_utf8(entry.name.to_vec()).unwrap(), entry.kind));
             }
             cookie = next;
