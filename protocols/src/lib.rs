@@ -5,6 +5,7 @@
 //! Neither: at most once, fails as unknown.
 
 #![no_std]
+<<<<<<< HEAD
 #![forbid(unsafe_code)]
 
 pub mod block;
@@ -26,3 +27,7 @@ pub struct Service {
 
 /// All services that a manifest can name.
 pub const SERVICES: &[Service] = &[block::SERVICE, console::SERVICE, random::SERVICE];
+=======
+
+pub mod files;
+>>>>>>> fs
