@@ -142,6 +142,14 @@ pub const IDEMPOTENT_LABELS: u64 = labels_with(Mark::Idempotent);
 /// Bit *n* is set when label *n* is [`Mark::Deduplicated`].
 pub const DEDUPLICATED_LABELS: u64 = labels_with(Mark::Deduplicated);
 
+/// Labels and marks.
+pub const SERVICE: crate::Service = crate::Service {
+    name: "files",
+    labels: IDEMPOTENT_LABELS | DEDUPLICATED_LABELS,
+    idempotent: IDEMPOTENT_LABELS,
+    deduplicated: DEDUPLICATED_LABELS,
+};
+
 const fn labels_with(mark: Mark) -> u64 {
     let mut bits = 0;
     let mut index = 0;

@@ -5,11 +5,11 @@
 //! Neither: at most once, fails as unknown.
 
 #![no_std]
-<<<<<<< HEAD
 #![forbid(unsafe_code)]
 
 pub mod block;
 pub mod console;
+pub mod files;
 pub mod random;
 
 /// What the build needs to know about a service.
@@ -26,8 +26,4 @@ pub struct Service {
 }
 
 /// All services that a manifest can name.
-pub const SERVICES: &[Service] = &[block::SERVICE, console::SERVICE, random::SERVICE];
-=======
-
-pub mod files;
->>>>>>> fs
+pub const SERVICES: &[Service] = &[block::SERVICE, console::SERVICE, files::SERVICE, random::SERVICE];
