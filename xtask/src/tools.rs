@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use crc::{CRC_32_ISO_HDLC, Crc};
 use serde_json::Value;
 
 /// The board's target: bare AArch64 without floating point, so that no context switch ever saves vector registers.
@@ -63,7 +64,9 @@ impl Toolchain {
     /// Fails when a variable is absent, which means that xtask was not started by `x`.
     pub fn from_env() -> Result<Self> {
         let variable = |name: &str| {
-            std::env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set: start xtask with ./x"))
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .with_context(|| format!("{name} is not set: start xtask with ./x"))
         };
         let library = match variable("SAMSARA_STD")?.to_str() {
             Some("prebuilt") => Library::Prebuilt,
@@ -95,7 +98,9 @@ impl Toolchain {
     /// # Errors
     /// Fails when `x` handed none over.
     pub fn qemu(&self) -> Result<&Path> {
-        self.qemu.as_deref().context("no emulator: SAMSARA_QEMU is not set")
+        self.qemu
+            .as_deref()
+            .context("no emulator: SAMSARA_QEMU is not set")
     }
 
     /// `cargo SUBCOMMAND` for programs and tests of the host. Started in the workspace's root.
@@ -127,7 +132,10 @@ impl Toolchain {
             .env("CARGO_ENCODED_RUSTFLAGS", self.target_rustflags().join("\x1f"))
             .env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_SOFTFLOAT_LINKER", &self.linker);
         if self.library == Library::Source {
-            command.args(["-Zbuild-std=core,alloc,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem"]);
+            command.args([
+                "-Zbuild-std=core,alloc,compiler_builtins",
+                "-Zbuild-std-features=compiler-builtins-mem",
+            ]);
         }
         command
     }
@@ -138,7 +146,11 @@ impl Toolchain {
     ///
     /// # Errors
     /// Fails when a linker script is absent or cargo fails.
-    pub fn build(&self, programs: &[TargetProgram], environment: &[(&str, OsString)]) -> Result<Vec<PathBuf>> {
+    pub fn build(
+        &self,
+        programs: &[TargetProgram],
+        environment: &[(&str, OsString)],
+    ) -> Result<Vec<PathBuf>> {
         let mut command = self.target_cargo("build");
         command.arg("-Zprofile-rustflags");
         for program in programs {
@@ -148,7 +160,10 @@ impl Toolchain {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         run(&mut command)?;
         let folder = self.target_dir.join(TARGET).join("release");
-        Ok(programs.iter().map(|program| folder.join(program.package)).collect())
+        Ok(programs
+            .iter()
+            .map(|program| folder.join(program.package))
+            .collect())
     }
 
     /// The cargo setting that links `program`, and no other package, with its linker script.
@@ -156,13 +171,18 @@ impl Toolchain {
     /// Cargo does not know that the program depends on the script, so the script's checksum is part of the flags.
     fn link_option(&self, program: &TargetProgram) -> Result<String> {
         let script = program.linker_script;
-        ensure!(script.is_relative(), "{} is not relative to the workspace's root", script.display());
-        let text = fs::read(self.root.join(script)).with_context(|| format!("reading {}", script.display()))?;
+        ensure!(
+            script.is_relative(),
+            "{} is not relative to the workspace's root",
+            script.display()
+        );
+        let text =
+            fs::read(self.root.join(script)).with_context(|| format!("reading {}", script.display()))?;
         Ok(format!(
             "profile.release.package.{}.rustflags=[\"-Clink-arg=-T{}\", \"-Clink-arg=--defsym=__linker_script_crc32={:#x}\"]",
             program.package,
             script.display(),
-            crc32(&text),
+            Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(&text),
         ))
     }
 
@@ -184,7 +204,11 @@ impl Toolchain {
         ]
         .map(String::from)
         .into();
-        flags.extend(self.path_remaps().into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+        flags.extend(
+            self.path_remaps()
+                .into_iter()
+                .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())),
+        );
         flags
     }
 
@@ -208,8 +232,14 @@ impl Toolchain {
     pub fn packages(&self) -> Result<Vec<Package>> {
         let mut command = self.host_cargo("metadata");
         command.args(["--no-deps", "--format-version=1"]);
-        let output = command.output().with_context(|| format!("starting {command:?}"))?;
-        ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+        let output = command
+            .output()
+            .with_context(|| format!("starting {command:?}"))?;
+        ensure!(
+            output.status.success(),
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         packages_of(&serde_json::from_slice(&output.stdout)?)
     }
 }
@@ -217,7 +247,12 @@ impl Toolchain {
 /// Reads the packages out of what `cargo metadata --no-deps` prints.
 fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
     let strings = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(String::from)).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item.as_str().map(String::from))
+            .collect()
     };
     let default_members = strings(&metadata["workspace_default_members"]);
     let mut packages = metadata["packages"]
@@ -225,13 +260,20 @@ fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
         .context("cargo metadata lists no packages")?
         .iter()
         .map(|package| {
-            let targets = package["targets"].as_array().context("a package without targets")?;
+            let targets = package["targets"]
+                .as_array()
+                .context("a package without targets")?;
             Ok(Package {
-                name: package["name"].as_str().context("a package without a name")?.into(),
-                for_host: package["id"].as_str().is_some_and(|id| default_members.iter().any(|member| member == id)),
-                library_tested: targets
-                    .iter()
-                    .any(|target| strings(&target["kind"]).contains(&"lib".into()) && target["test"] == Value::Bool(true)),
+                name: package["name"]
+                    .as_str()
+                    .context("a package without a name")?
+                    .into(),
+                for_host: package["id"]
+                    .as_str()
+                    .is_some_and(|id| default_members.iter().any(|member| member == id)),
+                library_tested: targets.iter().any(|target| {
+                    strings(&target["kind"]).contains(&"lib".into()) && target["test"] == Value::Bool(true)
+                }),
             })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -244,20 +286,24 @@ fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
 /// # Errors
 /// Fails when it cannot be started or does not succeed; the error names the command.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("starting {}", command.get_program().display()))?;
-    ensure!(status.success(), "{} {}: {status}", command.get_program().display(), first_argument(command));
+    let status = command
+        .status()
+        .with_context(|| format!("starting {}", command.get_program().display()))?;
+    ensure!(
+        status.success(),
+        "{} {}: {status}",
+        command.get_program().display(),
+        first_argument(command)
+    );
     Ok(())
 }
 
 fn first_argument(command: &Command) -> String {
-    command.get_args().next().map(|argument| argument.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// CRC-32 (IEEE 802.3, reflected polynomial 0xEDB88320).
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
-    })
+    command
+        .get_args()
+        .next()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -276,11 +322,6 @@ mod tests {
     }
 
     #[test]
-    fn crc32_of_the_check_string() {
-        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
-    }
-
-    #[test]
     fn a_target_build_compiles_the_library_only_where_it_is_not_installed() {
         let arguments = |tools: &Toolchain| format!("{:?}", tools.target_cargo("build"));
         let mut tools = toolchain();
@@ -291,8 +332,14 @@ mod tests {
 
     #[test]
     fn lints_come_from_the_toolchain_that_was_chosen() {
-        assert_eq!(toolchain().host_cargo("clippy").get_program(), "/opt/rust/bin/cargo-clippy");
-        assert_eq!(toolchain().host_cargo("test").get_program(), "/opt/rust/bin/cargo");
+        assert_eq!(
+            toolchain().host_cargo("clippy").get_program(),
+            "/opt/rust/bin/cargo-clippy"
+        );
+        assert_eq!(
+            toolchain().host_cargo("test").get_program(),
+            "/opt/rust/bin/cargo"
+        );
     }
 
     #[test]
@@ -313,10 +360,18 @@ mod tests {
                 { "name": "userlib", "id": "path+file:///w/userlib#0.1.0", "targets": [{ "kind": ["lib"], "test": false }] },
             ],
         });
-        let package = |name: &str, for_host, library_tested| Package { name: name.into(), for_host, library_tested };
+        let package = |name: &str, for_host, library_tested| Package {
+            name: name.into(),
+            for_host,
+            library_tested,
+        };
         assert_eq!(
             packages_of(&metadata).unwrap(),
-            [package("abi", true, true), package("pl011", false, true), package("userlib", false, false)]
+            [
+                package("abi", true, true),
+                package("pl011", false, true),
+                package("userlib", false, false)
+            ]
         );
     }
 }

@@ -22,16 +22,25 @@ pub fn kernel_lines(repository: &Repository) -> (usize, Option<Finding>) {
             .map(|(_, text)| code_lines(text))
             .sum()
     };
-    let board = |path: &str| path.strip_prefix("bsp/")?.split_once('/').map(|(board, _)| format!("bsp/{board}/"));
+    let board = |path: &str| {
+        path.strip_prefix("bsp/")?
+            .split_once('/')
+            .map(|(board, _)| format!("bsp/{board}/"))
+    };
     let boards = repository.texts().filter_map(|(path, _)| board(path));
     let lines = lines_below("kernel/") + boards.map(|folder| lines_below(&folder)).max().unwrap_or(0);
     let message = || format!("{lines} lines of kernel and board code, {KERNEL_LINES_MAX} are allowed");
-    (lines, (lines > KERNEL_LINES_MAX).then(|| Finding::in_file("kernel", message())))
+    (
+        lines,
+        (lines > KERNEL_LINES_MAX).then(|| Finding::in_file("kernel", message())),
+    )
 }
 
 /// Sources that are linked; tests in files of their own are not.
 fn is_counted(path: &str) -> bool {
-    let source = [".rs", ".s", ".S"].iter().any(|extension| path.ends_with(extension));
+    let source = [".rs", ".s", ".S"]
+        .iter()
+        .any(|extension| path.ends_with(extension));
     source && !path.contains("/tests/") && !path.ends_with("/tests.rs") && !path.contains("/benches/")
 }
 
@@ -39,7 +48,9 @@ fn code_lines(text: &str) -> usize {
     let source = Source::new(text);
     let test = source.test_lines();
     let lines = source.code_and_literals.iter().zip(test);
-    lines.filter(|(line, test)| !test && !line.trim().is_empty()).count()
+    lines
+        .filter(|(line, test)| !test && !line.trim().is_empty())
+        .count()
 }
 
 /// The bytes of the sections whose names begin with `.text` or `.rodata`.
@@ -49,7 +60,11 @@ fn code_lines(text: &str) -> usize {
 pub fn text_and_rodata(elf: &[u8]) -> Result<u64> {
     let file = object::File::parse(elf).context("reading the kernel's ELF file")?;
     let counted = |name: &str| name.starts_with(".text") || name.starts_with(".rodata");
-    Ok(file.sections().filter(|section| section.name().is_ok_and(counted)).map(|section| section.size()).sum())
+    Ok(file
+        .sections()
+        .filter(|section| section.name().is_ok_and(counted))
+        .map(|section| section.size())
+        .sum())
 }
 
 /// A finding if the kernel has too many bytes.
@@ -64,7 +79,12 @@ mod tests {
 
     #[test]
     fn blanks_comments_and_tests_do_not_count() {
-        assert_eq!(code_lines("//! a\n\nfn b() {\n    // c\n    d(); // e\n}\n#[cfg(test)]\nmod tests {\n    f!();\n}\n"), 3);
+        assert_eq!(
+            code_lines(
+                "//! a\n\nfn b() {\n    // c\n    d(); // e\n}\n#[cfg(test)]\nmod tests {\n    f!();\n}\n"
+            ),
+            3
+        );
     }
 
     #[test]

@@ -37,8 +37,10 @@ impl Repository {
             if kind.is_dir() {
                 self.add_folder(&entry.path(), &format!("{prefix}{name}/"))?;
             } else if kind.is_file() {
-                let bytes = fs::read(entry.path()).with_context(|| format!("reading {}", entry.path().display()))?;
-                self.files.insert(format!("{prefix}{name}"), String::from_utf8(bytes).ok());
+                let bytes =
+                    fs::read(entry.path()).with_context(|| format!("reading {}", entry.path().display()))?;
+                self.files
+                    .insert(format!("{prefix}{name}"), String::from_utf8(bytes).ok());
             }
         }
         Ok(())
@@ -47,12 +49,19 @@ impl Repository {
     /// A repository of the given paths and texts.
     #[cfg(test)]
     pub fn of(files: &[(&str, &str)]) -> Self {
-        Self { files: files.iter().map(|(path, text)| ((*path).into(), Some((*text).into()))).collect() }
+        Self {
+            files: files
+                .iter()
+                .map(|(path, text)| ((*path).into(), Some((*text).into())))
+                .collect(),
+        }
     }
 
     /// Paths and texts of all text files, in the order of their paths.
     pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.files.iter().filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
+        self.files
+            .iter()
+            .filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
     }
 
     /// Paths and texts of the Rust files.
@@ -68,7 +77,9 @@ impl Repository {
     /// Whether `path` is a file, or a folder with a file in it.
     pub fn exists(&self, path: &str) -> bool {
         let folder = format!("{}/", path.trim_end_matches('/'));
-        path.is_empty() || self.files.contains_key(path) || self.files.keys().any(|file| file.starts_with(&folder))
+        path.is_empty()
+            || self.files.contains_key(path)
+            || self.files.keys().any(|file| file.starts_with(&folder))
     }
 }
 
@@ -79,7 +90,9 @@ mod tests {
     #[test]
     fn files_and_their_folders_exist() {
         let repository = Repository::of(&[("docs/guide.md", "")]);
-        assert!(repository.exists("docs/guide.md") && repository.exists("docs") && repository.exists("docs/"));
+        assert!(
+            repository.exists("docs/guide.md") && repository.exists("docs") && repository.exists("docs/")
+        );
         assert!(!repository.exists("doc") && !repository.exists("docs/guide"));
     }
 }
