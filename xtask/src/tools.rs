@@ -129,6 +129,8 @@ impl Toolchain {
             // The options of the board's build that cargo still calls unstable are used with a stable compiler.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_INCREMENTAL", "0")
+            // About `core` itself, which the toolchain answers for.
+            .env("CARGO_FUTURE_INCOMPAT_REPORT_FREQUENCY", "never")
             .env("CARGO_ENCODED_RUSTFLAGS", self.target_rustflags().join("\x1f"))
             .env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_SOFTFLOAT_LINKER", &self.linker);
         if self.library == Library::Source {
@@ -195,8 +197,6 @@ impl Toolchain {
             // The oldest core of the supported boards. It has neither LSE atomics nor, on the real chips, the crypto
             // extension that the emulator shows.
             "-Ctarget-cpu=cortex-a53",
-            // Before the MMU is on all memory is Device memory, where an unaligned access faults.
-            "-Ctarget-feature=+strict-align",
             // Erratum 843419 of the Cortex-A53 up to r0p4, which the Raspberry Pi 3 has: ADRP near the end of a page.
             "-Clink-arg=--fix-cortex-a53-843419",
             "-Clink-arg=--no-dynamic-linker",
