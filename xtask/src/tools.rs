@@ -201,6 +201,7 @@ impl Toolchain {
             "-Clink-arg=--fix-cortex-a53-843419",
             "-Clink-arg=--no-dynamic-linker",
             "-Clink-arg=--build-id=none",
+            "-Clink-arg=-zmax-page-size=4096",
         ]
         .map(String::from)
         .into();
@@ -217,12 +218,16 @@ impl Toolchain {
         let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
         let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
         let prefix = self.rust_bin.parent().unwrap_or(Path::new("/"));
-        vec![
+        let library = prefix.join("lib/rustlib/src/rust");
+        let mut remaps = vec![
             (cargo_home, "/cargo"),
-            (prefix.join("lib/rustlib/src/rust"), "/rust"),
             (self.root.clone(), "/samsara"),
             (self.target_dir.clone(), "/target"),
-        ]
+        ];
+        // Debian keeps the library's source elsewhere, behind a symbolic link.
+        remaps.extend(fs::canonicalize(&library).ok().map(|real| (real, "/rust")));
+        remaps.push((library, "/rust"));
+        remaps
     }
 
     /// The packages of the workspace, by name.
