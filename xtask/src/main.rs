@@ -4,7 +4,10 @@
 //! chooses its flags, so that what CI builds, what a developer builds and what is measured are the same bytes.
 #![forbid(unsafe_code)]
 
+mod build;
 mod check;
+mod image;
+mod manifest;
 mod test;
 mod tidy;
 mod tools;
