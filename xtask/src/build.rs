@@ -24,6 +24,7 @@ use crate::image::flatten::{Flat, flatten};
 use crate::image::kernel;
 use crate::manifest::board::Board;
 use crate::manifest::place::{Need, place};
+use crate::manifest::reader::format_size;
 use crate::manifest::{BoardError, System, rights};
 use crate::tools::{TargetProgram, Toolchain};
 
@@ -32,6 +33,30 @@ const COMPONENT_SCRIPT: &str = "userlib/component.ld";
 
 /// The package of the kernel.
 const KERNEL: &str = "kernel";
+
+/// What `x build` is told.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The manifest.
+    #[arg(default_value = "system/demo.toml")]
+    manifest: PathBuf,
+}
+
+/// Builds a system and says how full its banks are.
+///
+/// # Errors
+/// As [`build_system`].
+pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
+    let built = build_system(tools, &options.manifest)?;
+    println!("{}: {} bytes", built.image.display(), fs::metadata(&built.image)?.len());
+    println!("{:<16} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}", "component", "image", "stack", "heap", "tables", "needed", "bank");
+    for (name, need, bank) in &built.banks {
+        let sizes = [need.image, need.stack, need.heap, need.tables, need.total(), *bank].map(format_size);
+        let [image, stack, heap, tables, total, bank] = sizes;
+        println!("{name:<16} {image:>7} {stack:>7} {heap:>7} {tables:>7} {total:>7} {bank:>7}");
+    }
+    Ok(())
+}
 
 /// A built system.
 #[derive(Debug)]

@@ -118,8 +118,6 @@ pub struct Rule {
     pub read: bool,
     /// They may be written.
     pub write: bool,
-    /// A value written is the address of a transfer.
-    pub dma: bool,
 }
 
 /// Names of the rights.
@@ -292,7 +290,7 @@ fn device((device, entry): (At<String>, Reader<'_>)) -> DeviceUse {
 
 fn rule(device: &str, reader: &Reader<'_>) -> Option<Rule> {
     let what = format!("a rule of `{device}`");
-    reader.only(&what, &["offset", "mask", "read", "write", "dma"]);
+    reader.only(&what, &["offset", "mask", "read", "write"]);
     if !reader.has("offset") {
         reader.missing(&what, "offset", "0x00");
     }
@@ -305,8 +303,8 @@ fn rule(device: &str, reader: &Reader<'_>) -> Option<Rule> {
         }
         mask
     });
-    let (read, write, dma) = (reader.flag("read"), reader.flag("write"), reader.flag("dma"));
-    Some(Rule { line: reader.line, offset: offset?.value, mask: mask?, read, write, dma })
+    let (read, write) = (reader.flag("read"), reader.flag("write"));
+    Some(Rule { line: reader.line, offset: offset?.value, mask: mask?, read, write })
 }
 
 fn budget(entry: &Reader<'_>) -> (u64, u64) {

@@ -95,7 +95,7 @@ fn windows(component: &Component, board: &Board) -> ([Window; WINDOWS_MAX], [Reg
                 offset: rule.offset as u32,
                 operations: u32::from(rule.read) | u32::from(rule.write) << 1,
                 mask: rule.mask,
-                dma_address: rule.dma.into(),
+                reserved: 0,
             };
             next += 1;
         }
