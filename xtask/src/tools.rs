@@ -129,6 +129,8 @@ impl Toolchain {
             // The options of the board's build that cargo still calls unstable are used with a stable compiler.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_INCREMENTAL", "0")
+            // About `core` itself, which the toolchain answers for.
+            .env("CARGO_FUTURE_INCOMPAT_REPORT_FREQUENCY", "never")
             .env("CARGO_ENCODED_RUSTFLAGS", self.target_rustflags().join("\x1f"))
             .env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_SOFTFLOAT_LINKER", &self.linker);
         if self.library == Library::Source {
@@ -195,12 +197,11 @@ impl Toolchain {
             // The oldest core of the supported boards. It has neither LSE atomics nor, on the real chips, the crypto
             // extension that the emulator shows.
             "-Ctarget-cpu=cortex-a53",
-            // Before the MMU is on all memory is Device memory, where an unaligned access faults.
-            "-Ctarget-feature=+strict-align",
             // Erratum 843419 of the Cortex-A53 up to r0p4, which the Raspberry Pi 3 has: ADRP near the end of a page.
             "-Clink-arg=--fix-cortex-a53-843419",
             "-Clink-arg=--no-dynamic-linker",
             "-Clink-arg=--build-id=none",
+            "-Clink-arg=-zmax-page-size=4096",
         ]
         .map(String::from)
         .into();
@@ -217,12 +218,16 @@ impl Toolchain {
         let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
         let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
         let prefix = self.rust_bin.parent().unwrap_or(Path::new("/"));
-        vec![
+        let library = prefix.join("lib/rustlib/src/rust");
+        let mut remaps = vec![
             (cargo_home, "/cargo"),
-            (prefix.join("lib/rustlib/src/rust"), "/rust"),
             (self.root.clone(), "/samsara"),
             (self.target_dir.clone(), "/target"),
-        ]
+        ];
+        // Debian keeps the library's source elsewhere, behind a symbolic link.
+        remaps.extend(fs::canonicalize(&library).ok().map(|real| (real, "/rust")));
+        remaps.push((library, "/rust"));
+        remaps
     }
 
     /// The packages of the workspace, by name.
