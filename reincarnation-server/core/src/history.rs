@@ -150,8 +150,7 @@ impl History {
         if tries > 0 && self.unready >= tries.saturating_mul(2) {
             self.quarantine(Cause::NeverReady);
         }
-        self.without_checkpoint |=
-            death.class == DeathClass::CheckpointCorrupt || (tries > 0 && self.unready == tries);
+        self.without_checkpoint |= death.class == DeathClass::CheckpointCorrupt || (tries > 0 && self.unready == tries);
         // Whoever has lived for as long as the pause that it would now get has paid for it by working.
         if death.was_ready && death.time.saturating_sub(death.started) >= policy.pause(self.streak) {
             self.streak = 0;
@@ -297,7 +296,11 @@ mod tests {
     fn more_failures_than_the_intensity_within_the_window_quarantine() {
         let mut history = History::new(false);
         for incarnation in 1..=5 {
-            history.count(&death(incarnation, DeathClass::Hang, true, 0, 2000 * u64::from(incarnation)), &POLICY, false);
+            history.count(
+                &death(incarnation, DeathClass::Hang, true, 0, 2000 * u64::from(incarnation)),
+                &POLICY,
+                false,
+            );
         }
         assert_eq!(history.standing, Standing::Supervised);
         let mut late = history;

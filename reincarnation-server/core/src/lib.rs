@@ -22,9 +22,7 @@ mod watch;
 
 pub use history::{Cause, Death, History, RECENT_MAX, Standing};
 pub use policy::Policy;
-pub use supervisor::{
-    Action, Command, Found, Refusal, Report, ReportKind, Supervisor, checkpoint_max,
-};
+pub use supervisor::{Action, Command, Found, Refusal, Report, ReportKind, Supervisor, checkpoint_max};
 pub use watch::{Verdict, judge};
 
 /// A value of `CNTVCT_EL0`, or a difference of two.

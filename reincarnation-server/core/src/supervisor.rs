@@ -129,10 +129,6 @@ struct Slot {
     priority: u8,
     manual: bool,
     closed: bool,
-    /// The start under way is worth a line.
-    announce: bool,
-    /// Its starvation was reported.
-    starving: bool,
     next_look: Ticks,
     last_look: Ticks,
     /// CPU time at the last look, and used between the last two.
@@ -156,6 +152,8 @@ fn first(set: Set) -> Option<SlotId> {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Supervisor<const N: usize> {
     slots: [Option<Slot>; N],
+    /// Number of the last slot taken charge of, and one.
+    end: usize,
     /// Between a death and its report: the next incarnation is to get the CPU first.
     report_delay: Ticks,
     uncommitted: bool,
@@ -165,6 +163,10 @@ pub struct Supervisor<const N: usize> {
     to_beat: Set,
     /// Slots that are not as they were believed to be.
     to_look: Set,
+    /// Slots whose next start is worth a report.
+    to_announce: Set,
+    /// Slots whose starvation was reported.
+    starving: Set,
     reports: ReportQueue,
     left_out: u32,
 }
@@ -193,6 +195,7 @@ impl<const N: usize> Supervisor<N> {
         const { assert!(N <= abi::SLOTS_MAX, "sets of slots are 32-bit masks") };
         Self {
             slots: [const { None }; N],
+            end: 0,
             report_delay,
             uncommitted: false,
             to_kill: 0,
@@ -200,6 +203,8 @@ impl<const N: usize> Supervisor<N> {
             to_acknowledge: 0,
             to_beat: 0,
             to_look: 0,
+            to_announce: 0,
+            starving: 0,
             reports: ReportQueue::default(),
             left_out: 0,
         }
@@ -218,6 +223,7 @@ impl<const N: usize> Supervisor<N> {
         if found.state == SlotState::Running && unwanted {
             self.condemn(slot, DeathClass::Killed);
         }
+        self.end = self.end.max(usize::from(slot) + 1);
         self.slots[usize::from(slot)] = Some(Slot {
             policy,
             history,
@@ -226,8 +232,6 @@ impl<const N: usize> Supervisor<N> {
             priority: found.priority,
             manual: found.manual,
             closed: found.closed,
-            announce: false,
-            starving: false,
             next_look: if policy.heartbeat_period == 0 { Ticks::MAX } else { now },
             last_look: 0,
             cpu: 0,
@@ -242,7 +246,7 @@ impl<const N: usize> Supervisor<N> {
 
     /// The slots that this supervisor has charge of: bit n is slot n.
     pub fn charges(&self) -> u32 {
-        self.ids().fold(0, |set, slot| set | bit(slot))
+        (0..self.end).filter(|&index| self.slots[index].is_some()).fold(0, |set, index| set | bit(index as SlotId))
     }
 
     fn slot(&self, slot: SlotId) -> Option<&Slot> {
@@ -251,10 +255,6 @@ impl<const N: usize> Supervisor<N> {
 
     fn slot_mut(&mut self, slot: SlotId) -> Option<&mut Slot> {
         self.slots.get_mut(usize::from(slot))?.as_mut()
-    }
-
-    fn ids(&self) -> impl Iterator<Item = SlotId> + use<'_, N> {
-        (0..N).filter(|&index| self.slots[index].is_some()).map(|index| index as SlotId)
     }
 
     fn condemn(&mut self, slot: SlotId, class: DeathClass) {
@@ -281,7 +281,6 @@ impl<const N: usize> Supervisor<N> {
         let alone = death.incarnation == found.history.condemned;
         if news {
             found.history.count(death, &found.policy, found.manual);
-            found.announce |= found.history.not_before > now;
         }
         let (standing, not_before) = (found.history.standing, found.history.not_before);
         let group = found.policy.group & !bit(slot);
@@ -291,6 +290,7 @@ impl<const N: usize> Supervisor<N> {
             return;
         }
         self.uncommitted = true;
+        self.to_announce |= if not_before > now { bit(slot) } else { 0 };
         self.report(due, slot, ReportKind::Died(death.incarnation, death.class));
         if let Standing::Quarantined(cause) = standing {
             self.report(due, slot, ReportKind::Quarantined(cause));
@@ -302,7 +302,7 @@ impl<const N: usize> Supervisor<N> {
 
     /// Condemns the running members of a group, to be started again together.
     fn take_along(&mut self, group: Set, not_before: Ticks) {
-        for index in 0..N {
+        for index in 0..self.end {
             let slot = index as SlotId;
             let Some(member) = self.slots[index].as_mut().filter(|_| group & bit(slot) != 0) else { continue };
             if member.state == SlotState::Running {
@@ -322,9 +322,11 @@ impl<const N: usize> Supervisor<N> {
                 found.state = SlotState::Running;
                 found.incarnation += 1;
                 found.next_look = regular_look(found.policy.heartbeat_period, now);
-                (found.cpu, found.starving) = (0, false);
+                found.cpu = 0;
                 let (incarnation, unwanted) = (found.incarnation, found.history.standing != Standing::Supervised);
-                if core::mem::take(&mut found.announce) {
+                self.starving &= !bit(slot);
+                if self.to_announce & bit(slot) != 0 {
+                    self.to_announce &= !bit(slot);
                     self.report(now.saturating_add(self.report_delay), slot, ReportKind::Started(incarnation));
                 }
                 if unwanted {
@@ -367,7 +369,7 @@ impl<const N: usize> Supervisor<N> {
         }
         match judge(&found.policy, info) {
             Verdict::Healthy { beat } => {
-                found.starving = false;
+                self.starving &= !bit(slot);
                 self.to_beat |= if beat && period > 0 { bit(slot) } else { 0 };
             }
             Verdict::Blocked { on } => self.look_at_head(now, on, period),
@@ -387,12 +389,12 @@ impl<const N: usize> Supervisor<N> {
 
     /// Looks at everybody who may have held the CPU, and says once who had most of it.
     fn starved(&mut self, now: Ticks, slot: SlotId, since: Ticks) {
-        let Some(victim) = self.slot_mut(slot) else { return };
+        let Some(victim) = self.slot(slot) else { return };
         let (period, priority) = (victim.policy.heartbeat_period, victim.priority);
-        let report = !victim.starving && since >= period.saturating_mul(STARVATION_PERIODS);
-        victim.starving |= report;
+        let report = self.starving & bit(slot) == 0 && since >= period.saturating_mul(STARVATION_PERIODS);
+        self.starving |= if report { bit(slot) } else { 0 };
         let mut culprit: Option<(Ticks, SlotId)> = None;
-        for index in 0..N {
+        for index in 0..self.end {
             let Some(other) = self.slots[index].as_mut().filter(|other| other.state == SlotState::Running) else {
                 continue;
             };
@@ -420,7 +422,6 @@ impl<const N: usize> Supervisor<N> {
             Command::Start if running => return Ok(()),
             Command::Start | Command::Release => {
                 found.history.release(now);
-                found.announce = true;
             }
             Command::Stop => {
                 found.history.standing = Standing::Stopped;
@@ -429,13 +430,15 @@ impl<const N: usize> Supervisor<N> {
             Command::Restart(incarnation) if incarnation == found.incarnation => {
                 found.history.release(now);
                 found.history.condemned = incarnation;
-                found.announce = true;
             }
             Command::Restart(_) => return Ok(()),
         }
         let group = found.policy.group & !bit(slot);
         let kill = running && matches!(command, Command::Stop | Command::Restart(_));
         self.uncommitted = true;
+        if command != Command::Stop {
+            self.to_announce |= bit(slot);
+        }
         if kill {
             self.condemn(slot, DeathClass::Killed);
         }
@@ -449,7 +452,7 @@ impl<const N: usize> Supervisor<N> {
     pub fn checkpoint<'a>(&self, out: &'a mut [u8]) -> Option<&'a [u8]> {
         let mut writer = Writer { bytes: out, length: 0 };
         writer.put([VERSION])?;
-        for (index, slot) in self.slots.iter().enumerate() {
+        for (index, slot) in self.slots[..self.end].iter().enumerate() {
             let Some(slot) = slot.as_ref().filter(|slot| slot.history != History::new(slot.manual)) else { continue };
             writer.put([index as u8])?;
             slot.history.encode(&mut writer)?;
@@ -489,7 +492,7 @@ impl<const N: usize> Supervisor<N> {
     /// Opens, closes and starts: the highest priority first.
     fn next_start(&mut self, now: Ticks) -> Option<Action> {
         let mut best: Option<(u8, SlotId)> = None;
-        for index in 0..N {
+        for index in 0..self.end {
             let Some(slot) = &mut self.slots[index] else { continue };
             let wanted = slot.history.standing == Standing::Supervised;
             if slot.closed == wanted && (wanted || slot.history.standing != Standing::Manual) {
@@ -497,11 +500,12 @@ impl<const N: usize> Supervisor<N> {
                 let slot = index as SlotId;
                 return Some(if wanted { Action::Open(slot) } else { Action::Close(slot) });
             }
-            let due = self.to_look & bit(index as SlotId) == 0 && match slot.state {
-                SlotState::Loading => true,
-                SlotState::Empty => wanted && slot.history.not_before <= now,
-                SlotState::Running | SlotState::Dead => false,
-            };
+            let due = self.to_look & bit(index as SlotId) == 0
+                && match slot.state {
+                    SlotState::Loading => true,
+                    SlotState::Empty => wanted && slot.history.not_before <= now,
+                    SlotState::Running | SlotState::Dead => false,
+                };
             if due && best.is_none_or(|(priority, _)| slot.priority > priority) {
                 best = Some((slot.priority, index as SlotId));
             }
@@ -522,7 +526,8 @@ impl<const N: usize> Supervisor<N> {
             return Some(Action::Heartbeat(slot));
         }
         let due = |slot: &Slot| slot.state == SlotState::Running && slot.next_look <= now;
-        let looked = self.slots.iter().position(|slot| slot.as_ref().is_some_and(due)).map(|index| index as SlotId);
+        let looked =
+            self.slots[..self.end].iter().position(|slot| slot.as_ref().is_some_and(due)).map(|index| index as SlotId);
         if let Some(slot) = first(self.to_look).or(looked) {
             return Some(Action::Look(slot));
         }
@@ -541,7 +546,7 @@ impl<const N: usize> Supervisor<N> {
     /// When there will be something to do if nothing happens.
     fn next_moment(&self) -> Ticks {
         let report = self.reports.0.front().map_or(Ticks::MAX, |&(due, _)| due);
-        self.slots.iter().flatten().fold(report, |soonest, slot| {
+        self.slots[..self.end].iter().flatten().fold(report, |soonest, slot| {
             let restart = slot.state == SlotState::Empty && slot.history.standing == Standing::Supervised;
             let restart = if restart { slot.history.not_before } else { Ticks::MAX };
             let look = if slot.state == SlotState::Running { slot.next_look } else { Ticks::MAX };

@@ -124,9 +124,12 @@ impl Model for World {
             }),
             Property::always("settled: every failure is counted once", |_, state: &State| {
                 !state.is_settled()
-                    || state.kernel.slots.iter().enumerate().all(|(index, slot)| {
-                        state.supervisor.history(index as u8).unwrap().failures == slot.failures
-                    })
+                    || state
+                        .kernel
+                        .slots
+                        .iter()
+                        .enumerate()
+                        .all(|(index, slot)| state.supervisor.history(index as u8).unwrap().failures == slot.failures)
             }),
             Property::sometimes("a component ends in quarantine", |_, state: &State| {
                 (0..N).any(|slot| {

@@ -61,7 +61,7 @@ fn kernel(groups: [u32; N]) -> Kernel<N> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The fake kernel panics at a second start without a death between, and at a second acknowledgement.
     #[test]
