@@ -10,6 +10,7 @@
 pub mod block;
 pub mod console;
 pub mod echo;
+pub mod files;
 pub mod random;
 pub mod reincarnation;
 
@@ -27,5 +28,11 @@ pub struct Service {
 }
 
 /// All services that a manifest can name.
-pub const SERVICES: &[Service] =
-    &[block::SERVICE, console::SERVICE, echo::SERVICE, random::SERVICE, reincarnation::SERVICE];
+pub const SERVICES: &[Service] = &[
+    block::SERVICE,
+    console::SERVICE,
+    echo::SERVICE,
+    files::SERVICE,
+    random::SERVICE,
+    reincarnation::SERVICE,
+];
