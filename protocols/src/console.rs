@@ -71,7 +71,7 @@ pub enum Reply {
         /// Number of the first byte. Another one than asked for only if the stream does not have that byte: input was
         /// lost with a checkpoint, and the reader goes on from here.
         position: u64,
-        /// Number of bytes; 0 only if the room was 0.
+        /// Number of bytes; 0 only if the room was 0. There may be more to read at once.
         length: u32,
         /// Bytes that arrived damaged, or at a full device, since the stream began; they are not part of it.
         lost: u64,
