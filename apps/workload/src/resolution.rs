@@ -18,7 +18,7 @@ pub enum Resolution {
     Torn,
 }
 
-/// The names by which the effect of an operation can be told, at most two.
+/// The names by which the effect of an operation can be told, at most two; none if it changes nothing.
 pub fn witnesses(state: &State, operation: &Operation) -> heapless::Vec<Path, 2> {
     let path_of = |file: u8| state.file(file).map(super::state::File::path);
     let (first, second) = match *operation {
@@ -29,13 +29,12 @@ pub fn witnesses(state: &State, operation: &Operation) -> heapless::Vec<Path, 2>
         Operation::Write { file, .. }
         | Operation::Append { file, .. }
         | Operation::Truncate { file, .. }
-        | Operation::Unlink { file }
-        | Operation::UnlinkOpen { file } => (path_of(file), None),
+        | Operation::Unlink { file } => (path_of(file), None),
         Operation::Rename { file, directory } => {
             (path_of(file), Some(Path::File(directory, state.operation)))
         }
         Operation::Replace { file, replaced } => (path_of(file), path_of(replaced)),
-        Operation::Fsync { .. } | Operation::Sync | Operation::Walk => (None, None),
+        Operation::UnlinkOpen { .. } | Operation::Fsync { .. } | Operation::Sync | Operation::Walk => (None, None),
     };
     first.into_iter().chain(second).collect()
 }
