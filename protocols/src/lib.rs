@@ -7,6 +7,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod block;
+pub mod console;
+pub mod random;
+
 /// What the build needs to know about a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -21,4 +25,4 @@ pub struct Service {
 }
 
 /// All services that a manifest can name.
-pub const SERVICES: &[Service] = &[];
+pub const SERVICES: &[Service] = &[block::SERVICE, console::SERVICE, random::SERVICE];
