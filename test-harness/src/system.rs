@@ -33,7 +33,7 @@ pub struct Slot {
     /// First 16 bytes of the SHA-256 of its ELF file, in hexadecimal digits.
     #[serde(default)]
     pub build_id: Option<String>,
-    /// Its ELF file with symbols.
+    /// Its ELF file with symbols, relative to the build's folder.
     #[serde(default)]
     pub elf: Option<PathBuf>,
 }
@@ -74,9 +74,7 @@ impl System {
     /// Path of a slot's ELF file.
     pub fn elf(&self, slot: u8) -> Option<PathBuf> {
         let entry = self.slots.iter().find(|entry| entry.slot == slot)?;
-        let elf = entry.elf.as_ref()?;
-        // The build may write it absolute, or relative to its own folder.
-        Some(if elf.is_absolute() || elf.exists() { elf.clone() } else { self.folder.join(elf) })
+        Some(self.folder.join(entry.elf.as_ref()?))
     }
 
     /// The components of the demo, for tests that need no build.
