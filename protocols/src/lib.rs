@@ -9,7 +9,9 @@
 
 pub mod block;
 pub mod console;
+pub mod echo;
 pub mod random;
+pub mod reincarnation;
 
 /// What the build needs to know about a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,4 +27,5 @@ pub struct Service {
 }
 
 /// All services that a manifest can name.
-pub const SERVICES: &[Service] = &[block::SERVICE, console::SERVICE, random::SERVICE];
+pub const SERVICES: &[Service] =
+    &[block::SERVICE, console::SERVICE, echo::SERVICE, random::SERVICE, reincarnation::SERVICE];

@@ -46,10 +46,7 @@ impl Window {
 
     /// The register at `offset` bytes of a mapped window.
     fn register(self, offset: usize) -> *mut u32 {
-        assert!(
-            (offset as u64) < DEVICE_STRIDE && offset.is_multiple_of(4),
-            "register offset {offset:#x}"
-        );
+        assert!((offset as u64) < DEVICE_STRIDE && offset.is_multiple_of(4), "register offset {offset:#x}");
         let base = DEVICE_BASE + u64::from(self.handle) * DEVICE_STRIDE;
         ptr::with_exposed_provenance_mut(base as usize + offset)
     }
@@ -85,15 +82,7 @@ impl Registers for Window {
             return;
         }
         // SAFETY: 1. `words` is borrowed exclusively, and the kernel writes exactly its words.
-        let moved = unsafe {
-            sys::reg_words(
-                self.handle,
-                reg::READ_WORDS,
-                offset,
-                words.as_mut_ptr(),
-                words.len(),
-            )
-        };
+        let moved = unsafe { sys::reg_words(self.handle, reg::READ_WORDS, offset, words.as_mut_ptr(), words.len()) };
         if let Err(status) = moved {
             panic!("register {offset:#x} cannot be read: {status:?}");
         }
@@ -107,15 +96,8 @@ impl Registers for Window {
             return;
         }
         // SAFETY: 1. `words` is borrowed, and the kernel only reads it in this operation.
-        let moved = unsafe {
-            sys::reg_words(
-                self.handle,
-                reg::WRITE_WORDS,
-                offset,
-                words.as_ptr().cast_mut(),
-                words.len(),
-            )
-        };
+        let moved =
+            unsafe { sys::reg_words(self.handle, reg::WRITE_WORDS, offset, words.as_ptr().cast_mut(), words.len()) };
         if let Err(status) = moved {
             panic!("register {offset:#x} cannot be written: {status:?}");
         }

@@ -1,7 +1,5 @@
 //! Time: instants on the system's clock, which counts ticks of `CNTVCT_EL0` since power-on.
 
-use core::time::Duration;
-
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Ticks in `ns` nanoseconds, rounded up, so that a wait is never shorter than asked; saturates.
@@ -78,9 +76,9 @@ impl Instant {
 }
 
 #[cfg(target_os = "none")]
-impl core::ops::Add<Duration> for Instant {
+impl core::ops::Add<core::time::Duration> for Instant {
     type Output = Self;
-    fn add(self, duration: Duration) -> Self {
+    fn add(self, duration: core::time::Duration) -> Self {
         self.plus_ns(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
     }
 }
