@@ -427,6 +427,20 @@ fn a_full_board_fifo_counts_what_it_lost() {
     assert_eq!(reader.input[..INPUT_MAX], text(INPUT_MAX));
 }
 
+/// A long write lasts longer than the receive FIFO does; nothing else serves the receiver meanwhile.
+#[test]
+fn input_that_arrives_during_a_write_is_kept() {
+    let machine = Machine::new(Make::Board);
+    let mut console = start(&machine, 1);
+    let mut reader = Reader::new(&console);
+    machine.type_in(&text(100));
+    assert_eq!(console.write(CallId(1), &text(256)), Reply::Written);
+    idle(&mut console, &machine, 50);
+    reader.read_all(&mut console, READ_MAX);
+    assert_eq!(reader.input, text(100));
+    assert_eq!(console.state.lost, 0);
+}
+
 #[test]
 fn damaged_characters_are_counted_and_left_out() {
     let machine = Machine::new(Make::Emulator);
