@@ -152,6 +152,7 @@ impl Shell {
     /// Resets the board or switches it off, on behalf of `slot`.
     pub fn reset_board(&mut self, slot: SlotId, power_off: bool, now: u64) -> ! {
         self.emit(now, Event::Reset { slot, power_off });
+        cpu::stop_timer();
         if power_off {
             self.board().power.power_off();
         } else {

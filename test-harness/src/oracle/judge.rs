@@ -276,13 +276,15 @@ impl Oracle {
         }
     }
 
-    /// Each walk says of the rows that were over before it began whether their data are intact. A walk that finds damage
-    /// says so of every row that nobody has judged yet.
+    /// Each walk says of the rows that were over before it began whether their data are intact; after a reset of the
+    /// board it may begin before the file server is there and wait for it. A walk that finds damage says so of every row
+    /// that nobody has judged yet.
     fn judge_walks(&mut self) {
         let walks = self.follower.walks();
         for walk in &walks[self.judged_walks..] {
             for row in self.tracker.rows_mut().iter_mut().filter(|row| row.data_intact.is_none()) {
-                let seen = row.recovered.is_some_and(|recovered| recovered <= walk.started);
+                let from = if row.planned.kind == RowKind::Root { Some(row.opened) } else { row.recovered };
+                let seen = from.is_some_and(|from| from <= walk.started) && row.recovered.is_some();
                 if seen || !walk.intact && row.opened <= walk.ended {
                     row.data_intact = Some(walk.intact);
                 }

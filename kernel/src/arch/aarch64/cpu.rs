@@ -23,6 +23,12 @@ pub fn set_timer(time: u64) {
     CNTV_CVAL_EL0.set(time);
 }
 
+/// Lets the timer never fire again: nothing is left to wait for. An emulator that counts instructions would otherwise be
+/// free to skip to the next deadline while it resets the board, or not.
+pub fn stop_timer() {
+    CNTV_CTL_EL0.set(0);
+}
+
 /// Makes ready for components: the timer on, the clock readable for them, floating point and debugging not.
 pub fn initialise() {
     CPACR_EL1.set(0);
