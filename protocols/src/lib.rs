@@ -10,6 +10,8 @@
 pub mod block;
 pub mod console;
 pub mod echo;
+pub mod files;
+pub mod progress;
 pub mod random;
 pub mod reincarnation;
 
@@ -27,5 +29,12 @@ pub struct Service {
 }
 
 /// All services that a manifest can name.
-pub const SERVICES: &[Service] =
-    &[block::SERVICE, console::SERVICE, echo::SERVICE, random::SERVICE, reincarnation::SERVICE];
+pub const SERVICES: &[Service] = &[
+    block::SERVICE,
+    console::SERVICE,
+    echo::SERVICE,
+    files::SERVICE,
+    progress::SERVICE,
+    random::SERVICE,
+    reincarnation::SERVICE,
+];

@@ -88,6 +88,14 @@ pub struct Register<'a, D: ?Sized, K> {
     kind: PhantomData<fn() -> K>,
 }
 
+impl<D: ?Sized, K> Clone for Register<'_, D, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: ?Sized, K> Copy for Register<'_, D, K> {}
+
 impl<'a, D: Registers + ?Sized, K> Register<'a, D, K> {
     /// The register that `field` selects from block `B`; `offset` is that field's offset in bytes. Use
     /// [`register!`](crate::register), which makes the two agree.

@@ -1,2 +1,52 @@
-//! (placeholder)
-fn main() {}
+//! The build's commands, as `./x COMMAND` runs them: reads the command line and dispatches, one module per command.
+//!
+//! A command lives in its own module and gets the tools from [`tools::Toolchain`]: no other module starts a compiler or
+//! chooses its flags, so that what CI builds, what a developer builds and what is measured are the same bytes.
+#![forbid(unsafe_code)]
+
+mod build;
+mod check;
+mod image;
+mod manifest;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, tests and runs Samsara.
+#[derive(Parser)]
+#[command(name = "x", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// Every command also has a line in the list at the head of `x`; tidy compares the two.
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the system of a manifest into out/.
+    Build(build::Options),
+    /// Formatting, lints of host and target code, and the house rules.
+    Check(check::Options),
+    /// Every test: host, emulator, smoke campaign.
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = tools::Toolchain::from_env().and_then(|tools| match arguments.command {
+        Command::Build(options) => build::run(&tools, &options),
+        Command::Check(options) => check::run(&tools, &options),
+        Command::Test(options) => test::run(&tools, &options),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `./x test`: every test of the project, all through cargo's test runner, so that the last lines are its summaries.
+//!
+//! Host tests come in two runs of cargo: the libraries of packages that otherwise build only for the board, then the
+//! default members with everything they have. Tests that need the emulator are integration tests of `test-harness`, a
+//! default member; [`prepare`] is where what they need is built and named to them through the environment.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::tools::{HOST_PROFILE, Toolchain, run as run_tool};
+
+/// Options of `./x test`.
+#[derive(Args)]
+pub struct Options {
+    /// Fewer random cases, no long campaign: under three minutes.
+    #[arg(long, conflicts_with = "soak")]
+    quick: bool,
+    /// Also the tests marked as long, many random cases; the output is kept in out/.
+    #[arg(long)]
+    soak: bool,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// How much to test. Tests read the word from SAMSARA_TEST_DEPTH.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Quick,
+    Full,
+    Soak,
+}
+
+impl Depth {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Full => "full",
+            Self::Soak => "soak",
+        }
+    }
+
+    /// Random cases of each property test.
+    fn proptest_cases(self) -> &'static str {
+        match self {
+            Self::Quick => "64",
+            Self::Full => "512",
+            Self::Soak => "20000",
+        }
+    }
+}
+
+/// Runs the tests and fails if any did; the runs after a failed one are made all the same.
+///
+/// # Errors
+/// Says how many of the runs failed; what failed in them is on the terminal.
+pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
+    let depth = match (options.quick, options.soak) {
+        (true, _) => Depth::Quick,
+        (_, true) => Depth::Soak,
+        _ => Depth::Full,
+    };
+    let environment = prepare(tools, depth)?;
+    let mut runs = [library_tests(tools)?, member_tests(tools)];
+    let mut log = if depth == Depth::Soak {
+        Some(soak_log(tools)?)
+    } else {
+        None
+    };
+    let mut failed = 0;
+    for command in &mut runs {
+        command.args(&options.filter).arg("--");
+        if depth == Depth::Soak {
+            command.arg("--include-ignored");
+        }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let outcome = match &mut log {
+            Some(log) => run_logged(command, log),
+            None => run_tool(command),
+        };
+        failed += usize::from(outcome.is_err());
+    }
+    ensure!(failed == 0, "{failed} of {} test runs failed", runs.len());
+    Ok(())
+}
+
+/// What the tests find in their environment. Emulator tests take the emulator from SAMSARA_QEMU.
+fn prepare(tools: &Toolchain, depth: Depth) -> Result<Vec<(&'static str, OsString)>> {
+    Ok(vec![
+        ("SAMSARA_QEMU", tools.qemu()?.into()),
+        ("SAMSARA_TEST_DEPTH", depth.word().into()),
+        ("PROPTEST_CASES", depth.proptest_cases().into()),
+    ])
+}
+
+/// Tests of libraries whose packages have binaries that build only for the board: drivers, above all.
+fn library_tests(tools: &Toolchain) -> Result<Command> {
+    let mut command = tools.host_cargo("test");
+    command.args(["--profile", HOST_PROFILE, "--no-fail-fast", "--lib"]);
+    for package in tools
+        .packages()?
+        .iter()
+        .filter(|package| !package.for_host && package.library_tested)
+    {
+        command.args(["--package", &package.name]);
+    }
+    Ok(command)
+}
+
+fn member_tests(tools: &Toolchain) -> Command {
+    let mut command = tools.host_cargo("test");
+    command.args(["--profile", HOST_PROFILE, "--no-fail-fast"]);
+    command
+}
+
+/// Opens `out/soak-<seconds since 1970>.log`.
+fn soak_log(tools: &Toolchain) -> Result<File> {
+    let folder = tools.root().join("out");
+    fs::create_dir_all(&folder)?;
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let path = folder.join(format!("soak-{seconds}.log"));
+    eprintln!("the output is also written to {}", path.display());
+    File::create(&path).with_context(|| format!("creating {}", path.display()))
+}
+
+/// Runs `command` with its standard output on the terminal and in `log`; cargo's own progress stays on the terminal.
+fn run_logged(command: &mut Command, log: &mut File) -> Result<()> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
+    let mut output = child.stdout.take().context("cargo without output")?;
+    let mut buffer = [0; 4096];
+    loop {
+        let length = output.read(&mut buffer)?;
+        if length == 0 {
+            break;
+        }
+        std::io::stdout().write_all(&buffer[..length])?;
+        log.write_all(&buffer[..length])?;
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "cargo test: {status}");
+    Ok(())
+}
