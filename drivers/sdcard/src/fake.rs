@@ -16,7 +16,6 @@ use userlib::device::{Clock, Registers};
 const ACCESS_NS: u64 = 50;
 const RESPONSE_NS: u64 = 8_000;
 const BLOCK_NS: u64 = 45_000;
-const PROGRAM_NS: u64 = 900_000;
 const BASE_HZ: u64 = 200_000_000;
 
 pub const RCA: u32 = 0x4567;
@@ -81,7 +80,10 @@ enum State {
 
 /// An SD card.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a wire or a flag of its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a wire or a flag of its own"
+)]
 pub struct Card {
     pub cid: u128,
     pub csd: u128,
@@ -100,6 +102,7 @@ pub struct Card {
     blocks_left: Option<u32>,
     announced: Option<u32>,
     busy_until_ns: u64,
+    pub program_ns: u64,
     four_bits: bool,
 }
 
@@ -122,6 +125,7 @@ impl Card {
             blocks_left: None,
             announced: None,
             busy_until_ns: 0,
+            program_ns: 900_000,
             four_bits: false,
         }
     }
@@ -129,13 +133,21 @@ impl Card {
     /// A card of standard capacity, `(size + 1) * 1024` blocks (CSD version 1, READ_BL_LEN 10, C_SIZE_MULT 7).
     pub fn standard(size: u16) -> Self {
         assert!(size < 1 << 12);
-        Self::new((u64::from(size) + 1) << 10, u128::from(size) << 62 | 7 << 47 | 10 << 80, false)
+        Self::new(
+            (u64::from(size) + 1) << 10,
+            u128::from(size) << 62 | 7 << 47 | 10 << 80,
+            false,
+        )
     }
 
     /// A card of high capacity, `(size + 1) * 1024` blocks (CSD version 2).
     pub fn high(size: u32) -> Self {
         assert!(size < 1 << 22);
-        Self::new((u64::from(size) + 1) << 10, 1 << 126 | u128::from(size) << 48 | 9 << 80, true)
+        Self::new(
+            (u64::from(size) + 1) << 10,
+            1 << 126 | u128::from(size) << 48 | 9 << 80,
+            true,
+        )
     }
 
     fn status(&mut self, now: u64) -> u32 {
@@ -190,7 +202,7 @@ impl Card {
         let accepted = self.state == State::ReceivingData && self.next_block < self.blocks;
         if accepted && !self.is_protected() {
             self.contents.insert(self.next_block, *block);
-            self.busy_until_ns = now + PROGRAM_NS;
+            self.busy_until_ns = now + self.program_ns;
             self.advance(State::Programming);
         }
         accepted
@@ -228,7 +240,8 @@ impl Card {
 /// What a card does with a command.
 #[derive(Clone, Copy)]
 enum Answer {
-    /// It does not know the command, or not in this state, or not on this address.
+    /// It does not know the command, or not in this state, or not on this address; or it obeys and should not have been
+    /// asked, as with CMD0 while it programs.
     Nothing,
     None,
     Short(u32),
@@ -249,9 +262,14 @@ impl Card {
         }
         match (index, state) {
             (0, _) => {
+                let answer = if state == State::Programming {
+                    Answer::Nothing
+                } else {
+                    Answer::None
+                };
                 (self.state, self.polls_left, self.four_bits) = (State::Idle, self.power_up_polls, false);
                 (self.announced, self.blocks_left, self.errors) = (None, None, 0);
-                return Answer::None;
+                return answer;
             }
             (8, State::Idle) if !self.version_1 => return Answer::Short(argument & 0xFFF),
             (55, State::Idle) if argument >> 16 == 0 => self.application = true,
@@ -266,8 +284,14 @@ impl Card {
             }
             (9, State::StandBy) if addressed => return Answer::Long(self.csd),
             (7, State::StandBy) if addressed => self.state = State::Transfer,
-            (13, State::StandBy | State::Transfer | State::SendingData | State::ReceivingData | State::Programming)
-                if addressed => {}
+            (
+                13,
+                State::StandBy
+                | State::Transfer
+                | State::SendingData
+                | State::ReceivingData
+                | State::Programming,
+            ) if addressed => {}
             (12, State::SendingData | State::ReceivingData) => {
                 let status = self.status(now);
                 self.stop(now);
@@ -277,9 +301,17 @@ impl Card {
             (23, State::Transfer) if self.scr[3] & 2 != 0 => self.announced = Some(argument),
             (17 | 18 | 24 | 25, State::Transfer) => {
                 self.first_block(argument);
-                self.blocks_left = if index == 17 || index == 24 { Some(1) } else { self.blocks_left };
+                self.blocks_left = if index == 17 || index == 24 {
+                    Some(1)
+                } else {
+                    self.blocks_left
+                };
                 let status = self.status(now);
-                self.state = if index < 20 { State::SendingData } else { State::ReceivingData };
+                self.state = if index < 20 {
+                    State::SendingData
+                } else {
+                    State::ReceivingData
+                };
                 if index >= 20 && self.is_protected() {
                     self.errors |= 1 << 26;
                 }
@@ -294,7 +326,10 @@ impl Card {
         match (index, self.state) {
             (41, State::Idle) => {
                 let voltages = 0x00FF_8000;
-                if self.polls_left > 0 || argument & voltages == 0 || (self.high_capacity && argument & 1 << 30 == 0) {
+                if self.polls_left > 0
+                    || argument & voltages == 0
+                    || (self.high_capacity && argument & 1 << 30 == 0)
+                {
                     self.polls_left = self.polls_left.saturating_sub(1);
                     return Answer::Short(voltages);
                 }
@@ -312,7 +347,10 @@ impl Card {
 }
 
 /// A data transfer that the controller is in the middle of.
-#[expect(clippy::struct_excessive_bools, reason = "each is a bit of the transfer mode register, or a wire")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a bit of the transfer mode register, or a wire"
+)]
 struct Transfer {
     read: bool,
     multiple: bool,
@@ -367,7 +405,10 @@ pub struct Machine {
     pub complaints: RefCell<Vec<String>>,
     /// Commands as they were sent: number and argument.
     pub commands: RefCell<Vec<(u32, u32)>>,
-    last_write: Cell<(usize, u64)>,
+    /// Everything is ready at once, as on an emulated board.
+    pub prompt: Cell<bool>,
+    /// When each register was written last.
+    written_ns: RefCell<BTreeMap<usize, u64>>,
     pub base_in_capabilities: Cell<bool>,
     pub version: Cell<u32>,
 }
@@ -384,7 +425,8 @@ impl Machine {
             forever: Cell::new(false),
             complaints: RefCell::default(),
             commands: RefCell::default(),
-            last_write: Cell::new((usize::MAX, 0)),
+            prompt: Cell::new(false),
+            written_ns: RefCell::default(),
             base_in_capabilities: Cell::new(false),
             version: Cell::new(0x9902_0000),
         }
@@ -408,7 +450,9 @@ impl Machine {
 
     pub fn block(&self, lba: u64) -> [u8; 512] {
         let card = self.card.borrow();
-        card.as_ref().and_then(|card| card.contents.get(&lba).copied()).unwrap_or([0; 512])
+        card.as_ref()
+            .and_then(|card| card.contents.get(&lba).copied())
+            .unwrap_or([0; 512])
     }
 
     /// Card clock in hertz; 0 when it is off.
@@ -417,7 +461,11 @@ impl Machine {
     }
 
     fn base(&self) -> u64 {
-        if self.base_in_capabilities.get() { 52_000_000 } else { BASE_HZ }
+        if self.base_in_capabilities.get() {
+            52_000_000
+        } else {
+            BASE_HZ
+        }
     }
 
     fn step(&self) {
@@ -475,7 +523,8 @@ impl Machine {
     }
 
     fn schedule(&self, host: &mut Host, delay_ns: u64, event: Event) {
-        let at = self.now().max(host.due.back().map_or(0, |last| last.0)) + delay_ns;
+        let prompt = self.prompt.get() && delay_ns < 1_000_000_000;
+        let at = self.now().max(host.due.back().map_or(0, |last| last.0)) + if prompt { 0 } else { delay_ns };
         host.due.push_back((at, event));
     }
 
@@ -483,7 +532,10 @@ impl Machine {
         let (index, kind) = (value >> 24 & 0x3F, value >> 16 & 3);
         let abort = value >> 22 & 3 == 3;
         assert!(!host.command_inhibit, "CMD{index} while a command is under way");
-        assert!(abort || !(value & 1 << 21 != 0 || kind == 3) || host.transfer.is_none() && !host.busy, "CMD{index}");
+        assert!(
+            abort || !(value & 1 << 21 != 0 || kind == 3) || host.transfer.is_none() && !host.busy,
+            "CMD{index}"
+        );
         self.commands.borrow_mut().push((index, host.argument));
         let clock = host.card_clock(self.base());
         assert!(clock <= 25_000_000, "card clock of {clock} Hz");
@@ -513,7 +565,9 @@ impl Machine {
         let answer = card.execute(index, host.argument, self.now());
         let probe = card.version_1 && index == 8;
         if matches!(answer, Answer::Nothing) && !probe {
-            self.complaints.borrow_mut().push(format!("CMD{index}({:#x}) in {before:?}", host.argument));
+            self.complaints
+                .borrow_mut()
+                .push(format!("CMD{index}({:#x}) in {before:?}", host.argument));
         }
         answer
     }
@@ -546,7 +600,11 @@ impl Machine {
             self.start_transfer(host, value, scr);
         } else if kind == 3 {
             host.busy = true;
-            let busy_ns = self.card.borrow().as_ref().map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
+            let busy_ns = self
+                .card
+                .borrow()
+                .as_ref()
+                .map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
             self.schedule(host, busy_ns + 1_000, Event::Complete);
         }
     }
@@ -592,9 +650,14 @@ impl Machine {
         drop(card);
         match bytes.filter(|_| error.is_none()) {
             Some(bytes) => {
-                let words = bytes.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
+                let words = bytes
+                    .chunks(4)
+                    .map(|word| u32::from_le_bytes(word.try_into().unwrap()));
                 transfer.words = words.collect();
-                assert!(!transfer.read || transfer.words.len() == transfer.block_words, "block size");
+                assert!(
+                    !transfer.read || transfer.words.len() == transfer.block_words,
+                    "block size"
+                );
                 self.schedule(host, BLOCK_NS, Event::BlockReady);
             }
             // The controller's own limit: 2^27 card clocks are longer than anybody waits.
@@ -613,12 +676,16 @@ impl Machine {
         if !transfer.read {
             let bytes: Vec<u8> = transfer.words.drain(..).flat_map(u32::to_le_bytes).collect();
             let mut card = self.card.borrow_mut();
-            let taken = card.as_mut().is_some_and(|card| card.receive_block(&bytes.try_into().unwrap(), self.now()));
+            let taken = card
+                .as_mut()
+                .is_some_and(|card| card.receive_block(&bytes.try_into().unwrap(), self.now()));
             if !taken {
                 self.schedule(host, 5_000_000_000, Event::Error(1 << 15 | 1 << 20));
                 return;
             }
-            programming_ns = card.as_ref().map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
+            programming_ns = card
+                .as_ref()
+                .map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
         }
         transfer.blocks_left -= 1;
         if transfer.blocks_left > 0 {
@@ -626,20 +693,32 @@ impl Machine {
         }
         if transfer.multiple && transfer.stop {
             let stopped = self.fault() != Some(Fault::Stop)
-                && self.card.borrow_mut().as_mut().is_some_and(|card| card.stop(self.now()));
+                && self
+                    .card
+                    .borrow_mut()
+                    .as_mut()
+                    .is_some_and(|card| card.stop(self.now()));
             if !stopped {
                 return self.schedule(host, RESPONSE_NS, Event::Error(1 << 15 | 1 << 24));
             }
         }
         // A card is still programming when the last block has been acknowledged; the busy time of CMD12 is waited for.
-        let busy_ns = if host.transfer.as_ref().is_some_and(|transfer| transfer.stop) { programming_ns } else { 0 };
+        let busy_ns = if host.transfer.as_ref().is_some_and(|transfer| transfer.stop) {
+            programming_ns
+        } else {
+            0
+        };
         self.schedule(host, busy_ns + 1_000, Event::Complete);
     }
 
     fn reset(&self, host: &mut Host, bits: u32) {
         if bits & 1 << 24 != 0 {
             let (stable, enable) = (host.stable_at_ns, host.clock_reset & 7 << 24);
-            *host = Host { clock_reset: enable, stable_at_ns: stable, ..Host::default() };
+            *host = Host {
+                clock_reset: enable,
+                stable_at_ns: stable,
+                ..Host::default()
+            };
         }
         if bits & 1 << 25 != 0 {
             host.command_inhibit = false;
@@ -654,9 +733,16 @@ impl Machine {
 
     fn write_clock_reset(&self, host: &mut Host, value: u32) {
         if host.clock_reset & 4 != 0 && value & 4 != 0 {
-            assert_eq!(host.clock_reset & 0xFFC0, value & 0xFFC0, "divisor changed while the card's clock runs");
+            assert_eq!(
+                host.clock_reset & 0xFFC0,
+                value & 0xFFC0,
+                "divisor changed while the card's clock runs"
+            );
         }
-        assert!(value & 4 == 0 || host.clock_reset & 2 != 0, "card clock switched on before it is stable");
+        assert!(
+            value & 4 == 0 || host.clock_reset & 2 != 0,
+            "card clock switched on before it is stable"
+        );
         if value & 1 != 0 && (host.clock_reset ^ value) & 0xFFC1 != 0 {
             host.stable_at_ns = self.now() + 10_000;
             host.clock_reset &= !2;
@@ -669,14 +755,16 @@ impl Machine {
 
     /// Whether the controller takes this write. It forgets the second of two to one register within two card clocks.
     fn takes_write(&self, offset: usize) -> bool {
-        let (last, at) = self.last_write.replace((offset, self.now()));
+        let last = self.written_ns.borrow_mut().insert(offset, self.now());
         let clock = self.card_clock();
-        offset == 0x20 || last != offset || clock == 0 || self.now() - at >= 2_000_000_000 / clock
+        offset == 0x20 || clock == 0 || last.is_none_or(|last| self.now() - last >= 2_000_000_000 / clock)
     }
 
     fn present_state(&self, host: &Host) -> u32 {
         let mut card = self.card.borrow_mut();
-        let card_busy = card.as_mut().is_some_and(|card| card.state_at(self.now()) == State::Programming);
+        let card_busy = card
+            .as_mut()
+            .is_some_and(|card| card.state_at(self.now()) == State::Programming);
         let transfer = host.transfer.as_ref();
         u32::from(host.command_inhibit)
             | u32::from(transfer.is_some() || host.busy) << 1
@@ -698,7 +786,9 @@ impl Host {
                 self.raise(flags);
             }
             Event::BlockReady => {
-                let Some(transfer) = &mut self.transfer else { return };
+                let Some(transfer) = &mut self.transfer else {
+                    return;
+                };
                 transfer.ready = true;
                 let flag = if transfer.read { 1 << 5 } else { 1 << 4 };
                 self.raise(flag);
@@ -729,12 +819,35 @@ impl Registers for Machine {
     fn read(&self, offset: usize) -> u32 {
         self.step();
         self.pass(ACCESS_NS);
+        let value = self.read_register(offset);
+        self.pass(0);
+        value
+    }
+
+    fn write(&self, offset: usize, value: u32) {
+        self.step();
+        self.pass(ACCESS_NS);
+        if self.takes_write(offset) {
+            self.write_register(offset, value);
+        }
+        self.pass(0);
+    }
+}
+
+impl Machine {
+    fn read_register(&self, offset: usize) -> u32 {
         let mut host: RefMut<Host> = self.host.borrow_mut();
         match offset {
             0x10 | 0x14 | 0x18 | 0x1C => host.response[(offset - 0x10) / 4],
             0x20 => {
-                let transfer = host.transfer.as_mut().expect("data port read outside of a transfer");
-                assert!(transfer.ready && transfer.read, "data port read while no block is ready");
+                let transfer = host
+                    .transfer
+                    .as_mut()
+                    .expect("data port read outside of a transfer");
+                assert!(
+                    transfer.ready && transfer.read,
+                    "data port read while no block is ready"
+                );
                 let word = transfer.words.pop_front().expect("a ready block has words");
                 if transfer.words.is_empty() {
                     self.block_done(&mut host);
@@ -752,20 +865,21 @@ impl Registers for Machine {
         }
     }
 
-    fn write(&self, offset: usize, value: u32) {
-        self.step();
-        self.pass(ACCESS_NS);
-        if !self.takes_write(offset) {
-            return;
-        }
+    fn write_register(&self, offset: usize, value: u32) {
         let mut host = self.host.borrow_mut();
         match offset {
             0x04 => host.block_size_count = value,
             0x08 => host.argument = value,
             0x0C => self.start_command(&mut host, value),
             0x20 => {
-                let transfer = host.transfer.as_mut().expect("data port written outside of a transfer");
-                assert!(transfer.ready && !transfer.read, "data port written while there is no room");
+                let transfer = host
+                    .transfer
+                    .as_mut()
+                    .expect("data port written outside of a transfer");
+                assert!(
+                    transfer.ready && !transfer.read,
+                    "data port written while there is no room"
+                );
                 transfer.words.push_back(value);
                 if transfer.words.len() == transfer.block_words {
                     self.block_done(&mut host);
@@ -774,7 +888,10 @@ impl Registers for Machine {
             0x28 => {
                 let card = self.card.borrow();
                 let four_bits = card.as_ref().is_some_and(|card| card.four_bits);
-                assert!(value & 2 == 0 || four_bits || card.is_none(), "four lines to a card that uses one");
+                assert!(
+                    value & 2 == 0 || four_bits || card.is_none(),
+                    "four lines to a card that uses one"
+                );
                 host.bus_control = value;
             }
             0x2C => self.write_clock_reset(&mut host, value),
