@@ -23,6 +23,7 @@ use crate::image::boot::{Bundle, assemble};
 use crate::image::flatten::{Flat, flatten};
 use crate::image::kernel;
 use crate::manifest::board::Board;
+use crate::manifest::diagnostic::suggest;
 use crate::manifest::place::{Need, place};
 use crate::manifest::reader::format_size;
 use crate::manifest::{BoardError, System, rights};
@@ -30,6 +31,9 @@ use crate::tools::{TargetProgram, Toolchain};
 
 /// The linker script of every component.
 const COMPONENT_SCRIPT: &str = "userlib/component.ld";
+
+/// What the board boots.
+const IMAGE: &str = "kernel8.img";
 
 /// The package of the kernel.
 const KERNEL: &str = "kernel";
@@ -48,12 +52,8 @@ pub struct Options {
 /// As [`build_system`].
 pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     let built = build_system(tools, &options.manifest)?;
-    println!(
-        "{} ({} bytes), {}",
-        built.image.display(),
-        fs::metadata(&built.image)?.len(),
-        built.description.display()
-    );
+    let bytes = fs::metadata(built.folder.join(IMAGE))?.len();
+    println!("{}: {IMAGE} of {bytes} bytes", built.folder.display());
     println!(
         "{:<16} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
         "component", "image", "stack", "heap", "tables", "needed", "bank"
@@ -77,12 +77,8 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
 /// A built system.
 #[derive(Debug)]
 pub struct Built {
-    /// Folder of everything that was built for the manifest.
+    /// `out/<manifest>`.
     pub folder: PathBuf,
-    /// `kernel8.img`.
-    pub image: PathBuf,
-    /// `system.json`.
-    pub description: PathBuf,
     /// For each slot: name, what it needs of its bank, size of the bank in bytes.
     pub banks: Vec<(String, Need, u64)>,
 }
@@ -93,6 +89,13 @@ pub struct Built {
 /// A defect of the manifest (file, line, remedy), of the sources or of an image.
 pub fn build_system(tools: &Toolchain, manifest: &Path) -> Result<Built> {
     let system = read(tools.root(), manifest, protocols::SERVICES)?;
+    let packages = tools.packages()?;
+    let programs: Vec<&str> = packages
+        .iter()
+        .filter(|package| !package.for_host)
+        .map(|package| package.name.as_str())
+        .collect();
+    check_images(&system, &programs)?;
     let images: Vec<&str> = system.images().into_iter().collect();
     let elfs = compile(tools, &system, &images)?;
     let kernel_elf = elfs.last().context("the kernel was not built")?;
@@ -108,13 +111,31 @@ pub fn build_system(tools: &Toolchain, manifest: &Path) -> Result<Built> {
         .chain([KERNEL])
         .zip(elfs.iter().map(Vec::as_slice))
         .collect();
-    let (image, description) = write(&folder, &assembled, &named)?;
+    write(&folder, &assembled, &named)?;
     Ok(Built {
         folder,
-        image,
-        description,
         banks: assembled.banks,
     })
+}
+
+/// Every image is a package of the board; cargo's own message would name neither file nor line.
+fn check_images(system: &System, programs: &[&str]) -> Result<()> {
+    for image in system
+        .components
+        .iter()
+        .filter_map(|component| component.image.as_ref())
+    {
+        if image.value == KERNEL || !programs.contains(&image.value.as_str()) {
+            let known: Vec<&str> = programs.iter().copied().filter(|name| *name != KERNEL).collect();
+            let message = format!("there is no program `{}`", image.value);
+            system.source.report(
+                image.line,
+                message,
+                suggest(&image.value, &known, "packages for the board"),
+            );
+        }
+    }
+    Ok(system.source.finish(())?)
 }
 
 /// Reads a manifest and the data of its board.
@@ -241,17 +262,15 @@ fn hex(bytes: &[u8]) -> String {
         .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-fn write(folder: &Path, assembled: &Assembled, elfs: &[(&str, &[u8])]) -> Result<(PathBuf, PathBuf)> {
+fn write(folder: &Path, assembled: &Assembled, elfs: &[(&str, &[u8])]) -> Result<()> {
     let elf_folder = folder.join("elf");
     fs::create_dir_all(&elf_folder).with_context(|| format!("creating {}", elf_folder.display()))?;
     for (name, bytes) in elfs {
         write_changed(&elf_folder.join(name), bytes)?;
     }
-    let (image, description) = (folder.join("kernel8.img"), folder.join("system.json"));
-    write_changed(&image, &assembled.image)?;
+    write_changed(&folder.join(IMAGE), &assembled.image)?;
     let text = serde_json::to_string_pretty(&assembled.description).map_err(|error| anyhow!(error))?;
-    write_changed(&description, format!("{text}\n").as_bytes())?;
-    Ok((image, description))
+    write_changed(&folder.join("system.json"), format!("{text}\n").as_bytes())
 }
 
 /// Writes a file unless it has these contents already; never leaves half of one behind.
@@ -403,11 +422,49 @@ mod tests {
         );
     }
 
+    #[test]
+    fn an_image_that_is_no_program_is_named() {
+        let known = [
+            "kernel",
+            "root",
+            "reincarnation-server",
+            "sdcard",
+            "fs-server",
+            "workload",
+        ];
+        let message = |text: &str, known: &[&str]| {
+            check_images(&tests::read(text).ok().unwrap(), known)
+                .err()
+                .map(|defects| defects.to_string())
+        };
+        assert_eq!(message(tests::GOOD, &known), None);
+        let text = tests::changed(&[("image = \"fs-server\"", "image = \"fs_server\"")]);
+        assert_eq!(
+            message(&text, &known).unwrap(),
+            "system/demo.toml:33: there is no program `fs_server`\n  remedy: write `fs-server`, or another of the packages \
+             for the board: `root`, `reincarnation-server`, `sdcard`, `fs-server`, `workload`"
+        );
+        let text = tests::changed(&[("image = \"fs-server\"", "image = \"kernel\"")]);
+        assert!(
+            message(&text, &known)
+                .unwrap()
+                .starts_with("system/demo.toml:33: there is no program `kernel`")
+        );
+    }
+
     /// Every manifest in the tree is right as far as it can be known without the images.
     #[test]
     fn the_manifests_in_the_tree_have_no_defect() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let names = ["files", "block", "console", "echo", "reincarnation", "random"];
+        let names = [
+            "files",
+            "block",
+            "console",
+            "echo",
+            "reincarnation",
+            "random",
+            "progress",
+        ];
         let services = names.map(|name| Service {
             name,
             labels: u64::MAX,

@@ -34,11 +34,11 @@ enum Command {
     Build(build::Options),
     /// Formatting, lints of host and target code, and the house rules.
     Check(check::Options),
-    /// The main job: fails every component in every way under a live workload, and shows that all of it comes back.
+    /// Fails every component in every way, and judges the outcome from outside.
     Demo(demo::Options),
-    /// What components logged, decoded with file and line.
+    /// The log of the last run: records with file and line, deaths with backtraces.
     Log(log::Options),
-    /// Boots to the interactive shell on this terminal, in real time.
+    /// Boots the interactive system on this terminal, in real time.
     Run(run::Options),
     /// Every test: host, emulator, smoke campaign.
     Test(test::Options),
@@ -47,12 +47,12 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = tools::Toolchain::from_env().and_then(|tools| match arguments.command {
-        Command::Build(options) => build::run(&tools, &options).map(|()| ExitCode::SUCCESS),
-        Command::Check(options) => check::run(&tools, &options).map(|()| ExitCode::SUCCESS),
+        Command::Build(options) => build::run(&tools, &options).map(succeeded),
+        Command::Check(options) => check::run(&tools, &options).map(succeeded),
         Command::Demo(options) => demo::run(&tools, &options),
         Command::Log(options) => log::run(&tools, &options),
         Command::Run(options) => run::run(&tools, &options),
-        Command::Test(options) => test::run(&tools, &options).map(|()| ExitCode::SUCCESS),
+        Command::Test(options) => test::run(&tools, &options).map(succeeded),
     });
     match outcome {
         Ok(code) => code,
@@ -61,4 +61,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The code of a command that either succeeds or fails.
+const fn succeeded((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }
