@@ -67,11 +67,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     };
     let environment = prepare(tools, depth)?;
     let mut runs = [library_tests(tools)?, member_tests(tools)];
-    let mut log = if depth == Depth::Soak {
-        Some(soak_log(tools)?)
-    } else {
-        None
-    };
+    let mut log = if depth == Depth::Soak { Some(soak_log(tools)?) } else { None };
     let mut failed = 0;
     for command in &mut runs {
         command.args(&options.filter).arg("--");
@@ -102,11 +98,7 @@ fn prepare(tools: &Toolchain, depth: Depth) -> Result<Vec<(&'static str, OsStrin
 fn library_tests(tools: &Toolchain) -> Result<Command> {
     let mut command = tools.host_cargo("test");
     command.args(["--profile", HOST_PROFILE, "--no-fail-fast", "--lib"]);
-    for package in tools
-        .packages()?
-        .iter()
-        .filter(|package| !package.for_host && package.library_tested)
-    {
+    for package in tools.packages()?.iter().filter(|package| !package.for_host && package.library_tested) {
         command.args(["--package", &package.name]);
     }
     Ok(command)

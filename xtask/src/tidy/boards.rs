@@ -11,11 +11,8 @@ const HOMES: [&str; 4] = ["bsp/", "qemu/", "system/", "docs/"];
 const NAMES: [&str; 5] = ["raspi", "rpi3", "rpi4", "bcm27", "bcm28"];
 
 /// Address ranges of peripherals, as (first, last): ARM peripherals of BCM2837 and BCM2711, and bus addresses.
-const PERIPHERALS: [(u64, u64); 3] = [
-    (0x3F00_0000, 0x3FFF_FFFF),
-    (0xFC00_0000, 0xFFFF_FFFE),
-    (0x7E00_0000, 0x7EFF_FFFF),
-];
+const PERIPHERALS: [(u64, u64); 3] =
+    [(0x3F00_0000, 0x3FFF_FFFF), (0xFC00_0000, 0xFFFF_FFFE), (0x7E00_0000, 0x7EFF_FFFF)];
 
 pub fn check(repository: &Repository) -> Vec<Finding> {
     repository
@@ -27,52 +24,33 @@ pub fn check(repository: &Repository) -> Vec<Finding> {
 
 /// Tests may name the board that they boot, and this rule must name what it looks for.
 fn is_code(path: &str) -> bool {
-    let code = [".rs", ".s", ".S", ".ld"]
-        .iter()
-        .any(|extension| path.ends_with(extension));
+    let code = [".rs", ".s", ".S", ".ld"].iter().any(|extension| path.ends_with(extension));
     code && !path.contains("/tests/") && !path.starts_with("xtask/src/tidy/")
 }
 
 fn check_file(path: &str, text: &str) -> Vec<Finding> {
     let source = Source::new(text);
     let test = source.test_lines();
-    let lines = source
-        .code_and_literals
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| !test.get(*index).unwrap_or(&false));
-    lines
-        .filter_map(|(index, line)| Some(Finding::at(path, index, complaint(line)?)))
-        .collect()
+    let lines =
+        source.code_and_literals.iter().enumerate().filter(|(index, _)| !test.get(*index).unwrap_or(&false));
+    lines.filter_map(|(index, line)| Some(Finding::at(path, index, complaint(line)?))).collect()
 }
 
 fn complaint(line: &str) -> Option<String> {
     let lower = line.to_lowercase();
     if let Some(name) = NAMES.iter().find(|name| lower.contains(*name)) {
-        return Some(format!(
-            "the name of a board or chip ({name}...) outside {}",
-            HOMES.join(" ")
-        ));
+        return Some(format!("the name of a board or chip ({name}...) outside {}", HOMES.join(" ")));
     }
-    let address = numbers(&lower).find(|number| {
-        PERIPHERALS
-            .iter()
-            .any(|(first, last)| (first..=last).contains(&number))
-    })?;
-    Some(format!(
-        "the address of a peripheral ({address:#x}) outside {}",
-        HOMES.join(" ")
-    ))
+    let address = numbers(&lower)
+        .find(|number| PERIPHERALS.iter().any(|(first, last)| (first..=last).contains(&number)))?;
+    Some(format!("the address of a peripheral ({address:#x}) outside {}", HOMES.join(" ")))
 }
 
 /// The hexadecimal numbers in a line of lower case.
 fn numbers(line: &str) -> impl Iterator<Item = u64> {
     line.split("0x").skip(1).filter_map(|rest| {
-        let digits: String = rest
-            .chars()
-            .take_while(|c| c.is_ascii_hexdigit() || *c == '_')
-            .filter(|c| *c != '_')
-            .collect();
+        let digits: String =
+            rest.chars().take_while(|c| c.is_ascii_hexdigit() || *c == '_').filter(|c| *c != '_').collect();
         u64::from_str_radix(&digits, 16).ok()
     })
 }
@@ -82,19 +60,13 @@ mod tests {
     use super::*;
 
     fn lines(path: &str, text: &str) -> Vec<usize> {
-        check(&Repository::of(&[(path, text)]))
-            .into_iter()
-            .map(|finding| finding.line)
-            .collect()
+        check(&Repository::of(&[(path, text)])).into_iter().map(|finding| finding.line).collect()
     }
 
     #[test]
     fn names_and_addresses_are_found_in_code_and_literals() {
         assert_eq!(
-            lines(
-                "kernel/src/main.rs",
-                "use bsp_raspi3b;\nlet a = 0x3F20_1000;\nlet b = \"BCM2837\";\n"
-            ),
+            lines("kernel/src/main.rs", "use bsp_raspi3b;\nlet a = 0x3F20_1000;\nlet b = \"BCM2837\";\n"),
             [1, 2, 3]
         );
         assert_eq!(lines("kernel/src/arch/boot.s", "ldr x0, =0xfe201000\n"), [1]);
@@ -108,23 +80,14 @@ mod tests {
 
     #[test]
     fn masks_and_kernel_addresses_are_no_peripherals() {
-        assert!(
-            lines(
-                "kernel/src/main.rs",
-                "0xFFFF_FFFF; 0xFFFF_0000_0000_0000; 0x4000; 0x3F\n"
-            )
-            .is_empty()
-        );
+        assert!(lines("kernel/src/main.rs", "0xFFFF_FFFF; 0xFFFF_0000_0000_0000; 0x4000; 0x3F\n").is_empty());
     }
 
     #[test]
     fn tests_may_name_a_board() {
         assert!(
-            lines(
-                "xtask/src/image.rs",
-                "#[cfg(test)]\nmod tests {\n const A: &str = \"raspi3b\";\n}\n"
-            )
-            .is_empty()
+            lines("xtask/src/image.rs", "#[cfg(test)]\nmod tests {\n const A: &str = \"raspi3b\";\n}\n")
+                .is_empty()
         );
     }
 }
