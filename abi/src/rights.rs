@@ -151,8 +151,8 @@ pub struct RegisterRule {
     pub operations: u32,
     /// Bits that may be read or changed.
     pub mask: u32,
-    /// 1: the value starts a DMA transfer and must be the address of a buffer in the slot's arena.
-    pub dma_address: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// How RS watches a component and what it does when the component fails. Times in nanoseconds.

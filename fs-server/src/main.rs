@@ -1,2 +1,116 @@
-//! (placeholder)
-fn main() {}
+//! The file server's process: receives requests, moves the bytes of grants, and lets `fs-core` do the rest.
+//!
+//! Rule: after an error of the device or of the checkpoint it exits, and the next incarnation mounts afresh; it never goes
+//! on with what it remembers. A card that no restart can mend is another matter: then it stays and says so to everybody.
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod block;
+
+use abi::Message;
+use alloc::vec;
+use alloc::vec::Vec;
+use block::Card;
+use core::time::Duration;
+use fs_core::{CHECKPOINT_BYTES_MAX, Call, Checkpoint, CheckpointError, FileServer, MountError, Sender};
+use protocols::files::{Answer, Label, Request, Status, TRANSFER_BYTES_MAX};
+use userlib::server::{Answer as Reaction, Server};
+use userlib::{Start, binding, checkpoint, log_text, serve, time::now};
+
+/// The slot's checkpoint, as `fs-core` wants it.
+struct Slot;
+
+impl Checkpoint for Slot {
+    fn commit(&mut self, bytes: &[u8]) -> Result<(), CheckpointError> {
+        checkpoint::commit(bytes).map_err(|_| CheckpointError)
+    }
+
+    fn load(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        checkpoint::load(buffer).map(|bytes| bytes.len())
+    }
+}
+
+/// What is served: a file system, or the reason why there is none.
+enum Service {
+    Mounted(FileServer<Card, Slot>),
+    Refused(Status),
+}
+
+struct Process {
+    service: Service,
+    input: [Vec<u8>; 2],
+    output: Vec<u8>,
+}
+
+impl Server for Process {
+    fn request(&mut self, request: &userlib::Request) -> Reaction {
+        reply(self.answer(request)).into()
+    }
+}
+
+impl Process {
+    fn answer(&mut self, request: &userlib::Request) -> Result<Answer, Status> {
+        let Ok(label) = u32::try_from(request.message.label) else { return Err(Status::Malformed) };
+        let wanted = Request::decode(label, &request.message.words)?;
+        let server = match &mut self.service {
+            Service::Mounted(server) => server,
+            Service::Refused(status) => return Err(*status),
+        };
+        let lengths = wanted.input_lengths();
+        for (grant, (buffer, length)) in self.input.iter_mut().zip(lengths).enumerate() {
+            request.copy_in(grant, 0, &mut buffer[..length]).or_else(|status| if length == 0 { Ok(()) } else { Err(status) })
+                .map_err(|_| Status::Malformed)?;
+        }
+        let sender = Sender { slot: request.meta.sender, incarnation: request.meta.incarnation };
+        let call = Call { id: request.id.0, attempt: request.meta.attempt.into(), sender };
+        let input = [&self.input[0][..lengths[0]], &self.input[1][..lengths[1]]];
+        let result = server.handle(&call, &wanted, input, &mut self.output[..wanted.output_length()]);
+        let answer = result.unwrap_or_else(|fatal| panic!("mounting afresh after {fatal:?}"))?;
+        let output = &self.output[..answer.output_bytes(Label::from_raw(label).unwrap_or(Label::Sync))];
+        if !output.is_empty() {
+            request.copy_out(1, 0, output).map_err(|_| Status::Malformed)?;
+        }
+        Ok(answer)
+    }
+}
+
+fn reply(result: Result<Answer, Status>) -> Message {
+    match result {
+        Ok(answer) => Message::new(u64::from(Status::Ok as u32), &answer.registers()),
+        Err(status) => Message::new(u64::from(status as u32), &[]),
+    }
+}
+
+/// These boards have no clock that runs while they are off: files are dated by the time since power-on.
+fn since_power_on() -> Duration {
+    Duration::from_nanos(now().ns())
+}
+
+fn mount() -> Service {
+    let card = match Card::find(binding!(call "block")) {
+        Ok(card) => card,
+        Err(error) => panic!("block driver: {error:?}"),
+    };
+    match FileServer::mount(card, Slot, since_power_on) {
+        Ok(server) => Service::Mounted(server),
+        Err(error) if error.is_transient() => panic!("cannot mount: {error}"),
+        Err(error) => {
+            log_text!("no file system: {error}");
+            Service::Refused(MountError::status(error))
+        }
+    }
+}
+
+userlib::entry!(main);
+
+fn main(_start: Start) -> ! {
+    let mut process = Process {
+        service: mount(),
+        input: [vec![0; TRANSFER_BYTES_MAX], vec![0; CHECKPOINT_BYTES_MAX]],
+        output: vec![0; TRANSFER_BYTES_MAX],
+    };
+    serve(&mut process)
+}

@@ -7,6 +7,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod block;
+pub mod console;
+pub mod echo;
+pub mod files;
+pub mod random;
+pub mod reincarnation;
+
 /// What the build needs to know about a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -21,4 +28,11 @@ pub struct Service {
 }
 
 /// All services that a manifest can name.
-pub const SERVICES: &[Service] = &[];
+pub const SERVICES: &[Service] = &[
+    block::SERVICE,
+    console::SERVICE,
+    echo::SERVICE,
+    files::SERVICE,
+    random::SERVICE,
+    reincarnation::SERVICE,
+];

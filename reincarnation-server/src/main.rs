@@ -1,2 +1,107 @@
-//! (placeholder)
-fn main() {}
+//! The reincarnation server: starts every component, watches it, and starts it again when it dies.
+//!
+//! *Role.* The shell around `reincarnation-core`: system calls, the checkpoint, and the `reincarnation` service.
+//!
+//! *Rule.* RS calls nobody. It depends on no service that it supervises, it allocates nothing, and between any two of its
+//! actions it may die: the next incarnation goes on from the slots and the checkpoint that it finds.
+
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+mod service;
+
+use abi::SLOTS_MAX;
+use abi::message::bits;
+use reincarnation_core::{Action, Supervisor, checkpoint_max};
+use reincarnation_server::{notice, perform, take_charge, write_report};
+use userlib::{Event, Instant, Request, Start, checkpoint, log_text, recv, recv_notifications, sys, time};
+
+userlib::entry!(main);
+
+/// A death is reported so long after it, so that the next incarnation gets the CPU first.
+const REPORT_DELAY_NS: u64 = 1_000_000;
+
+/// Actions between two looks at the notifications.
+const ACTIONS_AT_ONCE: u32 = 16;
+
+/// All of RS that lives longer than one request.
+struct Server {
+    supervisor: Supervisor<SLOTS_MAX>,
+}
+
+fn main(start: Start) -> ! {
+    let delay = time::ticks_from_ns(REPORT_DELAY_NS, sys::frequency());
+    let mut server = Server { supervisor: Supervisor::new(delay) };
+    server.adopt();
+    let charges = server.supervisor.charges().count_ones();
+    log_text!("rs: incarnation {} has charge of {charges} components", start.incarnation);
+    let mut deadline = server.work();
+    let mut event = recv(deadline);
+    loop {
+        event = match event {
+            Event::Request(request) => {
+                let reply = server.request(&request);
+                deadline = server.work();
+                request.reply_recv(&reply, deadline)
+            }
+            Event::Notification(set) => {
+                server.notified(set);
+                deadline = server.work();
+                recv(deadline)
+            }
+            Event::Timeout => {
+                deadline = server.work();
+                recv(deadline)
+            }
+        };
+    }
+}
+
+impl Server {
+    /// Takes charge of all slots that the manifest lets RS control, as they are, with the committed history.
+    fn adopt(&mut self) {
+        let mut buffer = [0; checkpoint_max(SLOTS_MAX)];
+        let committed = checkpoint::load(&mut buffer);
+        for slot in 0..SLOTS_MAX {
+            take_charge(&mut self.supervisor, slot as u8, committed);
+        }
+        notice(&mut self.supervisor);
+    }
+
+    fn notified(&mut self, set: u64) {
+        if set & bits::DEATH != 0 {
+            notice(&mut self.supervisor);
+        }
+    }
+
+    /// Does all that there is to do, and returns when there will be more.
+    fn work(&mut self) -> Instant {
+        let mut actions = 0;
+        loop {
+            match self.supervisor.next(sys::counter()) {
+                Action::Wait(until) => return Instant::from_ticks(until),
+                Action::Commit => self.commit(),
+                Action::Report(report) => write_report(&self.supervisor, report),
+                action => perform(&mut self.supervisor, action),
+            }
+            actions += 1;
+            if actions % ACTIONS_AT_ONCE == 0
+                && let Some(set) = recv_notifications(Instant::from_ticks(0))
+            {
+                self.notified(set);
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        let mut buffer = [0; checkpoint_max(SLOTS_MAX)];
+        let encoded = self.supervisor.checkpoint(&mut buffer);
+        let done = encoded.is_some_and(|bytes| checkpoint::commit(bytes).is_ok());
+        self.supervisor.committed(sys::counter(), done);
+    }
+
+    fn request(&mut self, request: &Request) -> abi::Message {
+        service::handle(&mut self.supervisor, request).encode()
+    }
+}

@@ -4,7 +4,10 @@
 //! chooses its flags, so that what CI builds, what a developer builds and what is measured are the same bytes.
 #![forbid(unsafe_code)]
 
+mod build;
 mod check;
+mod image;
+mod manifest;
 mod test;
 mod tidy;
 mod tools;
@@ -24,6 +27,8 @@ struct Arguments {
 // Every command also has a line in the list at the head of `x`; tidy compares the two.
 #[derive(Subcommand)]
 enum Command {
+    /// Builds the system of a manifest into out/.
+    Build(build::Options),
     /// Formatting, lints of host and target code, and the house rules.
     Check(check::Options),
     /// Every test: host, emulator, smoke campaign.
@@ -33,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = tools::Toolchain::from_env().and_then(|tools| match arguments.command {
+        Command::Build(options) => build::run(&tools, &options),
         Command::Check(options) => check::run(&tools, &options),
         Command::Test(options) => test::run(&tools, &options),
     });

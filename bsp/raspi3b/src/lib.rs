@@ -1,2 +1,62 @@
-//! (placeholder)
+//! Raspberry Pi 3B (BCM2837): what the kernel itself must know of the board.
+//!
+//! Rule: nothing but addresses, registers and the order of writes; decisions are in `kernel-core`. Registers are reached
+//! at `offset + physical address`, where the kernel has mapped the peripherals.
+//!
+//! # Resources
+//! - BCM2835 ARM Peripherals (2012): 2.2 mini UART, 7.5 interrupt registers.
+//! - BCM2836 ARM-local peripherals, QA7 rev 3.4: 4.10 core interrupt sources, 4.6 timer interrupts control.
+
 #![no_std]
+
+pub mod interrupts;
+pub mod power;
+pub mod uart;
+
+/// Name of the board, as manifests and images spell it.
+pub const NAME: &str = "raspi3b";
+
+/// First address beyond the RAM that belongs to the ARM when the firmware keeps its smallest share.
+pub const RAM_END: usize = 0x3C00_0000;
+
+/// Physical ranges of device registers, in blocks of 2 MiB.
+pub const DEVICE_RANGES: [(usize, usize); 2] = [(0x3F00_0000, 0x4000_0000), (0x4000_0000, 0x4020_0000)];
+
+/// Physical address of the release address of core 1; those of cores 2 and 3 follow, 8 bytes each
+/// (armstub8, "spin table").
+pub const SPIN_TABLE: usize = 0xE0;
+
+/// Cores besides the first.
+pub const OTHER_CORES: usize = 3;
+
+/// The devices that the kernel drives, after the kernel has mapped them.
+pub struct Board {
+    /// Interrupt controllers.
+    pub interrupts: interrupts::Interrupts,
+    /// Reset and power.
+    pub power: power::Power,
+    /// Transmit-only UART for trace frames and panics.
+    pub uart: uart::DebugUart,
+}
+
+// SAFETY: 1. the registers are memory-mapped for every core alike; 2. `&mut self` guards every sequence of accesses.
+unsafe impl Send for Board {}
+
+impl Board {
+    /// Takes possession of the board's devices.
+    ///
+    /// # Safety
+    /// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
+    /// 2. Nobody else writes to the registers of the interrupt controllers, the power block and the mini UART while the
+    ///    value lives, except through another value made for a panic.
+    pub unsafe fn new(offset: usize) -> Self {
+        // SAFETY: 1. and 2. are this function's own conditions.
+        unsafe {
+            Self {
+                interrupts: interrupts::Interrupts::new(offset),
+                power: power::Power::new(offset),
+                uart: uart::DebugUart::new(offset),
+            }
+        }
+    }
+}

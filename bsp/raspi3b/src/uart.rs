@@ -1,0 +1,80 @@
+//! The mini UART as a transmit-only, polled line for trace frames and panics.
+//!
+//! # Resources
+//! BCM2835 ARM Peripherals, 2.1.1 (AUX registers) and 2.2.2 (mini UART registers).
+
+use tock_registers::interfaces::{Readable, Writeable};
+use tock_registers::registers::{ReadOnly, ReadWrite};
+use tock_registers::{register_bitfields, register_structs};
+
+register_bitfields! {
+    u32,
+    AuxEnables [MINI_UART OFFSET(0) NUMBITS(1) []],
+    Iir [CLEAR_FIFOS OFFSET(1) NUMBITS(2) []],
+    Lcr [DATA_SIZE OFFSET(0) NUMBITS(2) [EightBit = 0b11]],
+    Lsr [TX_EMPTY OFFSET(5) NUMBITS(1) []],
+    Cntl [TX_ENABLE OFFSET(1) NUMBITS(1) []],
+}
+
+register_structs! {
+    Registers {
+        (0x00 => _irq),
+        (0x04 => enables: ReadWrite<u32, AuxEnables::Register>),
+        (0x08 => _reserved0),
+        (0x40 => io: ReadWrite<u32>),
+        (0x44 => ier: ReadWrite<u32>),
+        (0x48 => iir: ReadWrite<u32, Iir::Register>),
+        (0x4C => lcr: ReadWrite<u32, Lcr::Register>),
+        (0x50 => mcr: ReadWrite<u32>),
+        (0x54 => lsr: ReadOnly<u32, Lsr::Register>),
+        (0x58 => _reserved1),
+        (0x60 => cntl: ReadWrite<u32, Cntl::Register>),
+        (0x64 => _stat),
+        (0x68 => baud: ReadWrite<u32>),
+        (0x6C => @END),
+    }
+}
+
+const BASE: usize = 0x3F21_5000;
+
+/// Divisor for 115,200 baud at the core clock of 250 MHz: `250e6 / (8 * 115200) - 1`.
+const DIVISOR: u32 = 270;
+
+/// The mini UART.
+pub struct DebugUart {
+    registers: &'static Registers,
+}
+
+impl DebugUart {
+    /// Finds the UART at `offset` plus its physical address.
+    ///
+    /// # Safety
+    /// 1. The register page is mapped there as device memory, for ever.
+    pub unsafe fn new(offset: usize) -> Self {
+        // SAFETY: 1. the page is mapped by the caller's promise; 2. all fields tolerate concurrent access.
+        Self { registers: unsafe { &*((BASE + offset) as *const Registers) } }
+    }
+
+    /// Enables the transmitter.
+    pub fn initialise(&mut self) {
+        let registers = self.registers;
+        registers.enables.write(AuxEnables::MINI_UART::SET);
+        registers.cntl.set(0);
+        registers.ier.set(0);
+        registers.iir.write(Iir::CLEAR_FIFOS.val(0b11));
+        registers.lcr.write(Lcr::DATA_SIZE::EightBit);
+        registers.mcr.set(0);
+        registers.baud.set(DIVISOR);
+        registers.cntl.write(Cntl::TX_ENABLE::SET);
+    }
+
+    /// Sends bytes, waiting for room.
+    pub fn send(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            while !self.registers.lsr.is_set(Lsr::TX_EMPTY) {
+                core::hint::spin_loop();
+            }
+            self.registers.io.set(u32::from(byte));
+        }
+    }
+}

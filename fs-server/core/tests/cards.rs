@@ -1,0 +1,168 @@
+//! Cards that cannot be mounted: each has its own error with its remedy, and nothing is written to it.
+
+mod support;
+
+use fs_core::{DeviceError, FeatureSet, MountError};
+use protocols::files::Status;
+use support::*;
+
+fn mount_error(card: &[u8]) -> MountError {
+    let world = World::new(card);
+    let error = world.start().err().expect("this card must be refused");
+    let board = world.board.0.borrow();
+    assert!(board.card == card, "{error}: the card was written");
+    assert_eq!(board.checkpoint, None, "{error}: nothing to remember");
+    error
+}
+
+#[test]
+fn each_unfit_card_has_its_own_error_and_remedy() {
+    let good = mkfs(16 * 1024, &[]);
+    let mut errors = vec![
+        (mount_error(&[]), MountError::NoCard, Status::NoCard),
+        (
+            mount_error(&vec![0; 1 << 20]),
+            MountError::Empty,
+            Status::EmptyCard,
+        ),
+        (
+            mount_error(&pattern(1, 1 << 20)),
+            MountError::NotExt4,
+            Status::NotExt4,
+        ),
+        (
+            mount_error(&vec![7; 512]),
+            MountError::NotExt4,
+            Status::NotExt4,
+        ),
+    ];
+    let no_journal = mkfs(16 * 1024, &["-O", "^has_journal"]);
+    errors.push((
+        mount_error(&no_journal),
+        MountError::NoJournal,
+        Status::UnsupportedFormat,
+    ));
+    let inline = mkfs(16 * 1024, &["-O", "inline_data"]);
+    errors.push((
+        mount_error(&inline),
+        MountError::Unsupported {
+            set: FeatureSet::Incompatible,
+            bits: 0x8000,
+        },
+        Status::UnsupportedFormat,
+    ));
+    let mut marked = good.clone();
+    marked[1024 + 58] |= 2;
+    errors.push((
+        mount_error(&marked),
+        MountError::Damaged("errors were recorded in the superblock"),
+        Status::Damaged,
+    ));
+    let mut sizes = good.clone();
+    sizes[1024 + 40] ^= 8;
+    errors.push((
+        mount_error(&sizes),
+        MountError::Damaged("superblock checksum"),
+        Status::Damaged,
+    ));
+    for (error, expected, status) in &errors {
+        assert_eq!(error, expected);
+        assert_eq!(error.status(), *status);
+        assert!(!error.is_transient());
+        let text = error.to_string();
+        assert!(text.contains(':'), "no remedy: {text}");
+    }
+    let short = &good[..8 << 20];
+    assert!(matches!(mount_error(short), MountError::Damaged(_)));
+    let mut groups = good.clone();
+    groups[2048..3072].copy_from_slice(&pattern(2, 1024));
+    assert!(matches!(mount_error(&groups), MountError::Damaged(_)));
+}
+
+#[test]
+fn a_failing_or_write_protected_card_is_told_apart() {
+    let good = mkfs(4096, &[]);
+    let world = World::new(&good);
+    {
+        let mut board = world.board.0.borrow_mut();
+        board.fuse = Some(0);
+        board.error = Some(DeviceError::Failed);
+    }
+    let error = world.start().err().unwrap();
+    assert_eq!(error, MountError::DeviceFailed);
+    assert!(error.is_transient(), "worth another incarnation");
+    world.board.0.borrow_mut().error = Some(DeviceError::NoCard);
+    assert_eq!(world.start().err(), Some(MountError::NoCard));
+    let world = World::new(&good);
+    world.board.0.borrow_mut().write_protected = true;
+    assert_eq!(world.start().err(), Some(MountError::WriteProtected));
+}
+
+#[test]
+fn a_file_system_in_a_partition_is_found_and_served() {
+    let inner = mkfs(4096, &[]);
+    let first = 2048_u32;
+    let mut card = vec![0; first as usize * 512];
+    card.extend(&inner);
+    let entry = 446 + 16;
+    card[entry + 4] = 0x83;
+    card[entry + 8..entry + 12].copy_from_slice(&first.to_le_bytes());
+    card[entry + 12..entry + 16].copy_from_slice(&(inner.len() as u32 / 512).to_le_bytes());
+    card[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let mut world = World::new(&card);
+    world.ok(1, &Op::Create(0, "/f".into()));
+    world.ok(1, &Op::Append(0, b"in a partition".to_vec()));
+    world.ok(1, &Op::Unmount);
+    let after = world.board.card();
+    let split = first as usize * 512;
+    assert!(after[..split] == card[..split], "outside the partition");
+    assert_clean(&after[split..], "partition");
+    assert_eq!(
+        debugfs_tree(&after[split..])["/f"],
+        Some(b"in a partition".to_vec())
+    );
+    let mut beyond = card.clone();
+    beyond.truncate(split + 4096);
+    assert_eq!(mount_error(&beyond), MountError::Damaged("partition table"));
+}
+
+/// Another card, with the same checkpoint: descriptors of the old card must not mean files of the new one.
+#[test]
+fn a_changed_card_closes_all_files() {
+    let mut world = World::new(&mkfs(4096, &[]));
+    world.ok(1, &Op::Create(0, "/f".into()));
+    world.server = None;
+    let other = mkfs(4096, &["-U", "ffffffff-0000-1111-2222-333333333333"]);
+    world.board.0.borrow_mut().card = other;
+    assert_eq!(world.refused(1, &Op::Read(0, 0, 1)), Status::BadDescriptor);
+}
+
+/// Damage that shows only in use is an answer, not a death: the next request is served.
+#[test]
+fn damage_in_a_directory_is_answered() {
+    let mut world = World::new(&mkfs(4096, &[]));
+    world.ok(1, &Op::Mkdir("/d".into()));
+    world.ok(1, &Op::Create(0, "/d/marker-name".into()));
+    world.ok(1, &Op::Create(1, "/ok".into()));
+    world.ok(1, &Op::Close(0));
+    world.ok(1, &Op::Unmount);
+    world.server = None;
+    {
+        let mut board = world.board.0.borrow_mut();
+        board.checkpoint = None;
+        let name = b"marker-name";
+        let places: Vec<_> = (0..board.card.len() - name.len())
+            .filter(|at| &board.card[*at..at + name.len()] == name)
+            .collect();
+        for at in places {
+            board.card[at] ^= 1;
+        }
+    }
+    assert_eq!(world.refused(1, &Op::List("/d".into())), Status::Damaged);
+    assert_eq!(
+        world.refused(1, &Op::Create(2, "/d/new".into())),
+        Status::Damaged
+    );
+    world.ok(1, &Op::Create(3, "/also".into()));
+    assert_eq!(world.deaths, 0);
+}

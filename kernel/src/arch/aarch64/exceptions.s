@@ -1,0 +1,99 @@
+// Exception vectors. While a component runs, SP_EL1 points to its frame; while the kernel runs, to the kernel's stack.
+// Pair of exceptions.rs, which provides `exception_from_component`, `exception_from_kernel` and, by name, FRAME_SIZE.
+// The linker script provides __stack_top and __emergency_stack_top.
+
+.macro FROM_COMPONENT kind
+.balign 0x80
+    stp     x0, x1, [sp, #0]
+    mov     x0, #\kind
+    b       save_component
+.endm
+
+.macro FROM_KERNEL kind
+.balign 0x80
+    mov     x0, #\kind
+    b       kernel_bug
+.endm
+
+.section .text.vectors, "ax"
+.balign 0x800
+.global exception_vectors
+exception_vectors:
+    FROM_KERNEL 0
+    FROM_KERNEL 1
+    FROM_KERNEL 2
+    FROM_KERNEL 3
+    FROM_KERNEL 4
+    FROM_KERNEL 5
+    FROM_KERNEL 6
+    FROM_KERNEL 7
+    FROM_COMPONENT 0
+    FROM_COMPONENT 1
+    FROM_COMPONENT 2
+    FROM_COMPONENT 3
+    FROM_KERNEL 12
+    FROM_KERNEL 13
+    FROM_KERNEL 14
+    FROM_KERNEL 15
+
+save_component:
+    stp     x2, x3, [sp, #16]
+    stp     x4, x5, [sp, #32]
+    stp     x6, x7, [sp, #48]
+    stp     x8, x9, [sp, #64]
+    stp     x10, x11, [sp, #80]
+    stp     x12, x13, [sp, #96]
+    stp     x14, x15, [sp, #112]
+    stp     x16, x17, [sp, #128]
+    stp     x18, x19, [sp, #144]
+    stp     x20, x21, [sp, #160]
+    stp     x22, x23, [sp, #176]
+    stp     x24, x25, [sp, #192]
+    stp     x26, x27, [sp, #208]
+    stp     x28, x29, [sp, #224]
+    mrs     x1, sp_el0
+    stp     x30, x1, [sp, #240]
+    mrs     x1, elr_el1
+    mrs     x2, spsr_el1
+    stp     x1, x2, [sp, #256]
+    mrs     x1, tpidr_el0
+    str     x1, [sp, #272]
+    adrp    x1, __stack_top
+    add     x1, x1, :lo12:__stack_top
+    mov     sp, x1
+    mov     x29, xzr
+    mov     x30, xzr
+    bl      exception_from_component
+
+.global resume_component
+resume_component:                       // x0: the frame of the component that has the CPU now
+    mov     sp, x0
+    ldr     x1, [sp, #272]
+    msr     tpidr_el0, x1
+    ldp     x1, x2, [sp, #256]
+    msr     elr_el1, x1
+    msr     spsr_el1, x2
+    ldp     x30, x1, [sp, #240]
+    msr     sp_el0, x1
+    ldp     x28, x29, [sp, #224]
+    ldp     x26, x27, [sp, #208]
+    ldp     x24, x25, [sp, #192]
+    ldp     x22, x23, [sp, #176]
+    ldp     x20, x21, [sp, #160]
+    ldp     x18, x19, [sp, #144]
+    ldp     x16, x17, [sp, #128]
+    ldp     x14, x15, [sp, #112]
+    ldp     x12, x13, [sp, #96]
+    ldp     x10, x11, [sp, #80]
+    ldp     x8, x9, [sp, #64]
+    ldp     x6, x7, [sp, #48]
+    ldp     x4, x5, [sp, #32]
+    ldp     x2, x3, [sp, #16]
+    ldp     x0, x1, [sp, #0]
+    eret
+
+kernel_bug:                             // the stack may be what is broken
+    adrp    x1, __emergency_stack_top
+    add     x1, x1, :lo12:__emergency_stack_top
+    mov     sp, x1
+    b       exception_from_kernel

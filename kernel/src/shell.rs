@@ -1,0 +1,202 @@
+//! What carries out the core's decisions: registers, address spaces, the trace.
+
+use crate::arch::context::Frames;
+use crate::arch::cpu;
+use crate::arch::paging::Space;
+use crate::interrupts::Lines;
+use crate::loader::Progress;
+use crate::logs::Ring;
+use crate::syscall::checkpoint::Checkpoint;
+use crate::syscall::inject::Trigger;
+use crate::table::Table;
+use abi::message::{CallId, Meta};
+use abi::plan::Fault;
+use abi::record::{Counters, DeathRecord};
+use abi::rights::SlotRights;
+use abi::syscall::{received, trigger};
+use abi::trace::{Event, FRAME_MAX, Frame as TraceFrame, encode};
+use abi::{SLOTS_MAX, SlotId, Status};
+use kernel_core::Effects;
+use zerocopy::FromZeros;
+
+/// Everything of the kernel besides its decisions.
+pub struct Shell {
+    pub frames: Frames,
+    pub counters: Counters,
+    pub records: [DeathRecord; SLOTS_MAX],
+    pub checkpoints: [Checkpoint; SLOTS_MAX],
+    pub rings: [Ring; SLOTS_MAX],
+    pub progress: [Progress; SLOTS_MAX],
+    pub lines: Lines,
+    pub triggers: [Trigger; SLOTS_MAX],
+    /// Slots whose trigger has fired and whose fault has not been executed.
+    pub due: u32,
+    /// Slots whose log records go to their ring only.
+    pub muted: u32,
+    spaces: [Space; SLOTS_MAX],
+    /// Set at boot and never changed.
+    table: Option<Table>,
+    board: Option<bsp::Board>,
+}
+
+const EMPTY_RECORD: DeathRecord = zerocopy::transmute!([0u8; size_of::<DeathRecord>()]);
+
+impl Shell {
+    /// A shell that knows of no board yet.
+    ///
+    /// # Safety
+    /// 1. Called once: it makes the one value of [`Frames`].
+    pub const unsafe fn new() -> Self {
+        Self {
+            // SAFETY: 1. by the caller's promise.
+            frames: unsafe { Frames::new() },
+            counters: zerocopy::transmute!([0u8; size_of::<Counters>()]),
+            records: [EMPTY_RECORD; SLOTS_MAX],
+            checkpoints: [Checkpoint::EMPTY; SLOTS_MAX],
+            rings: [Ring::EMPTY; SLOTS_MAX],
+            progress: [Progress::START; SLOTS_MAX],
+            lines: Lines::NONE,
+            triggers: [Trigger::NONE; SLOTS_MAX],
+            due: 0,
+            muted: 0,
+            spaces: [Space::new(0, 0); SLOTS_MAX],
+            table: None,
+            board: None,
+        }
+    }
+
+    /// Takes over the board and the system's tables.
+    pub fn initialise(&mut self, table: Table, board: bsp::Board, frequency: u64) {
+        self.table = Some(table);
+        for (slot, rights) in table.slots.iter().enumerate() {
+            let base = rights.bank_base as usize;
+            self.spaces[slot] = Space::new(base, base + rights.bank_size as usize);
+            self.rings[slot] = Ring::new(rights.log_base as usize, rights.log_size as usize);
+        }
+        self.counters = Counters::new_zeroed();
+        self.counters.frequency = frequency;
+        self.board = Some(board);
+        self.board().uart.initialise();
+        self.board().interrupts.initialise();
+        self.lines.bind(table.slots, frequency);
+    }
+
+    /// The board's devices.
+    #[inline(always)]
+    pub fn board(&mut self) -> &mut bsp::Board {
+        self.board.as_mut().expect("taken over at boot")
+    }
+
+    /// The system's tables.
+    #[inline(always)]
+    pub fn table(&self) -> Table {
+        self.table.expect("read at boot")
+    }
+
+    /// What the manifest gives to `slot`.
+    #[inline(always)]
+    pub fn rights(&self, slot: SlotId) -> &'static SlotRights {
+        &self.table().slots[usize::from(slot)]
+    }
+
+    /// Address space of `slot`.
+    #[inline(always)]
+    pub fn space(&self, slot: SlotId) -> &Space {
+        &self.spaces[usize::from(slot) % SLOTS_MAX]
+    }
+
+    /// Address space of `slot`.
+    pub fn space_mut(&mut self, slot: SlotId) -> &mut Space {
+        &mut self.spaces[usize::from(slot) % SLOTS_MAX]
+    }
+
+    /// Number of slots that the manifest has.
+    pub fn slot_count(&self) -> usize {
+        self.table().slots.len()
+    }
+
+    /// The slot that an argument names.
+    pub fn slot_argument(&self, argument: u64) -> Option<SlotId> {
+        (argument < self.slot_count() as u64).then_some(argument as SlotId)
+    }
+
+    /// Sends an event on the evidence line.
+    pub fn emit(&mut self, time: u64, event: Event<'_>) {
+        let mut bytes = [0; FRAME_MAX];
+        if let Some(length) = encode(&TraceFrame { time, event }, &mut bytes) {
+            self.board().uart.send(&bytes[..length]);
+        }
+    }
+
+    /// Masks every interrupt line of `slot`.
+    pub fn release_lines(&mut self, slot: SlotId) {
+        if let Some(board) = &mut self.board {
+            self.lines.release(slot, board);
+        }
+    }
+
+    /// Counts a message for the trigger of `slot`, if one is set.
+    #[inline(always)]
+    fn count_message(&mut self, slot: SlotId, kind: u64) {
+        if self.triggers[usize::from(slot)].count(kind) {
+            self.due |= abi::rights::slot_bit(slot);
+        }
+    }
+
+    /// Takes the fault of the lowest slot whose trigger has fired.
+    pub fn next_due(&mut self) -> Option<(SlotId, Fault)> {
+        if self.due == 0 {
+            return None;
+        }
+        let slot = self.due.trailing_zeros() as SlotId;
+        self.due &= self.due - 1;
+        let fault = self.triggers[usize::from(slot)].fault;
+        self.triggers[usize::from(slot)] = Trigger::NONE;
+        Some((slot, fault))
+    }
+}
+
+impl Effects for Shell {
+    fn deliver(&mut self, server: SlotId, caller: SlotId, call: CallId, meta: Meta) {
+        self.frames.move_message(caller, server);
+        let from = self.frames.get(caller);
+        let grants = [from.x[12], from.x[14]];
+        let to = self.frames.get_mut(server);
+        to.x[0] = received::REQUEST;
+        to.x[1] = call.0;
+        to.x[11] = meta.to_word();
+        [to.x[12], to.x[13]] = grants;
+        self.counters.requests += 1;
+        self.count_message(caller, trigger::SENT);
+        self.count_message(server, trigger::RECEIVED);
+    }
+
+    fn answer(&mut self, server: SlotId, caller: SlotId) {
+        self.frames.move_message(server, caller);
+        self.frames.get_mut(caller).x[0] = Status::Ok as u64;
+        self.count_message(server, trigger::SENT);
+    }
+
+    fn fail(&mut self, caller: SlotId, status: Status) {
+        self.frames.get_mut(caller).x[0] = status as u64;
+    }
+
+    fn notified(&mut self, slot: SlotId, bits: u64) {
+        let frame = self.frames.get_mut(slot);
+        frame.x[0] = received::NOTIFICATION;
+        frame.x[1] = bits;
+    }
+
+    fn timed_out(&mut self, slot: SlotId) {
+        self.frames.get_mut(slot).x[0] = received::TIMEOUT;
+    }
+
+    fn ready(&mut self, slot: SlotId) {
+        let incarnation = self.progress[usize::from(slot)].incarnation;
+        self.emit(cpu::now(), Event::Ready { slot, incarnation });
+    }
+
+    fn poisoned(&mut self, server: SlotId, call: CallId) {
+        self.emit(cpu::now(), Event::Poisoned { slot: server, call: call.0 });
+    }
+}

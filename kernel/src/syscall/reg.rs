@@ -1,0 +1,92 @@
+//! `reg`: checked access to device registers, one at a time or n words between one register and a buffer.
+//!
+//! A rule of the manifest must name the register, the operation and the bits. A mapped window may be used, too.
+
+use super::Done;
+use crate::Kernel;
+use crate::arch::memory;
+use abi::rights::{RegisterRule, SlotRights, Window};
+use abi::syscall::reg::{READ, READ_WORDS, WRITE, WRITE_WORDS};
+use abi::{SlotId, Status};
+
+/// Most words in one call.
+const WORDS_MAX: u64 = 512;
+/// Words that pass through the kernel's stack at a time.
+const CHUNK: usize = 32;
+
+const READS: u32 = 1;
+const WRITES: u32 = 2;
+
+/// The bits that `rights` allow for an operation on a register.
+fn allowed(rights: &SlotRights, window: &Window, offset: u64, operation: u32) -> Option<u32> {
+    if offset % 4 != 0 || offset + 4 > window.size {
+        return None;
+    }
+    if window.mapped != 0 {
+        return Some(u32::MAX);
+    }
+    let first = window.first_rule as usize;
+    let rules = rights.rules.get(first..first + window.rule_count as usize)?;
+    let fits = |rule: &&RegisterRule| u64::from(rule.offset) == offset && rule.operations & operation != 0;
+    rules.iter().find(fits).map(|rule| rule.mask)
+}
+
+impl Kernel {
+    pub(super) fn sys_reg(&mut self, slot: SlotId) -> Result<Done, Status> {
+        let x = &self.shell.frames.get(slot).x;
+        let (handle, operation, offset, argument, extent) = (x[0], x[1], x[2], x[3], x[4]);
+        let rights = self.shell.rights(slot);
+        let window = rights.windows.get(handle as usize).filter(|window| window.size != 0).ok_or(Status::BadHandle)?;
+        let kind = match operation {
+            READ | READ_WORDS => READS,
+            WRITE | WRITE_WORDS => WRITES,
+            _ => return Err(Status::BadArgument),
+        };
+        let offset = if offset < window.size { offset } else { return Err(Status::BadArgument) };
+        let mask = allowed(rights, window, offset, kind).ok_or(Status::Denied)?;
+        let register = (window.base + offset) as usize;
+        match operation {
+            READ => return Ok(Done::Value(Status::Ok, u64::from(memory::read_register(register) & mask))),
+            WRITE => write_masked(register, argument as u32, extent as u32, mask)?,
+            _ if mask != u32::MAX => return Err(Status::Denied),
+            _ if extent > WORDS_MAX => return Err(Status::BadArgument),
+            READ_WORDS => self.read_words(slot, register, argument, extent as usize)?,
+            _ => self.write_words(slot, register, argument, extent as usize)?,
+        }
+        Ok(Done::Status(Status::Ok))
+    }
+
+    fn read_words(&mut self, slot: SlotId, register: usize, buffer: u64, words: usize) -> Result<(), Status> {
+        let mut bytes = [0; 4 * CHUNK];
+        for start in (0..words).step_by(CHUNK) {
+            let count = CHUNK.min(words - start);
+            for word in bytes[..4 * count].as_chunks_mut::<4>().0 {
+                *word = memory::read_register(register).to_le_bytes();
+            }
+            self.shell.write_user(slot, buffer.wrapping_add(4 * start as u64), &bytes[..4 * count])?;
+        }
+        Ok(())
+    }
+
+    fn write_words(&mut self, slot: SlotId, register: usize, buffer: u64, words: usize) -> Result<(), Status> {
+        let mut bytes = [0; 4 * CHUNK];
+        for start in (0..words).step_by(CHUNK) {
+            let count = CHUNK.min(words - start);
+            self.shell.read_user(slot, buffer.wrapping_add(4 * start as u64), &mut bytes[..4 * count])?;
+            for word in bytes[..4 * count].as_chunks::<4>().0 {
+                memory::write_register(register, u32::from_le_bytes(*word));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replaces the bits of `mask` by those of `value`. The old value is read only if some bits stay.
+fn write_masked(register: usize, value: u32, mask: u32, allowed: u32) -> Result<(), Status> {
+    if mask & !allowed != 0 {
+        return Err(Status::Denied);
+    }
+    let kept = if mask == u32::MAX { 0 } else { memory::read_register(register) & !mask };
+    memory::write_register(register, kept | value & mask);
+    Ok(())
+}

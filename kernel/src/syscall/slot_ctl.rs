@@ -1,0 +1,40 @@
+//! `slot_ctl`: small decisions about a slot that the caller controls.
+
+use super::Done;
+use super::checkpoint::Checkpoint;
+use crate::Kernel;
+use abi::message::bits;
+use abi::record::SlotState;
+use abi::rights::slot_bit;
+use abi::syscall::slot_ctl::{ACKNOWLEDGE, CLOSE, DROP_CHECKPOINT, HEARTBEAT, MUTE, OPEN, UNMUTE};
+use abi::trace::Event;
+use abi::{SlotId, Status};
+
+impl Kernel {
+    pub(super) fn sys_slot_ctl(&mut self, slot: SlotId, now: u64) -> Done {
+        let target = match self.controlled(slot) {
+            Ok(target) => target,
+            Err(status) => return Done::Status(status),
+        };
+        match self.shell.frames.get(slot).x[1] {
+            ACKNOWLEDGE => self.core.acknowledge(target),
+            OPEN => {
+                self.core.open(target);
+                self.shell.emit(now, Event::Opened { slot: target });
+            }
+            CLOSE => {
+                self.core.close(target, now, &mut self.shell);
+                self.shell.emit(now, Event::Closed { slot: target });
+            }
+            DROP_CHECKPOINT => self.shell.checkpoints[usize::from(target)] = Checkpoint::EMPTY,
+            MUTE => self.shell.muted |= slot_bit(target),
+            UNMUTE => self.shell.muted &= !slot_bit(target),
+            HEARTBEAT if self.core.slot(target).state != SlotState::Running => {
+                return Done::Status(Status::WrongState);
+            }
+            HEARTBEAT => self.core.notify(target, bits::HEARTBEAT, now, &mut self.shell),
+            _ => return Done::Status(Status::BadArgument),
+        }
+        Done::Status(Status::Ok)
+    }
+}

@@ -1,0 +1,585 @@
+//! The supervisor: what has to be done next.
+//!
+//! *Role.* Told of deaths, observations and commands, it hands out one action at a time, the most urgent first: commit
+//! what was decided, end who is condemned, take note of deaths, start who is to run, then look after the living.
+//!
+//! *Rule.* No action is handed out while a decision is not committed.
+
+use crate::history::{Reader, Writer};
+use crate::watch::{next_look, regular_look};
+use crate::{Cause, Death, History, Policy, Standing, Ticks, Verdict, judge};
+use abi::SlotId;
+use abi::record::{DeathClass, SlotInfo, SlotState};
+use heapless::Deque;
+
+/// Bytes of the longest checkpoint of `slots` slots.
+pub const fn checkpoint_max(slots: usize) -> usize {
+    1 + slots * (1 + History::ENCODED_MAX)
+}
+
+/// Format of the checkpoint; another one is not understood.
+const VERSION: u8 = 1;
+
+/// Reports that wait to be written.
+const REPORTS_MAX: usize = 16;
+
+/// Starvation is reported after so many heartbeat periods without the CPU.
+const STARVATION_PERIODS: u64 = 20;
+
+/// What the supervisor finds in a slot when it begins.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Found {
+    /// State of the slot.
+    pub state: SlotState,
+    /// The current or last incarnation; 0: never started.
+    pub incarnation: u32,
+    /// Calls are answered `Unavailable`.
+    pub closed: bool,
+    /// Priority of the component: servers before their clients.
+    pub priority: u8,
+    /// The component is started by hand.
+    pub manual: bool,
+}
+
+/// What has to be done next.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Action {
+    /// Commit [`Supervisor::checkpoint`], then call [`Supervisor::committed`].
+    Commit,
+    /// End the incarnation in the slot, as this class.
+    Kill(SlotId, DeathClass),
+    /// Acknowledge the slot's death.
+    Acknowledge(SlotId),
+    /// Answer `Unavailable` to the slot's callers.
+    Close(SlotId),
+    /// Let calls queue again.
+    Open(SlotId),
+    /// Drop the slot's checkpoint.
+    DropCheckpoint(SlotId),
+    /// Load the next chunk of the slot, or start it; then call [`Supervisor::started`].
+    Start(SlotId),
+    /// Look at the slot; then call [`Supervisor::observed`].
+    Look(SlotId),
+    /// Send the slot a heartbeat.
+    Heartbeat(SlotId),
+    /// Write a line.
+    Report(Report),
+    /// Nothing until this moment, unless something happens.
+    Wait(Ticks),
+}
+
+/// Something that people ought to know.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Report {
+    /// Of which slot.
+    pub slot: SlotId,
+    /// What.
+    pub kind: ReportKind,
+}
+
+/// What people ought to know of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReportKind {
+    /// This incarnation has died. What becomes of the component says [`Supervisor::history`].
+    Died(u32, DeathClass),
+    /// This incarnation was started after a pause, or by command.
+    Started(u32),
+    /// It is in quarantine.
+    Quarantined(Cause),
+    /// It has waited for the CPU for long; this slot has used most of it meanwhile.
+    Starved(SlotId),
+    /// So many reports before this one were left out.
+    LeftOut(u32),
+    /// The history could not be committed: the next incarnation of the supervisor will not know of the last decision.
+    NotCommitted,
+}
+
+/// What a user can ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Command {
+    /// Start it, if it does not run.
+    Start,
+    /// Stop it, until it is started again.
+    Stop,
+    /// End this incarnation, unless it has ended, and start the next at once.
+    Restart(u32),
+    /// End its quarantine.
+    Release,
+}
+
+/// Why a command is not carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[must_use = "the user asked for something that will not happen"]
+pub enum Refusal {
+    /// No such slot, or not one of this supervisor.
+    NoSuchSlot,
+    /// It is in quarantine: release it.
+    Quarantined,
+    /// It is not in quarantine.
+    NotQuarantined,
+}
+
+/// One component.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Slot {
+    policy: Policy,
+    history: History,
+    state: SlotState,
+    incarnation: u32,
+    priority: u8,
+    manual: bool,
+    closed: bool,
+    next_look: Ticks,
+    last_look: Ticks,
+    /// CPU time at the last look, and used between the last two.
+    cpu: Ticks,
+    cpu_used: Ticks,
+}
+
+/// A set of slots.
+type Set = u32;
+
+fn bit(slot: SlotId) -> Set {
+    1 << slot
+}
+
+/// Lowest slot of a set.
+fn first(set: Set) -> Option<SlotId> {
+    (set != 0).then(|| set.trailing_zeros() as SlotId)
+}
+
+/// Supervises the components in slots below `N`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Supervisor<const N: usize> {
+    slots: [Option<Slot>; N],
+    /// Number of the last slot taken charge of, and one.
+    end: usize,
+    /// Between a death and its report: the next incarnation is to get the CPU first.
+    report_delay: Ticks,
+    uncommitted: bool,
+    to_kill: Set,
+    kill_class: [DeathClass; N],
+    to_acknowledge: Set,
+    to_beat: Set,
+    /// Slots that are not as they were believed to be.
+    to_look: Set,
+    /// Slots whose next start is worth a report.
+    to_announce: Set,
+    /// Slots whose starvation was reported.
+    starving: Set,
+    reports: ReportQueue,
+    left_out: u32,
+}
+
+/// Reports and when each is due, in order.
+#[derive(Clone, Debug, Default)]
+struct ReportQueue(Deque<(Ticks, Report), REPORTS_MAX>);
+
+impl PartialEq for ReportQueue {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().eq(other.0.iter())
+    }
+}
+
+impl Eq for ReportQueue {}
+
+impl core::hash::Hash for ReportQueue {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|entry| entry.hash(state));
+    }
+}
+
+impl<const N: usize> Supervisor<N> {
+    /// Supervises nothing yet. Reports of deaths are handed out `report_delay` ticks after the death was seen.
+    pub fn new(report_delay: Ticks) -> Self {
+        const { assert!(N <= abi::SLOTS_MAX, "sets of slots are 32-bit masks") };
+        Self {
+            slots: [const { None }; N],
+            end: 0,
+            report_delay,
+            uncommitted: false,
+            to_kill: 0,
+            kill_class: [DeathClass::Killed; N],
+            to_acknowledge: 0,
+            to_beat: 0,
+            to_look: 0,
+            to_announce: 0,
+            starving: 0,
+            reports: ReportQueue::default(),
+            left_out: 0,
+        }
+    }
+
+    /// Takes charge of a slot as it is found. `checkpoint` is what the last incarnation committed, if it did.
+    ///
+    /// Deaths that are not acknowledged have to be told afterwards, with [`Supervisor::died`].
+    pub fn adopt(&mut self, now: Ticks, slot: SlotId, found: &Found, policy: Policy, checkpoint: Option<&[u8]>) {
+        let committed = checkpoint.and_then(|bytes| find(bytes, slot));
+        let history = committed.unwrap_or_else(|| guess(found));
+        if let Standing::Quarantined(cause) = history.standing {
+            self.report(now, slot, ReportKind::Quarantined(cause));
+        }
+        let unwanted = history.standing != Standing::Supervised || found.incarnation == history.condemned;
+        if found.state == SlotState::Running && unwanted {
+            self.condemn(slot, DeathClass::Killed);
+        }
+        self.end = self.end.max(usize::from(slot) + 1);
+        self.slots[usize::from(slot)] = Some(Slot {
+            policy,
+            history,
+            state: found.state,
+            incarnation: found.incarnation,
+            priority: found.priority,
+            manual: found.manual,
+            closed: found.closed,
+            next_look: if policy.heartbeat_period == 0 { Ticks::MAX } else { now },
+            last_look: 0,
+            cpu: 0,
+            cpu_used: 0,
+        });
+    }
+
+    /// What is remembered of a slot; `None` if it is not one of this supervisor.
+    pub fn history(&self, slot: SlotId) -> Option<&History> {
+        self.slot(slot).map(|slot| &slot.history)
+    }
+
+    /// The slots that this supervisor has charge of: bit n is slot n.
+    pub fn charges(&self) -> u32 {
+        (0..self.end).filter(|&index| self.slots[index].is_some()).fold(0, |set, index| set | bit(index as SlotId))
+    }
+
+    fn slot(&self, slot: SlotId) -> Option<&Slot> {
+        self.slots.get(usize::from(slot))?.as_ref()
+    }
+
+    fn slot_mut(&mut self, slot: SlotId) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(slot))?.as_mut()
+    }
+
+    fn condemn(&mut self, slot: SlotId, class: DeathClass) {
+        self.to_kill |= bit(slot);
+        self.kill_class[usize::from(slot)] = class;
+    }
+
+    fn report(&mut self, due: Ticks, slot: SlotId, kind: ReportKind) {
+        if self.reports.0.is_full() {
+            self.reports.0.pop_front();
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        // There is room: the oldest entry has just been taken out of a full queue.
+        let _ = self.reports.0.push_back((due, Report { slot, kind }));
+    }
+
+    /// Takes note of a death. What is known already, or is of no slot of this supervisor, changes nothing.
+    pub fn died(&mut self, now: Ticks, slot: SlotId, death: &Death) {
+        let due = now.saturating_add(self.report_delay);
+        let Some(found) = self.slot_mut(slot) else { return };
+        found.state = SlotState::Dead;
+        found.incarnation = death.incarnation;
+        let news = death.incarnation > found.history.counted;
+        let alone = death.incarnation == found.history.condemned;
+        if news {
+            found.history.count(death, &found.policy, found.manual);
+        }
+        let (standing, not_before) = (found.history.standing, found.history.not_before);
+        let group = found.policy.group & !bit(slot);
+        self.to_acknowledge |= bit(slot);
+        self.to_kill &= !bit(slot);
+        if !news {
+            return;
+        }
+        self.uncommitted = true;
+        self.to_announce |= if not_before > now { bit(slot) } else { 0 };
+        self.report(due, slot, ReportKind::Died(death.incarnation, death.class));
+        if let Standing::Quarantined(cause) = standing {
+            self.report(due, slot, ReportKind::Quarantined(cause));
+        }
+        if standing == Standing::Supervised && !alone {
+            self.take_along(group, not_before);
+        }
+    }
+
+    /// Condemns the running members of a group, to be started again together.
+    fn take_along(&mut self, group: Set, not_before: Ticks) {
+        for index in 0..self.end {
+            let slot = index as SlotId;
+            let Some(member) = self.slots[index].as_mut().filter(|_| group & bit(slot) != 0) else { continue };
+            if member.state == SlotState::Running {
+                member.history.condemned = member.incarnation;
+                member.history.not_before = not_before;
+                self.condemn(slot, DeathClass::Killed);
+            }
+        }
+    }
+
+    /// Takes note of the answer to [`Action::Start`].
+    pub fn started(&mut self, now: Ticks, slot: SlotId, answer: abi::Status) {
+        let Some(found) = self.slot_mut(slot) else { return };
+        match answer {
+            abi::Status::More => found.state = SlotState::Loading,
+            abi::Status::Ok => {
+                found.state = SlotState::Running;
+                found.incarnation += 1;
+                found.next_look = regular_look(found.policy.heartbeat_period, now);
+                found.cpu = 0;
+                let (incarnation, unwanted) = (found.incarnation, found.history.standing != Standing::Supervised);
+                self.starving &= !bit(slot);
+                if self.to_announce & bit(slot) != 0 {
+                    self.to_announce &= !bit(slot);
+                    self.report(now.saturating_add(self.report_delay), slot, ReportKind::Started(incarnation));
+                }
+                if unwanted {
+                    self.condemn(slot, DeathClass::Killed);
+                }
+            }
+            abi::Status::WrongState => self.to_look |= bit(slot),
+            abi::Status::Corrupt => self.give_up(now, slot, Cause::Image),
+            _ => self.give_up(now, slot, Cause::Refused),
+        }
+    }
+
+    fn give_up(&mut self, now: Ticks, slot: SlotId, cause: Cause) {
+        let Some(found) = self.slot_mut(slot) else { return };
+        found.history.quarantine(cause);
+        self.uncommitted = true;
+        self.report(now, slot, ReportKind::Quarantined(cause));
+    }
+
+    /// Takes note of what [`Action::Look`] saw.
+    pub fn observed(&mut self, now: Ticks, slot: SlotId, info: &SlotInfo) {
+        let Some(found) = self.slot_mut(slot) else { return };
+        found.state = SlotState::from_code(info.state).unwrap_or(found.state);
+        found.incarnation = info.incarnation;
+        found.last_look = now;
+        found.cpu_used = info.cpu.saturating_sub(found.cpu);
+        found.cpu = info.cpu;
+        found.next_look = next_look(&found.policy, info, now);
+        let period = found.policy.heartbeat_period;
+        let startable = matches!(found.state, SlotState::Empty | SlotState::Loading);
+        let doubted = self.to_look & bit(slot) != 0;
+        self.to_look &= !bit(slot);
+        if doubted && startable {
+            // It looks as if it could be started, and the kernel has just said that it cannot.
+            return self.give_up(now, slot, Cause::Refused);
+        }
+        let Some(found) = self.slot_mut(slot) else { return };
+        if found.state != SlotState::Running {
+            return;
+        }
+        match judge(&found.policy, info) {
+            Verdict::Healthy { beat } => {
+                self.starving &= !bit(slot);
+                self.to_beat |= if beat && period > 0 { bit(slot) } else { 0 };
+            }
+            Verdict::Blocked { on } => self.look_at_head(now, on, period),
+            Verdict::Starved => self.starved(now, slot, info.starved),
+            Verdict::Condemned(class) => self.condemn(slot, class),
+        }
+    }
+
+    /// Judges the next link of a wait chain, unless it was within the waiter's period.
+    fn look_at_head(&mut self, now: Ticks, on: SlotId, period: Ticks) {
+        if let Some(head) = self.slot_mut(on).filter(|head| head.state == SlotState::Running)
+            && now.saturating_sub(head.last_look) >= period.max(1)
+        {
+            head.next_look = now;
+        }
+    }
+
+    /// Looks at everybody who may have held the CPU, and says once who had most of it.
+    fn starved(&mut self, now: Ticks, slot: SlotId, since: Ticks) {
+        let Some(victim) = self.slot(slot) else { return };
+        let (period, priority) = (victim.policy.heartbeat_period, victim.priority);
+        let report = self.starving & bit(slot) == 0 && since >= period.saturating_mul(STARVATION_PERIODS);
+        self.starving |= if report { bit(slot) } else { 0 };
+        let mut culprit: Option<(Ticks, SlotId)> = None;
+        for index in 0..self.end {
+            let Some(other) = self.slots[index].as_mut().filter(|other| other.state == SlotState::Running) else {
+                continue;
+            };
+            if index == usize::from(slot) || other.priority < priority {
+                continue;
+            }
+            if now.saturating_sub(other.last_look) >= period {
+                other.next_look = now;
+            }
+            culprit = culprit.max(Some((other.cpu_used, index as SlotId)));
+        }
+        if let (true, Some((_, culprit))) = (report, culprit) {
+            self.report(now, slot, ReportKind::Starved(culprit));
+        }
+    }
+
+    /// Takes note of a user's command. It is carried out after the next commit.
+    pub fn command(&mut self, now: Ticks, slot: SlotId, command: Command) -> Result<(), Refusal> {
+        let found = self.slot_mut(slot).ok_or(Refusal::NoSuchSlot)?;
+        let quarantined = matches!(found.history.standing, Standing::Quarantined(_));
+        let running = found.state == SlotState::Running;
+        match command {
+            Command::Release if !quarantined => return Err(Refusal::NotQuarantined),
+            Command::Start | Command::Restart(_) if quarantined => return Err(Refusal::Quarantined),
+            Command::Start if running => return Ok(()),
+            Command::Start | Command::Release => {
+                found.history.release(now);
+            }
+            Command::Stop => {
+                found.history.standing = Standing::Stopped;
+                found.history.condemned = found.incarnation;
+            }
+            Command::Restart(incarnation) if incarnation == found.incarnation => {
+                found.history.release(now);
+                found.history.condemned = incarnation;
+            }
+            Command::Restart(_) => return Ok(()),
+        }
+        let group = found.policy.group & !bit(slot);
+        let kill = running && matches!(command, Command::Stop | Command::Restart(_));
+        self.uncommitted = true;
+        if command != Command::Stop {
+            self.to_announce |= bit(slot);
+        }
+        if kill {
+            self.condemn(slot, DeathClass::Killed);
+        }
+        if kill && matches!(command, Command::Restart(_)) {
+            self.take_along(group, now);
+        }
+        Ok(())
+    }
+
+    /// Writes the checkpoint into `out`; `None` if it does not fit.
+    pub fn checkpoint<'a>(&self, out: &'a mut [u8]) -> Option<&'a [u8]> {
+        let mut writer = Writer { bytes: out, length: 0 };
+        writer.put([VERSION])?;
+        for (index, slot) in self.slots[..self.end].iter().enumerate() {
+            let Some(slot) = slot.as_ref().filter(|slot| slot.history != History::new(slot.manual)) else { continue };
+            writer.put([index as u8])?;
+            slot.history.encode(&mut writer)?;
+        }
+        let Writer { bytes, length } = writer;
+        Some(&bytes[..length])
+    }
+
+    /// Takes note of the answer to [`Action::Commit`].
+    pub fn committed(&mut self, now: Ticks, done: bool) {
+        self.uncommitted = false;
+        if !done {
+            let slot = first(self.charges()).unwrap_or(0);
+            self.report(now, slot, ReportKind::NotCommitted);
+        }
+    }
+
+    /// The next action. All but [`Action::Commit`], [`Action::Start`] and [`Action::Look`] count as done when handed out.
+    pub fn next(&mut self, now: Ticks) -> Action {
+        if self.uncommitted {
+            return Action::Commit;
+        }
+        if let Some(slot) = first(self.to_kill) {
+            self.to_kill &= !bit(slot);
+            return Action::Kill(slot, self.kill_class[usize::from(slot)]);
+        }
+        if let Some(slot) = first(self.to_acknowledge) {
+            self.to_acknowledge &= !bit(slot);
+            if let Some(found) = self.slot_mut(slot) {
+                found.state = SlotState::Empty;
+            }
+            return Action::Acknowledge(slot);
+        }
+        self.next_start(now).or_else(|| self.next_care(now)).unwrap_or_else(|| Action::Wait(self.next_moment()))
+    }
+
+    /// Opens, closes and starts: the highest priority first.
+    fn next_start(&mut self, now: Ticks) -> Option<Action> {
+        let mut best: Option<(u8, SlotId)> = None;
+        for index in 0..self.end {
+            let Some(slot) = &mut self.slots[index] else { continue };
+            let wanted = slot.history.standing == Standing::Supervised;
+            if slot.closed == wanted && (wanted || slot.history.standing != Standing::Manual) {
+                slot.closed = !wanted;
+                let slot = index as SlotId;
+                return Some(if wanted { Action::Open(slot) } else { Action::Close(slot) });
+            }
+            let due = self.to_look & bit(index as SlotId) == 0
+                && match slot.state {
+                    SlotState::Loading => true,
+                    SlotState::Empty => wanted && slot.history.not_before <= now,
+                    SlotState::Running | SlotState::Dead => false,
+                };
+            if due && best.is_none_or(|(priority, _)| slot.priority > priority) {
+                best = Some((slot.priority, index as SlotId));
+            }
+        }
+        let (_, slot) = best?;
+        let found = self.slot_mut(slot)?;
+        if found.state == SlotState::Empty && core::mem::take(&mut found.history.without_checkpoint) {
+            self.uncommitted = true;
+            return Some(Action::DropCheckpoint(slot));
+        }
+        Some(Action::Start(slot))
+    }
+
+    /// Heartbeats, reports and looks.
+    fn next_care(&mut self, now: Ticks) -> Option<Action> {
+        if let Some(slot) = first(self.to_beat) {
+            self.to_beat &= !bit(slot);
+            return Some(Action::Heartbeat(slot));
+        }
+        let due = |slot: &Slot| slot.state == SlotState::Running && slot.next_look <= now;
+        let looked =
+            self.slots[..self.end].iter().position(|slot| slot.as_ref().is_some_and(due)).map(|index| index as SlotId);
+        if let Some(slot) = first(self.to_look).or(looked) {
+            return Some(Action::Look(slot));
+        }
+        let (due, report) = *self.reports.0.front()?;
+        if due > now {
+            return None;
+        }
+        if self.left_out > 0 {
+            let kind = ReportKind::LeftOut(core::mem::take(&mut self.left_out));
+            return Some(Action::Report(Report { slot: report.slot, kind }));
+        }
+        self.reports.0.pop_front();
+        Some(Action::Report(report))
+    }
+
+    /// When there will be something to do if nothing happens.
+    fn next_moment(&self) -> Ticks {
+        let report = self.reports.0.front().map_or(Ticks::MAX, |&(due, _)| due);
+        self.slots[..self.end].iter().flatten().fold(report, |soonest, slot| {
+            let restart = slot.state == SlotState::Empty && slot.history.standing == Standing::Supervised;
+            let restart = if restart { slot.history.not_before } else { Ticks::MAX };
+            let look = if slot.state == SlotState::Running { slot.next_look } else { Ticks::MAX };
+            soonest.min(restart).min(look)
+        })
+    }
+}
+
+/// The history of `slot` in a checkpoint.
+fn find(checkpoint: &[u8], slot: SlotId) -> Option<History> {
+    let mut reader = Reader(checkpoint);
+    let [version] = reader.take()?;
+    if version != VERSION {
+        return None;
+    }
+    loop {
+        let [found] = reader.take()?;
+        let history = History::decode(&mut reader)?;
+        if found == slot {
+            return Some(history);
+        }
+    }
+}
+
+/// The history of a slot that the checkpoint does not mention: never started, running from the first, or forgotten with
+/// the checkpoint. A closed service stays closed: somebody had a reason.
+fn guess(found: &Found) -> History {
+    let mut history = History::new(found.manual);
+    history.standing = match (found.state, found.manual) {
+        (SlotState::Empty, _) if found.closed => Standing::Stopped,
+        (SlotState::Empty, true) if found.incarnation > 0 => Standing::Finished,
+        (SlotState::Empty, _) => history.standing,
+        (SlotState::Loading | SlotState::Running | SlotState::Dead, _) => Standing::Supervised,
+    };
+    history
+}

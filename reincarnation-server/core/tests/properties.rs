@@ -1,0 +1,244 @@
+//! Whatever happens in whatever order, RS's own deaths included, the supervisor keeps its promises.
+
+mod common;
+
+use abi::record::{Activity, DeathClass, SlotState};
+use common::Kernel;
+use proptest::prelude::*;
+use reincarnation_core::{Action, Cause, Command, Policy, Refusal, Report, ReportKind, Standing};
+
+const N: usize = 4;
+
+const POLICY: Policy = Policy {
+    heartbeat_period: 0,
+    hang_cpu: 0,
+    max_service: 0,
+    restart_bound: 0,
+    backoff_first: 100,
+    backoff_max: 1000,
+    intensity: 5,
+    intensity_window: 100_000,
+    state_tries: 2,
+    group: 0,
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Die(u8, DeathClass, bool),
+    Pass(u64),
+    Work(usize),
+    RsDies,
+    Stop(u8),
+    Start(u8),
+    Restart(u8),
+    Release(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let slot = 0..N as u8;
+    let class = prop_oneof![
+        Just(DeathClass::Panic),
+        Just(DeathClass::Killed),
+        Just(DeathClass::Exit),
+        Just(DeathClass::CheckpointCorrupt)
+    ];
+    prop_oneof![
+        4 => (slot.clone(), class, any::<bool>()).prop_map(|(slot, class, ready)| Step::Die(slot, class, ready)),
+        3 => (0u64..2000).prop_map(Step::Pass),
+        6 => (1usize..8).prop_map(Step::Work),
+        2 => Just(Step::RsDies),
+        1 => slot.clone().prop_map(Step::Stop),
+        1 => slot.clone().prop_map(Step::Start),
+        1 => slot.clone().prop_map(Step::Restart),
+        1 => slot.prop_map(Step::Release),
+    ]
+}
+
+fn kernel(groups: [u32; N]) -> Kernel<N> {
+    let mut kernel = Kernel::new(groups.map(|group| Policy { group, ..POLICY }));
+    kernel.slots[0].manual = true;
+    kernel
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The fake kernel panics at a second start without a death between, and at a second acknowledgement.
+    #[test]
+    fn exactly_one_incarnation_lives_and_the_history_is_whole(
+        steps in proptest::collection::vec(step(), 0..60),
+        groups in prop_oneof![Just([0; N]), Just([0, 0b1100, 0b1010, 0b0010])],
+    ) {
+        let mut kernel = kernel(groups);
+        let mut supervisor = kernel.adopt();
+        for step in steps {
+            let now = kernel.now;
+            match step {
+                Step::Die(slot, class, was_ready) => kernel.die(slot, class, was_ready),
+                Step::Pass(time) => kernel.now += time,
+                Step::Work(actions) => { kernel.work(&mut supervisor, actions); }
+                Step::RsDies => supervisor = kernel.adopt(),
+                Step::Stop(slot) => { let _ = supervisor.command(now, slot, Command::Stop); }
+                Step::Start(slot) => { let _ = supervisor.command(now, slot, Command::Start); }
+                Step::Restart(slot) => {
+                    let incarnation = kernel.slots[usize::from(slot)].incarnation;
+                    let _ = supervisor.command(now, slot, Command::Restart(incarnation));
+                }
+                Step::Release(slot) => { let _ = supervisor.command(now, slot, Command::Release); }
+            }
+        }
+        while let Some(until) = kernel.work(&mut supervisor, 10_000) {
+            if until == u64::MAX {
+                break;
+            }
+            kernel.now = kernel.now.max(until);
+        }
+        for (index, slot) in kernel.slots.iter().enumerate() {
+            let history = supervisor.history(index as u8).unwrap();
+            let running = slot.state == SlotState::Running;
+            prop_assert_eq!(running, history.standing == Standing::Supervised, "slot {} {:?} {:?}", index, slot, history);
+            prop_assert_eq!(history.failures, slot.failures, "every failure is counted once");
+            prop_assert_eq!(history.counted, slot.incarnation - u32::from(running));
+            prop_assert_eq!(slot.closed, !running && history.standing != Standing::Manual);
+            if let Standing::Quarantined(cause) = history.standing {
+                let said = Report { slot: index as u8, kind: ReportKind::Quarantined(cause) };
+                prop_assert!(kernel.reports.contains(&said), "quarantine is said aloud");
+            }
+        }
+        prop_assert!(!matches!(supervisor.next(kernel.now), Action::Start(_)));
+    }
+
+    #[test]
+    fn pauses_grow_along_a_crash_loop(lives in proptest::collection::vec(0u64..90, 1..6)) {
+        let mut kernel = Kernel::<1>::new([Policy { intensity: 0, state_tries: 0, ..POLICY }]);
+        let mut supervisor = kernel.adopt();
+        kernel.work(&mut supervisor, 100);
+        let mut last = 0;
+        for life in lives {
+            kernel.now += life;
+            let died = kernel.now;
+            kernel.die(0, DeathClass::MmuException, true);
+            while kernel.slots[0].state != SlotState::Running {
+                let until = kernel.work(&mut supervisor, 100).unwrap();
+                if kernel.slots[0].state != SlotState::Running {
+                    kernel.now = until;
+                }
+            }
+            prop_assert!(kernel.now - died >= last, "pauses never shrink");
+            prop_assert!(kernel.now - died <= 1000);
+            last = kernel.now - died;
+        }
+    }
+
+    /// Four components share the CPU; one never receives. Whoever has it never waits for it.
+    #[test]
+    fn the_starved_are_never_blamed(hog in 0usize..N, waits in proptest::collection::vec(0u64..50_000, N)) {
+        let policy = Policy { heartbeat_period: 100, hang_cpu: 150, max_service: 200, ..POLICY };
+        let mut kernel = Kernel::<N>::new([policy; N]);
+        let mut supervisor = kernel.adopt();
+        kernel.work(&mut supervisor, 1000);
+        for (slot, wait) in kernel.slots.iter_mut().zip(waits) {
+            (slot.activity, slot.starved, slot.beats) = (Activity::Ready, wait, 1);
+        }
+        (kernel.slots[hog].starved, kernel.slots[hog].cpu_since_receive) = (0, 151);
+        kernel.now += 100;
+        kernel.work(&mut supervisor, 1000);
+        for (index, slot) in kernel.slots.iter().enumerate() {
+            prop_assert_eq!(slot.incarnation, if index == hog { 2 } else { 1 });
+        }
+    }
+}
+
+#[test]
+fn servers_come_before_clients_and_what_is_manual_waits() {
+    let mut kernel = kernel([0; N]);
+    let mut supervisor = kernel.adopt();
+    kernel.work(&mut supervisor, 1000);
+    assert_eq!(kernel.starts, [3, 2, 1]);
+    supervisor.command(0, 0, Command::Start).unwrap();
+    kernel.work(&mut supervisor, 1000);
+    kernel.die(0, DeathClass::Exit, true);
+    kernel.now = 10;
+    kernel.work(&mut supervisor, 1000);
+    assert_eq!(supervisor.history(0).unwrap().standing, Standing::Finished);
+    assert!(kernel.slots[0].closed);
+}
+
+#[test]
+fn a_group_is_restarted_together_and_once() {
+    let mut kernel = kernel([0, 0, 0b1000, 0b0100]);
+    let mut supervisor = kernel.adopt();
+    kernel.work(&mut supervisor, 1000);
+    kernel.now = 1000;
+    kernel.die(3, DeathClass::Panic, true);
+    kernel.work(&mut supervisor, 1000);
+    assert_eq!(kernel.slots.each_ref().map(|slot| slot.incarnation), [0, 1, 2, 2]);
+    assert_eq!(supervisor.history(2).unwrap().failures, 0);
+}
+
+#[test]
+fn only_the_head_of_a_wait_chain_dies() {
+    let policy = Policy { heartbeat_period: 100, hang_cpu: 150, max_service: 200, ..POLICY };
+    let mut policies = [policy; N];
+    policies[3].heartbeat_period = 0;
+    let mut kernel = Kernel::<N>::new(policies);
+    let mut supervisor = kernel.adopt();
+    kernel.work(&mut supervisor, 1000);
+    for (slot, on) in [(1, 2), (2, 3)] {
+        kernel.slots[slot].activity = Activity::InService;
+        kernel.slots[slot].blocked_on = on;
+    }
+    (kernel.slots[3].activity, kernel.slots[3].cpu_since_receive) = (Activity::Ready, 100_000);
+    kernel.now += 100;
+    kernel.work(&mut supervisor, 1000);
+    assert_eq!(kernel.slots.each_ref().map(|slot| slot.incarnation), [1, 1, 1, 2]);
+}
+
+#[test]
+fn nobody_is_restarted_while_the_head_of_the_chain_is_in_its_pause() {
+    let policy = Policy { heartbeat_period: 100, hang_cpu: 150, max_service: 200, ..POLICY };
+    let mut kernel = Kernel::<N>::new([policy; N]);
+    let mut supervisor = kernel.adopt();
+    kernel.work(&mut supervisor, 1000);
+    for _ in 0..2 {
+        kernel.die(3, DeathClass::Panic, true);
+        kernel.slots[2].activity = Activity::Queued;
+        kernel.slots[2].blocked_on = 3;
+        kernel.slots[2].beats = 1;
+        kernel.work(&mut supervisor, 1000);
+    }
+    for _ in 0..9 {
+        kernel.now += 10;
+        kernel.work(&mut supervisor, 1000);
+    }
+    assert_eq!(kernel.slots[3].state, SlotState::Empty);
+    kernel.now += 20;
+    kernel.work(&mut supervisor, 1000);
+    assert_eq!(kernel.slots.each_ref().map(|slot| slot.incarnation), [1, 1, 1, 3]);
+}
+
+#[test]
+fn commands_are_refused_where_they_make_no_sense_and_survive_rs() {
+    let mut kernel = kernel([0; N]);
+    let mut supervisor = kernel.adopt();
+    kernel.work(&mut supervisor, 1000);
+    assert_eq!(supervisor.command(0, 9, Command::Stop), Err(Refusal::NoSuchSlot));
+    assert_eq!(supervisor.command(0, 1, Command::Release), Err(Refusal::NotQuarantined));
+    supervisor.command(0, 1, Command::Stop).unwrap();
+    assert_eq!(supervisor.next(0), Action::Commit);
+    kernel.perform(&mut supervisor, Action::Commit);
+    supervisor = kernel.adopt();
+    kernel.work(&mut supervisor, 1000);
+    assert_eq!((kernel.slots[1].state, kernel.slots[1].closed), (SlotState::Empty, true));
+    for _ in 0..4 {
+        kernel.die(2, DeathClass::Panic, false);
+        kernel.work(&mut supervisor, 1000);
+        kernel.now += 2000;
+        kernel.work(&mut supervisor, 1000);
+    }
+    assert_eq!(supervisor.history(2).unwrap().standing, Standing::Quarantined(Cause::NeverReady));
+    assert_eq!(supervisor.command(kernel.now, 2, Command::Start), Err(Refusal::Quarantined));
+    supervisor.command(kernel.now, 2, Command::Release).unwrap();
+    kernel.work(&mut supervisor, 1000);
+    assert_eq!((kernel.slots[2].state, kernel.slots[2].closed), (SlotState::Running, false));
+}
