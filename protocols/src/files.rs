@@ -25,6 +25,9 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const PATH_DEPTH_MAX: usize = 64;
 /// Most bytes that one read, write, append or directory listing moves.
 pub const TRANSFER_BYTES_MAX: usize = 32 * 1024;
+/// Largest file, in bytes. ext4 would allow more; the server needs memory for each block of a file that it
+/// removes or shortens, and its memory is bounded.
+pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Descriptors of one client: 0 to this, exclusive. The client chooses the number, so that a repeated
 /// open is the same open.
 pub const DESCRIPTORS_PER_CLIENT: u8 = 16;
@@ -586,7 +589,7 @@ statuses! {
     InvalidArgument = 13, "invalid argument";
     /// The descriptor was not opened for this access.
     NotPermitted = 14, "descriptor was not opened for this";
-    /// Beyond the largest file.
+    /// Beyond [`FILE_BYTES_MAX`], or a larger file from elsewhere is to be removed or shortened.
     FileTooLarge = 15, "file too large";
     /// The directory has no room for another subdirectory.
     TooManyLinks = 16, "too many links";

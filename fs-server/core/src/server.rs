@@ -5,17 +5,17 @@
 //! crate's documentation; each row is one place where this process can die.
 
 use protocols::files::{
-    Answer, Cookie, Entry, LISTING_BYTES_MIN, Label, Mark, OpenFlags, Request, Space, Status,
-    put_entry,
+    Answer, Cookie, Entry, FILE_BYTES_MAX, LISTING_BYTES_MIN, Label, Mark, OpenFlags, Request,
+    Space, Status, put_entry,
 };
 use rsext4::{
-    DirectoryCursor, FileName, FilePermissions, InodeInfo, InodeNumber, MutationContext,
-    RenameOptions,
+    DirectoryCursor, Ext4Result, FileName, FilePermissions, InodeInfo, InodeNumber,
+    MutationContext, RenameOptions,
 };
 
 use crate::Fatal;
-use crate::device::{BlockDevice, DeviceCounters, Volume};
-use crate::disk::{Disk, Stop, WallClock, facts, kind};
+use crate::device::{BlockDevice, DeviceCounters, SECTOR_BYTES, Volume};
+use crate::disk::{Disk, Mounted, Stop, WallClock, facts, kind};
 use crate::path::names;
 use crate::record::{Call, Checkpoint, Found, OpenFile, Recalled, Record, Reply};
 use crate::volume::{self, MountError};
@@ -24,6 +24,8 @@ const DIGEST: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 const OWNER: MutationContext = MutationContext::new(0, 0, 0, 0);
 const FILE_PERMISSIONS: u16 = 0o644;
 const DIRECTORY_PERMISSIONS: u16 = 0o755;
+/// Room for the blocks that map a file in the smallest pieces, on top of its data.
+const EXTENT_TREE_BYTES_MAX: u64 = FILE_BYTES_MAX / 32;
 /// Directory entries fetched from rsext4 at a time.
 const ENTRIES_AT_ONCE: usize = 32;
 /// e2fsck's place for what it rescues; a card without it is not clean.
@@ -339,6 +341,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
     }
 
     fn write(&mut self, inode: InodeNumber, offset: u64, data: &[u8]) -> Result<Answer, Stop> {
+        require_size(offset, data.len() as u64)?;
         let before = self.disk()?.inode(inode)?;
         let written = self
             .disk()?
@@ -374,9 +377,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
                 bytes: 0,
             });
         }
-        let end = size
-            .checked_add(data.len() as u64)
-            .ok_or(Status::FileTooLarge)?;
+        let end = require_size(size, data.len() as u64)?;
         if self.disk()?.inode(inode)?.size == end {
             return Ok(Answer::Moved {
                 offset: size,
@@ -387,8 +388,10 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
     }
 
     fn truncate(&mut self, inode: InodeNumber, size: u64) -> Result<Answer, Stop> {
-        self.disk()?
-            .change(|disk| disk.truncate_inode(inode, size))?;
+        require_size(0, size)?;
+        let disk = self.disk()?;
+        require_releasable(&disk.inode(inode)?)?;
+        disk.change(|disk| disk.truncate_inode(inode, size))?;
         Ok(Answer::Done)
     }
 
@@ -482,6 +485,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             return Err(Status::IsDirectory.into());
         }
         self.require_closed(&info)?;
+        require_releasable(&info)?;
         Ok(Found::Named {
             inode: info.number.raw(),
         })
@@ -526,7 +530,10 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
                 (true, false) => return Err(Status::NotDirectory.into()),
                 (false, true) => return Err(Status::IsDirectory.into()),
                 (true, true) => self.require_empty(&target)?,
-                (false, false) => self.require_closed(&target)?,
+                (false, false) => {
+                    self.require_closed(&target)?;
+                    require_releasable(&target)?;
+                }
             }
         }
         Ok(Found::Named {
@@ -629,18 +636,42 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         if target.is_some_and(|info| info.number == inode) {
             return Ok(Answer::Done);
         }
-        disk.change(|disk| {
-            let options = RenameOptions::REPLACE;
-            let outcome = disk.rename(from.parent, from.name, to.parent, to.name, options)?;
-            if let Some(replaced) = outcome.replaced
-                && replaced.requires_reap()
-            {
-                disk.reap_unlinked_inode(replaced.inode)?;
-            }
-            Ok(())
-        })?;
+        let moved = disk.change(|disk| move_name(disk, &from, &to));
+        if moved == Err(Stop::Refused(Status::Damaged)) && target.is_none() {
+            disk.change(|disk| {
+                make_room(disk, &to)?;
+                move_name(disk, &from, &to)
+            })?;
+        } else {
+            moved?;
+        }
         Ok(Answer::Done)
     }
+}
+
+fn move_name<D: BlockDevice>(
+    disk: &mut Mounted<D>,
+    from: &Place<'_>,
+    to: &Place<'_>,
+) -> Ext4Result<()> {
+    let options = RenameOptions::REPLACE;
+    let outcome = disk.rename(from.parent, from.name, to.parent, to.name, options)?;
+    if let Some(replaced) = outcome.replaced
+        && replaced.requires_reap()
+    {
+        disk.reap_unlinked_inode(replaced.inode)?;
+    }
+    Ok(())
+}
+
+/// Makes room for a name by making and removing a file of that name. rsext4 0.9.2 looks for the old name where it
+/// was before the new one was entered, and reports damage when entering the new name split the block
+/// that holds both; with room there is no split.
+fn make_room<D: BlockDevice>(disk: &mut Mounted<D>, place: &Place<'_>) -> Ext4Result<()> {
+    let permissions = FilePermissions::new(FILE_PERMISSIONS)?;
+    disk.create_regular_file(OWNER, place.parent, place.name, permissions)?;
+    let outcome = disk.unlink(place.parent, place.name)?;
+    disk.reap_unlinked_inode(outcome.inode)
 }
 
 /// A path was followed when the request was examined; when it leads nowhere now (it ran through what was to
@@ -663,6 +694,22 @@ fn require_file(info: &InodeInfo) -> Result<(), Status> {
         protocols::files::Kind::Directory => Err(Status::IsDirectory),
         protocols::files::Kind::Other => Err(Status::Unsupported),
     }
+}
+
+/// The end of `bytes` at `offset`, if a file may be that long.
+fn require_size(offset: u64, bytes: u64) -> Result<u64, Status> {
+    offset
+        .checked_add(bytes)
+        .filter(|end| *end <= FILE_BYTES_MAX)
+        .ok_or(Status::FileTooLarge)
+}
+
+/// A file with more blocks than this server would give it needs more memory to release than there is.
+fn require_releasable(info: &InodeInfo) -> Result<(), Status> {
+    if info.blocks > (FILE_BYTES_MAX + EXTENT_TREE_BYTES_MAX) / SECTOR_BYTES as u64 {
+        return Err(Status::FileTooLarge);
+    }
+    Ok(())
 }
 
 fn opened(info: &InodeInfo) -> Answer {

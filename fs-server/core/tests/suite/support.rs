@@ -17,10 +17,10 @@ use fs_core::{
 };
 use protocols::files::{Answer, Cookie, Kind, OpenFlags, Request, Status, entries};
 
-pub const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,flex_bg,64bit,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+pub const FEATURES: &str = "none,has_journal,ext_attr,filetype,extent,flex_bg,64bit,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
 pub fn noon() -> Duration {
-    Duration::from_secs(1_800_000_000)
+    Duration::from_hours(500_000)
 }
 
 /// A file that goes away with the value.

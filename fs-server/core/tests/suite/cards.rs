@@ -1,10 +1,8 @@
 //! Cards that cannot be mounted: each has its own error with its remedy, and nothing is written to it.
 
-mod support;
-
+use crate::support::*;
 use fs_core::{DeviceError, FeatureSet, MountError};
 use protocols::files::Status;
-use support::*;
 
 fn mount_error(card: &[u8]) -> MountError {
     let world = World::new(card);
@@ -13,6 +11,18 @@ fn mount_error(card: &[u8]) -> MountError {
     assert!(board.card == card, "{error}: the card was written");
     assert_eq!(board.checkpoint, None, "{error}: nothing to remember");
     error
+}
+
+fn without_journal(card: &[u8]) -> Vec<u8> {
+    let file = Scratch::with(card);
+    let status = std::process::Command::new("tune2fs")
+        .args(["-O", "^has_journal"])
+        .arg(&file.0)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    std::fs::read(&file.0).unwrap()
 }
 
 #[test]
@@ -36,13 +46,14 @@ fn each_unfit_card_has_its_own_error_and_remedy() {
             Status::NotExt4,
         ),
     ];
-    let no_journal = mkfs(16 * 1024, &["-O", "^has_journal"]);
+    let no_journal = without_journal(&good);
     errors.push((
         mount_error(&no_journal),
         MountError::NoJournal,
         Status::UnsupportedFormat,
     ));
-    let inline = mkfs(16 * 1024, &["-O", "inline_data"]);
+    let features = format!("{FEATURES},inline_data");
+    let inline = mkfs(16 * 1024, &["-O", &features]);
     errors.push((
         mount_error(&inline),
         MountError::Unsupported {

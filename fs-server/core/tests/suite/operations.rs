@@ -1,10 +1,8 @@
 //! Every operation and every refusal, on a card made by `mkfs.ext4`, judged by e2fsprogs.
 
-mod support;
-
+use crate::support::*;
 use fs_core::Sender;
 use protocols::files::{Answer, Kind, OpenFlags, Status};
-use support::*;
 
 fn path(text: &str) -> String {
     text.into()
@@ -129,15 +127,15 @@ fn refusals_are_what_the_protocol_says() {
         (Op::Truncate(2, 0), Status::NotPermitted),
         (Op::Truncate(0, u64::MAX), Status::FileTooLarge),
         (Op::Write(0, u64::MAX, vec![1]), Status::FileTooLarge),
+        (Op::Write(0, 16 << 20, vec![1]), Status::FileTooLarge),
+        (Op::Truncate(0, (16 << 20) + 1), Status::FileTooLarge),
         (Op::Read(0, 0, 1 << 20), Status::InvalidArgument),
         (Op::List(path("/g")), Status::NotDirectory),
         (Op::Fsync(9), Status::BadDescriptor),
     ] {
         let before = world.board.card();
         assert_eq!(world.refused(1, &op), status, "{op:?}");
-        if status != Status::FileTooLarge {
-            assert!(world.board.card() == before, "{op:?} wrote");
-        }
+        assert!(world.board.card() == before, "{op:?} wrote");
     }
     world.ok(1, &Op::Close(9));
     let (reply, read) = world.request(1, &Op::Read(0, u64::MAX, 8));
@@ -262,9 +260,7 @@ fn a_full_card_stays_consistent() {
     assert_eq!(tree.len(), 2 + made + files);
 }
 
-#[test]
-fn large_directories_are_listed_once_and_whole() {
-    let mut world = World::new(&mkfs(4096, &["-N", "512"]));
+fn large_directory(world: &mut World) -> Tree {
     world.ok(1, &Op::Mkdir(path("/many")));
     let mut expected = Tree::from([(path("/lost+found"), None), (path("/many"), None)]);
     for index in 0..300 {
@@ -276,11 +272,63 @@ fn large_directories_are_listed_once_and_whole() {
     assert_eq!(world.tree(), expected);
     for index in (0..300).step_by(2) {
         let name = format!("/many/{index:03}-{}", "x".repeat(index % 40));
-        world.ok(1, &Op::Unlink(name.clone()));
         expected.remove(&name);
+        if index % 4 == 0 {
+            world.ok(1, &Op::Unlink(name));
+        } else {
+            let renamed = format!("/many/renamed-{index}-{}", "y".repeat(index % 50));
+            world.ok(1, &Op::Rename(name, renamed.clone()));
+            expected.insert(renamed, Some(Vec::new()));
+        }
     }
+    for index in 0..20 {
+        let (first, second) = (format!("/many/d{index}"), format!("/many/e{index}"));
+        world.ok(1, &Op::Mkdir(first.clone()));
+        world.ok(1, &Op::Rename(first, second.clone()));
+        expected.insert(second, None);
+    }
+    expected
+}
+
+#[test]
+fn large_directories_are_listed_once_and_whole() {
+    let indexed = format!("{FEATURES},dir_index");
+    for features in [FEATURES, &indexed] {
+        let mut world = World::new(&mkfs(4096, &["-N", "512", "-O", features]));
+        let expected = large_directory(&mut world);
+        assert_eq!(world.tree(), expected, "{features}");
+        world.ok(1, &Op::Unmount);
+        assert_clean(&world.board.card(), features);
+        assert_eq!(debugfs_tree(&world.board.card()), expected, "{features}");
+    }
+}
+
+/// Renames in an indexed directory, all the way through its splits, with a death in every one of them.
+#[test]
+fn renames_that_split_an_indexed_directory() {
+    let features = format!("{FEATURES},dir_index");
+    let mut world = World::new(&mkfs(4096, &["-N", "512", "-O", &features]));
+    world.ok(1, &Op::Mkdir(path("/d")));
+    let mut expected = Tree::from([(path("/lost+found"), None), (path("/d"), None)]);
+    for index in 0..160_u64 {
+        let (old, new) = (
+            format!("/d/file-{index}"),
+            format!("/d/file-{index}-renamed"),
+        );
+        world.ok(1, &Op::Create(0, old.clone()));
+        world.ok(1, &Op::Close(0));
+        world.board.0.borrow_mut().fuse = Some(index % 23);
+        world.ok(1, &Op::Rename(old, new.clone()));
+        world.board.0.borrow_mut().fuse = None;
+        if index % 3 == 0 {
+            expected.insert(new, Some(Vec::new()));
+        } else {
+            world.ok(1, &Op::Unlink(new));
+        }
+    }
+    assert!(world.deaths > 100);
     assert_eq!(world.tree(), expected);
     world.ok(1, &Op::Unmount);
-    assert_clean(&world.board.card(), "indexed directory");
+    assert_clean(&world.board.card(), "splits");
     assert_eq!(debugfs_tree(&world.board.card()), expected);
 }

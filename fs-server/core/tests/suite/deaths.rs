@@ -1,13 +1,11 @@
 //! Death at every sector, flush and commit: answers and tree must equal those of a single execution.
 
-mod support;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
+use crate::support::*;
 use fs_core::DeviceError;
 use protocols::files::{Answer, OpenFlags};
-use support::*;
 
 /// Every kind of change, two clients, in an order that leaves interesting states behind.
 fn script() -> Vec<(u8, Op)> {

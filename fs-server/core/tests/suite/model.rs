@@ -1,13 +1,11 @@
 //! Random work of several clients against a reference model, with deaths of the server and losses of power.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::*;
 use fs_core::Sender;
 use proptest::prelude::*;
 use protocols::files::{OpenFlags, Status};
-use support::*;
 
 /// What the card should hold: written for obviousness, not for speed.
 #[derive(Clone, Default)]
@@ -288,8 +286,14 @@ fn compare(heard: &Heard, expected: &Outcome, op: &Op) -> Result<(), TestCaseErr
     Ok(())
 }
 
+/// Cases of each property; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    let more = std::env::var("PROPTEST_CASES").ok();
+    more.and_then(|cases| cases.parse().ok()).unwrap_or(60)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_work_with_deaths(steps in prop::collection::vec(any_step(), 1..60)) {

@@ -1,9 +1,7 @@
 //! What requests cost in transfers of the device. Run with `--nocapture` for the table.
 
-mod support;
-
+use crate::support::*;
 use fs_core::DeviceCounters;
-use support::*;
 
 struct Meter {
     world: World,
