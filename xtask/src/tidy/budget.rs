@@ -5,7 +5,7 @@ use object::{Object, ObjectSection};
 
 use super::Finding;
 use super::repository::Repository;
-use super::rust::Source;
+use super::rust::{Source, is_test_file};
 
 /// Lines of the kernel with the part of `bsp` that is linked into it: no blanks, comments or tests; `abi` apart.
 pub const KERNEL_LINES_MAX: usize = 6000;
@@ -33,7 +33,7 @@ pub fn kernel_lines(repository: &Repository) -> (usize, Option<Finding>) {
 /// Sources that are linked; tests in files of their own are not.
 fn is_counted(path: &str) -> bool {
     let source = [".rs", ".s", ".S"].iter().any(|extension| path.ends_with(extension));
-    source && !path.contains("/tests/") && !path.ends_with("/tests.rs") && !path.contains("/benches/")
+    source && !is_test_file(path) && !path.contains("/benches/")
 }
 
 fn code_lines(text: &str) -> usize {

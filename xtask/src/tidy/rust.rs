@@ -85,6 +85,11 @@ pub fn item_end(tokens: &[Token], start: usize) -> usize {
     tokens.len().saturating_sub(1)
 }
 
+/// Whether a whole file is tests: an integration test, or the tests of a module in a file of their own.
+pub fn is_test_file(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
 fn line_tokens(line: usize, text: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut rest = text;

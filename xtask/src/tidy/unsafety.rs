@@ -5,11 +5,15 @@ use super::repository::Repository;
 use super::rust::{Source, Token};
 
 /// Where `unsafe` may stand, and why just there. A folder ends with `/`.
-const HOMES: [(&str, &str); 4] = [
+const HOMES: [(&str, &str); 8] = [
+    ("bsp/", "the registers that the kernel itself uses"),
     ("kernel/src/arch/", "what touches the processor"),
-    ("bsp/", "boot code and the debug UART, before anything checked exists"),
+    ("kernel/src/boot.rs", "the hand-over from assembly, once, on one core"),
+    ("kernel/src/main.rs", "the one kernel state is made"),
+    ("kernel/src/panic.rs", "the debug UART is taken from whoever held it"),
+    ("kernel/src/shell.rs", "the one set of register frames is made"),
+    ("kernel/src/table.rs", "the sealed tables behind the kernel's image"),
     ("userlib/src/", "system calls, start-up, heap and mapped registers, done once for every component"),
-    ("apps/fixture/src/", "the component that misbehaves on request"),
 ];
 
 /// How far above an `unsafe` its comment may end, when the statement begins on an earlier line.
