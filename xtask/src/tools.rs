@@ -124,6 +124,9 @@ impl Toolchain {
         let mut command = self.host_cargo(subcommand);
         command
             .args(["--release", "--target", TARGET])
+            // Each program gets the features that it asks for itself, whatever else is built with it: otherwise the
+            // kernel's bytes would depend on which components a manifest names.
+            .args(["-Zfeature-unification", "--config", "resolver.feature-unification=\"package\""])
             // The options of the board's build that cargo still calls unstable are used with a stable compiler.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_INCREMENTAL", "0")
