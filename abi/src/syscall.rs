@@ -21,7 +21,7 @@ pub enum Call {
     Notify = 5,
     /// `copy(x0 call id, x1 grant index, x2 offset, x3 buffer, x4 bytes)`.
     Copy = 6,
-    /// `map(x0 pages)` → `x1` address of the first new heap page; the pages are zeroed and follow the last ones.
+    /// `map(x0 pages, x1 zero)` → `x1` address of the first new heap page; the pages are zeroed and follow the last ones.
     Map = 7,
     /// `reg(x0 window, x1 operation, x2 offset, x3 value or buffer, x4 mask or words)` → `x1` value.
     Reg = 8,

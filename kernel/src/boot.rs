@@ -69,5 +69,6 @@ fn settings(rights: &SlotRights, ticks: impl Fn(u64) -> u64) -> Settings {
         marks: Marks { idempotent: rights.idempotent, deduplicated: rights.deduplicated },
         budget: ticks(rights.budget),
         budget_period: ticks(rights.budget_period),
+        serves: rights.serves != 0,
     }
 }

@@ -30,6 +30,9 @@ impl Kernel {
     /// The running component caused an exception that is not a system call.
     pub fn fault(&mut self, syndrome: &Syndrome, now: u64) {
         let Some(slot) = self.core.current() else { return };
+        if syndrome.cause() == Cause::Refused && self.emulate_id_read(slot) {
+            return;
+        }
         let class = match syndrome.cause() {
             Cause::Abort if self.shell.is_below_stack(slot, syndrome.far) => DeathClass::StackOverflow,
             Cause::Abort => DeathClass::MmuException,

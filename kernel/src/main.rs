@@ -14,6 +14,7 @@
 mod arch;
 mod boot;
 mod death;
+mod emulate;
 mod interrupts;
 mod loader;
 mod logs;

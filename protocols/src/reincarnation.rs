@@ -18,11 +18,16 @@ const FAULT: u64 = 6;
 const DEATH: u64 = 7;
 const LOG: u64 = 8;
 
-const IDEMPOTENT: u64 = 1 << LIST | 1 << START | 1 << STOP | 1 << RESTART | 1 << RELEASE | 1 << DEATH | 1 << LOG;
+const IDEMPOTENT: u64 =
+    1 << LIST | 1 << START | 1 << STOP | 1 << RESTART | 1 << RELEASE | 1 << DEATH | 1 << LOG;
 
 /// Labels and marks.
-pub const SERVICE: Service =
-    Service { name: "reincarnation", labels: IDEMPOTENT | 1 << FAULT, idempotent: IDEMPOTENT, deduplicated: 0 };
+pub const SERVICE: Service = Service {
+    name: "reincarnation",
+    labels: IDEMPOTENT | 1 << FAULT,
+    idempotent: IDEMPOTENT,
+    deduplicated: 0,
+};
 
 /// What a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +47,8 @@ pub enum Request {
     Fault(SlotId, Fault),
     /// Writes the [`abi::record::DeathRecord`] of a slot to grant 0.
     Death(SlotId),
-    /// Writes the end of a slot's log ring to grant 0: whole records, oldest first, laid out as
-    /// [`abi::syscall::inspect::LOG`] says.
+    /// Writes a slot's log ring to grant 0, records as [`abi::syscall::inspect::LOG`] says, oldest first. Where the grant
+    /// has no room for all, the oldest are left out; every record is whole.
     Log(SlotId),
 }
 
@@ -84,8 +89,14 @@ pub enum Error {
 
 impl Error {
     /// Every error.
-    pub const ALL: [Self; 6] =
-        [Self::BadRequest, Self::NoSuchSlot, Self::Quarantined, Self::NotQuarantined, Self::Denied, Self::WrongState];
+    pub const ALL: [Self; 6] = [
+        Self::BadRequest,
+        Self::NoSuchSlot,
+        Self::Quarantined,
+        Self::NotQuarantined,
+        Self::Denied,
+        Self::WrongState,
+    ];
 }
 
 const DONE: u64 = 0;
@@ -112,7 +123,9 @@ impl Request {
     /// [`Error::BadRequest`] for an unknown label or fault, [`Error::NoSuchSlot`] for a number that no slot has.
     pub fn decode(message: &Message) -> Result<Self, Error> {
         let [slot, argument, ..] = message.words;
-        let slot = SlotId::try_from(slot).ok().filter(|&slot| usize::from(slot) < abi::SLOTS_MAX);
+        let slot = SlotId::try_from(slot)
+            .ok()
+            .filter(|&slot| usize::from(slot) < abi::SLOTS_MAX);
         let slot = slot.ok_or(Error::NoSuchSlot);
         let argument = u32::try_from(argument).map_err(|_| Error::BadRequest);
         Ok(match message.label {
@@ -144,10 +157,16 @@ impl Reply {
         let [count, total, ..] = message.words;
         match message.label {
             DONE => Self::Done,
-            WRITTEN => Self::Written { count: count as u32, total: total as u32 },
-            label => {
-                Self::Failed(Error::ALL.into_iter().find(|error| *error as u64 == label).unwrap_or(Error::BadRequest))
-            }
+            WRITTEN => Self::Written {
+                count: count as u32,
+                total: total as u32,
+            },
+            label => Self::Failed(
+                Error::ALL
+                    .into_iter()
+                    .find(|error| *error as u64 == label)
+                    .unwrap_or(Error::BadRequest),
+            ),
         }
     }
 }
@@ -197,7 +216,10 @@ impl Standing {
 
     /// Whether it is a quarantine, which only [`Request::Release`] ends.
     pub const fn is_quarantine(self) -> bool {
-        matches!(self, Self::TooManyFailures | Self::NeverReady | Self::ImageDamaged | Self::Refused)
+        matches!(
+            self,
+            Self::TooManyFailures | Self::NeverReady | Self::ImageDamaged | Self::Refused
+        )
     }
 
     /// What people call it.
@@ -311,14 +333,26 @@ mod tests {
     #[test]
     fn codes_are_told_apart() {
         for error in Error::ALL {
-            assert_eq!(Reply::decode(&Reply::Failed(error).encode()), Reply::Failed(error));
+            assert_eq!(
+                Reply::decode(&Reply::Failed(error).encode()),
+                Reply::Failed(error)
+            );
         }
         for (code, standing) in (0..).zip(Standing::ALL) {
-            assert_eq!((standing as u32, Standing::from_code(code)), (code, Some(standing)));
+            assert_eq!(
+                (standing as u32, Standing::from_code(code)),
+                (code, Some(standing))
+            );
         }
         assert_eq!(Standing::from_code(9), None);
-        assert_eq!(Request::decode(&Message::new(START, &[32])), Err(Error::NoSuchSlot));
-        assert_eq!(Request::decode(&Message::new(FAULT, &[1, 10])), Err(Error::BadRequest));
+        assert_eq!(
+            Request::decode(&Message::new(START, &[32])),
+            Err(Error::NoSuchSlot)
+        );
+        assert_eq!(
+            Request::decode(&Message::new(FAULT, &[1, 10])),
+            Err(Error::BadRequest)
+        );
         assert_eq!(size_of::<Row>() % 8, 0);
     }
 }

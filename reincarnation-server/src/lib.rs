@@ -18,16 +18,23 @@ use userlib::control::{self, slot_ctl};
 use userlib::{DeathClass, log_text, sys, time};
 
 /// Takes charge of `slot` as it is found; `false` if the manifest gives no control of it.
-pub fn take_charge<const N: usize>(supervisor: &mut Supervisor<N>, slot: SlotId, checkpoint: Option<&[u8]>) -> bool {
+pub fn take_charge<const N: usize>(
+    supervisor: &mut Supervisor<N>,
+    slot: SlotId,
+    checkpoint: Option<&[u8]>,
+) -> bool {
     // A heartbeat harms nobody, and the answer says whether the slot is ours.
     if control::control(slot, slot_ctl::HEARTBEAT) == Err(Status::Denied) {
         return false;
     }
-    let (Ok(info), Ok(policy)) = (control::slot_info(slot), control::policy(slot)) else { return false };
+    let (Ok(info), Ok(policy)) = (control::slot_info(slot), control::policy(slot)) else {
+        return false;
+    };
     let found = Found {
         state: SlotState::from_code(info.state).unwrap_or(SlotState::Empty),
         incarnation: info.incarnation,
         closed: info.closed != 0,
+        unacknowledged: info.unacknowledged != 0,
         priority: info.priority as u8,
         manual: Rights::from_bits_truncate(info.flags).contains(Rights::MANUAL),
     };
@@ -41,7 +48,9 @@ pub fn notice<const N: usize>(supervisor: &mut Supervisor<N>) {
     let mut from = 0;
     while let Some(slot) = control::next_dead(from) {
         from = slot + 1;
-        let Ok(record) = control::death_record(slot) else { continue };
+        let Ok(record) = control::death_record(slot) else {
+            continue;
+        };
         let death = Death {
             class: DeathClass::from_code(record.class).unwrap_or(DeathClass::Exit),
             incarnation: record.incarnation,
@@ -69,7 +78,9 @@ pub fn perform<const N: usize>(supervisor: &mut Supervisor<N>, action: Action) {
             supervisor.started(sys::counter(), slot, answer);
             Ok(())
         }
-        Action::Look(slot) => control::slot_info(slot).map(|info| supervisor.observed(sys::counter(), slot, &info)),
+        Action::Look(slot) => {
+            control::slot_info(slot).map(|info| supervisor.observed(sys::counter(), slot, &info))
+        }
     };
 }
 
@@ -81,12 +92,17 @@ pub fn write_report<const N: usize>(supervisor: &Supervisor<N>, report: Report) 
     let name = abi::name_text(&info.name);
     match report.kind {
         ReportKind::Died(incarnation, class) => {
-            let Ok(record) = control::death_record(report.slot) else { return };
+            let Ok(record) = control::death_record(report.slot) else {
+                return;
+            };
             let text = record.text.get(..record.text_length as usize).unwrap_or(&[]);
             let text = core::str::from_utf8(text).unwrap_or("");
             let (class, next) = (class.name(), Next(&info, history));
             if text.is_empty() {
-                log_text!("{name}: incarnation {incarnation} died: {class} at {:#x}; {next}", record.pc);
+                log_text!(
+                    "{name}: incarnation {incarnation} died: {class} at {:#x}; {next}",
+                    record.pc
+                );
             } else {
                 log_text!("{name}: incarnation {incarnation} died: {class}: {next}; {text}");
             }

@@ -22,8 +22,8 @@ userlib::entry!(main);
 /// A death is reported so long after it, so that the next incarnation gets the CPU first.
 const REPORT_DELAY_NS: u64 = 1_000_000;
 
-/// Actions between two looks at the notifications.
-const ACTIONS_AT_ONCE: u32 = 16;
+/// Actions that take long, between two looks at the notifications.
+const LONG_ACTIONS: u32 = 4;
 
 /// All of RS that lives longer than one request.
 struct Server {
@@ -32,10 +32,15 @@ struct Server {
 
 fn main(start: Start) -> ! {
     let delay = time::ticks_from_ns(REPORT_DELAY_NS, sys::frequency());
-    let mut server = Server { supervisor: Supervisor::new(delay) };
+    let mut server = Server {
+        supervisor: Supervisor::new(delay),
+    };
     server.adopt();
     let charges = server.supervisor.charges().count_ones();
-    log_text!("rs: incarnation {} has charge of {charges} components", start.incarnation);
+    log_text!(
+        "rs: incarnation {} has charge of {charges} components",
+        start.incarnation
+    );
     let mut deadline = server.work();
     let mut event = recv(deadline);
     loop {
@@ -77,20 +82,22 @@ impl Server {
 
     /// Does all that there is to do, and returns when there will be more.
     fn work(&mut self) -> Instant {
-        let mut actions = 0;
+        let mut long = 0;
         loop {
-            match self.supervisor.next(sys::counter()) {
+            let action = self.supervisor.next(sys::counter());
+            match action {
                 Action::Wait(until) => return Instant::from_ticks(until),
                 Action::Commit => self.commit(),
                 Action::Report(report) => write_report(&self.supervisor, report),
                 action => perform(&mut self.supervisor, action),
             }
-            actions += 1;
-            if actions % ACTIONS_AT_ONCE == 0
+            long += u32::from(matches!(action, Action::Start(_) | Action::Report(_)));
+            if long == LONG_ACTIONS
                 && let Some(set) = recv_notifications(Instant::from_ticks(0))
             {
                 self.notified(set);
             }
+            long %= LONG_ACTIONS;
         }
     }
 

@@ -12,8 +12,11 @@ use userlib::control::{self, trigger};
 use userlib::{DeathClass, Request as Received, sys, time};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// Most bytes of a log ring that one request gets.
+/// Most bytes of a log ring that RS reads: that of a ring of the usual size.
 const LOG_BYTES: usize = 4096;
+
+/// Bytes in front of a record in a log ring; the second one is the number of bytes behind them.
+const RECORD_HEADER: usize = 6;
 
 /// Carries out a request and says how to answer it.
 pub fn handle<const N: usize>(supervisor: &mut Supervisor<N>, received: &Received) -> Reply {
@@ -34,12 +37,19 @@ pub fn handle<const N: usize>(supervisor: &mut Supervisor<N>, received: &Receive
     result.unwrap_or_else(Reply::Failed)
 }
 
-fn command<const N: usize>(supervisor: &mut Supervisor<N>, slot: SlotId, command: Command) -> Result<Reply, Error> {
-    supervisor.command(sys::counter(), slot, command).map(|()| Reply::Done).map_err(|refusal| match refusal {
-        Refusal::NoSuchSlot => Error::NoSuchSlot,
-        Refusal::Quarantined => Error::Quarantined,
-        Refusal::NotQuarantined => Error::NotQuarantined,
-    })
+fn command<const N: usize>(
+    supervisor: &mut Supervisor<N>,
+    slot: SlotId,
+    command: Command,
+) -> Result<Reply, Error> {
+    supervisor
+        .command(sys::counter(), slot, command)
+        .map(|()| Reply::Done)
+        .map_err(|refusal| match refusal {
+            Refusal::NoSuchSlot => Error::NoSuchSlot,
+            Refusal::Quarantined => Error::Quarantined,
+            Refusal::NotQuarantined => Error::NotQuarantined,
+        })
 }
 
 /// What a refusal of the kernel means to the user.
@@ -66,30 +76,53 @@ fn death(received: &Received, slot: SlotId) -> Result<Reply, Error> {
 
 fn log(received: &Received, slot: SlotId) -> Result<Reply, Error> {
     let mut buffer = [0; LOG_BYTES];
-    let room = received.grant_length(0).min(LOG_BYTES);
-    let bytes = control::log_ring(slot, &mut buffer[..room]).map_err(kernel_error)?;
-    write(received, &buffer[..bytes.min(room)], bytes)
+    let bytes = control::log_ring(slot, &mut buffer).map_err(kernel_error)?;
+    write(
+        received,
+        newest(&buffer[..bytes], received.grant_length(0)),
+        bytes,
+    )
+}
+
+/// The last records of `ring` that fit into `room` bytes.
+fn newest(ring: &[u8], room: usize) -> &[u8] {
+    let mut records = ring;
+    while records.len() > room {
+        let length = records.get(1).map_or(0, |&length| usize::from(length));
+        records = records.get(RECORD_HEADER + length..).unwrap_or(&[]);
+    }
+    records
 }
 
 /// Writes `data` to the caller's window, which must have room for all of it.
 fn write(received: &Received, data: &[u8], total: usize) -> Result<Reply, Error> {
     received.copy_out(0, 0, data).map_err(|_| Error::BadRequest)?;
-    Ok(Reply::Written { count: data.len() as u32, total: total as u32 })
+    Ok(Reply::Written {
+        count: data.len() as u32,
+        total: total as u32,
+    })
 }
 
 fn list<const N: usize>(supervisor: &Supervisor<N>, received: &Received) -> Result<Reply, Error> {
     let room = received.grant_length(0) / size_of::<Row>();
     let (mut count, mut total) = (0, 0);
     for slot in 0..SLOTS_MAX as SlotId {
-        let Ok(info) = control::slot_info(slot) else { continue };
+        let Ok(info) = control::slot_info(slot) else {
+            continue;
+        };
         total += 1;
         if count < room {
             let row = row(supervisor, slot, &info);
-            received.copy_out(0, count * size_of::<Row>(), row.as_bytes()).map_err(|_| Error::BadRequest)?;
+            received
+                .copy_out(0, count * size_of::<Row>(), row.as_bytes())
+                .map_err(|_| Error::BadRequest)?;
             count += 1;
         }
     }
-    Ok(Reply::Written { count: count as u32, total })
+    Ok(Reply::Written {
+        count: count as u32,
+        total,
+    })
 }
 
 fn row<const N: usize>(supervisor: &Supervisor<N>, slot: SlotId, info: &SlotInfo) -> Row {

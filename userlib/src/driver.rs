@@ -10,6 +10,9 @@ use abi::syscall::reg;
 use core::cell::Cell;
 use core::ptr;
 
+/// Most words that one `reg` call moves.
+const REG_WORDS_MAX: usize = 512;
+
 /// An interrupt line of the manifest entry. It arrives as a notification bit and stays masked until acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Irq(u32);
@@ -46,7 +49,10 @@ impl Window {
 
     /// The register at `offset` bytes of a mapped window.
     fn register(self, offset: usize) -> *mut u32 {
-        assert!((offset as u64) < DEVICE_STRIDE && offset.is_multiple_of(4), "register offset {offset:#x}");
+        assert!(
+            (offset as u64) < DEVICE_STRIDE && offset.is_multiple_of(4),
+            "register offset {offset:#x}"
+        );
         let base = DEVICE_BASE + u64::from(self.handle) * DEVICE_STRIDE;
         ptr::with_exposed_provenance_mut(base as usize + offset)
     }
@@ -81,10 +87,20 @@ impl Registers for Window {
             }
             return;
         }
-        // SAFETY: 1. `words` is borrowed exclusively, and the kernel writes exactly its words.
-        let moved = unsafe { sys::reg_words(self.handle, reg::READ_WORDS, offset, words.as_mut_ptr(), words.len()) };
-        if let Err(status) = moved {
-            panic!("register {offset:#x} cannot be read: {status:?}");
+        for part in words.chunks_mut(REG_WORDS_MAX) {
+            // SAFETY: 1. `part` is borrowed exclusively, and the kernel writes exactly its words.
+            let moved = unsafe {
+                sys::reg_words(
+                    self.handle,
+                    reg::READ_WORDS,
+                    offset,
+                    part.as_mut_ptr(),
+                    part.len(),
+                )
+            };
+            if let Err(status) = moved {
+                panic!("register {offset:#x} cannot be read: {status:?}");
+            }
         }
     }
 
@@ -95,11 +111,20 @@ impl Registers for Window {
             }
             return;
         }
-        // SAFETY: 1. `words` is borrowed, and the kernel only reads it in this operation.
-        let moved =
-            unsafe { sys::reg_words(self.handle, reg::WRITE_WORDS, offset, words.as_ptr().cast_mut(), words.len()) };
-        if let Err(status) = moved {
-            panic!("register {offset:#x} cannot be written: {status:?}");
+        for part in words.chunks(REG_WORDS_MAX) {
+            // SAFETY: 1. `part` is borrowed, and the kernel only reads it in this operation.
+            let moved = unsafe {
+                sys::reg_words(
+                    self.handle,
+                    reg::WRITE_WORDS,
+                    offset,
+                    part.as_ptr().cast_mut(),
+                    part.len(),
+                )
+            };
+            if let Err(status) = moved {
+                panic!("register {offset:#x} cannot be written: {status:?}");
+            }
         }
     }
 }

@@ -15,6 +15,9 @@ use talc::source::Source;
 /// Pages asked for at once, unless more are needed or less are left.
 const STEP: usize = 4;
 
+/// Most pages that one `map` gives.
+const MAP_MAX: usize = 16;
+
 #[global_allocator]
 static HEAP: TalcLock<spin::Mutex<()>, Pages> = TalcLock::new(Pages { end: None });
 
@@ -27,14 +30,23 @@ struct Pages {
 // SAFETY: 1. The range has no thread affinity; and a component has one thread.
 unsafe impl Send for Pages {}
 
-/// Address of new pages: `STEP` or a multiple if they can be had, else as many as needed.
+/// Address and number of new pages in a row: at least as many as needed, in steps as long as these can be had.
 fn grow(needed: usize) -> (usize, usize) {
-    let comfortable = needed.next_multiple_of(STEP);
-    let mapped = match sys::map(comfortable) {
-        Err(Status::QuotaExceeded) => sys::map(needed).map(|base| (base as usize, needed)),
-        other => other.map(|base| (base as usize, comfortable)),
-    };
-    mapped.unwrap_or_else(|_| exit(DeathClass::QuotaExceeded, "heap is full"))
+    let mut first = None;
+    let mut pages = 0;
+    while pages < needed {
+        let rest = needed - pages;
+        let mut step = rest.next_multiple_of(STEP).min(MAP_MAX);
+        let mut mapped = sys::map(step);
+        if mapped == Err(Status::QuotaExceeded) && step > rest {
+            step = rest;
+            mapped = sys::map(step);
+        }
+        let base = mapped.unwrap_or_else(|_| exit(DeathClass::QuotaExceeded, "heap is full"));
+        first.get_or_insert(base as usize);
+        pages += step;
+    }
+    (first.unwrap_or_default(), pages)
 }
 
 // SAFETY: 1. `acquire` reaches the allocator through `talc` only: neither `sys::map` nor `exit` allocates. 2. It returns
@@ -42,7 +54,11 @@ fn grow(needed: usize) -> (usize, usize) {
 unsafe impl Source for Pages {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
         let overhead = talc::min_first_heap_size::<B>();
-        let bytes = layout.size().checked_add(layout.align()).and_then(|sum| sum.checked_add(overhead)).ok_or(())?;
+        let bytes = layout
+            .size()
+            .checked_add(layout.align())
+            .and_then(|sum| sum.checked_add(overhead))
+            .ok_or(())?;
         let (base, pages) = grow(bytes.div_ceil(PAGE_SIZE));
         let length = pages * PAGE_SIZE;
         let base: *mut u8 = ptr::with_exposed_provenance_mut(base);

@@ -48,10 +48,26 @@ pub struct Options {
 /// As [`build_system`].
 pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     let built = build_system(tools, &options.manifest)?;
-    println!("{}: {} bytes", built.image.display(), fs::metadata(&built.image)?.len());
-    println!("{:<16} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}", "component", "image", "stack", "heap", "tables", "needed", "bank");
+    println!(
+        "{} ({} bytes), {}",
+        built.image.display(),
+        fs::metadata(&built.image)?.len(),
+        built.description.display()
+    );
+    println!(
+        "{:<16} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "component", "image", "stack", "heap", "tables", "needed", "bank"
+    );
     for (name, need, bank) in &built.banks {
-        let sizes = [need.image, need.stack, need.heap, need.tables, need.total(), *bank].map(format_size);
+        let sizes = [
+            need.image,
+            need.stack,
+            need.heap,
+            need.tables,
+            need.total(),
+            *bank,
+        ]
+        .map(format_size);
         let [image, stack, heap, tables, total, bank] = sizes;
         println!("{name:<16} {image:>7} {stack:>7} {heap:>7} {tables:>7} {total:>7} {bank:>7}");
     }
@@ -61,8 +77,6 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
 /// A built system.
 #[derive(Debug)]
 pub struct Built {
-    /// `out/<manifest>`.
-    pub folder: PathBuf,
     /// `kernel8.img`.
     pub image: PathBuf,
     /// `system.json`.
@@ -80,13 +94,24 @@ pub fn build_system(tools: &Toolchain, manifest: &Path) -> Result<Built> {
     let images: Vec<&str> = system.images().into_iter().collect();
     let elfs = compile(tools, &system, &images)?;
     let kernel_elf = elfs.last().context("the kernel was not built")?;
-    let flats = elfs[..images.len()].iter().zip(&images).map(|(elf, name)| Ok((*name, flatten(name, elf)?)));
+    let flats = elfs[..images.len()]
+        .iter()
+        .zip(&images)
+        .map(|(elf, name)| Ok((*name, flatten(name, elf)?)));
     let assembled = assemble_system(&system, &flats.collect::<Result<_>>()?, kernel_elf)?;
     let folder = tools.root().join("out").join(&system.name);
-    let named: Vec<(&str, &[u8])> =
-        images.iter().copied().chain([KERNEL]).zip(elfs.iter().map(Vec::as_slice)).collect();
+    let named: Vec<(&str, &[u8])> = images
+        .iter()
+        .copied()
+        .chain([KERNEL])
+        .zip(elfs.iter().map(Vec::as_slice))
+        .collect();
     let (image, description) = write(&folder, &assembled, &named)?;
-    Ok(Built { folder, image, description, banks: assembled.banks })
+    Ok(Built {
+        image,
+        description,
+        banks: assembled.banks,
+    })
 }
 
 /// Reads a manifest and the data of its board.
@@ -112,7 +137,9 @@ fn board(root: &Path, name: &str) -> Result<Board, BoardError> {
 fn boards(root: &Path) -> Vec<String> {
     let entries = fs::read_dir(root.join("bsp")).into_iter().flatten().flatten();
     let with_data = entries.filter(|entry| entry.path().join("board.toml").exists());
-    let mut names: Vec<String> = with_data.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = with_data
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -121,11 +148,22 @@ fn boards(root: &Path) -> Vec<String> {
 fn compile(tools: &Toolchain, system: &System, images: &[&str]) -> Result<Vec<Vec<u8>>> {
     let mut programs: Vec<TargetProgram<'_>> = images
         .iter()
-        .map(|package| TargetProgram { package, linker_script: Path::new(COMPONENT_SCRIPT) })
+        .map(|package| TargetProgram {
+            package,
+            linker_script: Path::new(COMPONENT_SCRIPT),
+        })
         .collect();
-    programs.push(TargetProgram { package: KERNEL, linker_script: Path::new(&system.board.linker_script) });
-    let files = tools.build(&programs, &[]).with_context(|| format!("building the programs of {}", system.name))?;
-    files.iter().map(|file| fs::read(file).with_context(|| format!("reading {}", file.display()))).collect()
+    programs.push(TargetProgram {
+        package: KERNEL,
+        linker_script: Path::new(&system.board.linker_script),
+    });
+    let files = tools
+        .build(&programs, &[])
+        .with_context(|| format!("building the programs of {}", system.name))?;
+    files
+        .iter()
+        .map(|file| fs::read(file).with_context(|| format!("reading {}", file.display())))
+        .collect()
 }
 
 /// Everything that is written.
@@ -141,7 +179,10 @@ fn assemble_system(system: &System, flats: &BTreeMap<&str, Flat>, kernel_elf: &[
     let mut indices: Vec<Option<u32>> = Vec::new();
     let mut headers: Vec<Option<ImageHeader>> = Vec::new();
     for (slot, component) in system.components.iter().enumerate() {
-        let flat = component.image.as_ref().and_then(|image| flats.get(image.value.as_str()));
+        let flat = component
+            .image
+            .as_ref()
+            .and_then(|image| flats.get(image.value.as_str()));
         indices.push(flat.map(|flat| bundle.add(flat.header, &bind(flat, system, slot))));
         headers.push(flat.map(|flat| flat.header));
     }
@@ -151,9 +192,17 @@ fn assemble_system(system: &System, flats: &BTreeMap<&str, Flat>, kernel_elf: &[
     let kernel = kernel::raw(kernel_elf, system.board.kernel)?;
     let image = assemble(&kernel, &slots, &bundle, &system.board)?;
     let banks = system.components.iter().zip(&headers).map(|(component, header)| {
-        (component.name.value.clone(), Need::of(component, header.as_ref()), component.memory.value)
+        (
+            component.name.value.clone(),
+            Need::of(component, header.as_ref()),
+            component.memory.value,
+        )
     });
-    Ok(Assembled { image, description: describe(system, &headers, &kernel.bytes), banks: banks.collect() })
+    Ok(Assembled {
+        image,
+        description: describe(system, &headers, &kernel.bytes),
+        banks: banks.collect(),
+    })
 }
 
 /// `system.json`: what the host tools need in order to read logs, traces and backtraces.
@@ -184,7 +233,9 @@ fn describe(system: &System, headers: &[Option<ImageHeader>], kernel: &[u8]) -> 
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn write(folder: &Path, assembled: &Assembled, elfs: &[(&str, &[u8])]) -> Result<(PathBuf, PathBuf)> {
@@ -206,5 +257,196 @@ fn write_changed(path: &Path, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     let partial = path.with_extension("partial");
-    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).with_context(|| format!("writing {}", path.display()))
+    fs::write(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, path))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::PAGE;
+    use crate::image::bindings::record_bytes;
+    use crate::image::fake_elf::{FakeElf, FakeSegment};
+    use crate::manifest::tests;
+    use abi::image::SystemHeader;
+    use abi::layout::IMAGE_BASE;
+    use abi::rights::SlotRights;
+    use zerocopy::FromBytes;
+
+    /// A program with these records in its read-only data.
+    fn program(mark: u8, records: &[(u32, &str)]) -> Vec<u8> {
+        let bytes: Vec<u8> = records
+            .iter()
+            .flat_map(|(kind, name)| record_bytes(*kind, name))
+            .collect();
+        let rodata = FakeSegment {
+            base: IMAGE_BASE + 0x1000,
+            size: bytes.len() as u64,
+            data: bytes,
+            flags: 4,
+        };
+        let mut elf = FakeElf::new(IMAGE_BASE)
+            .segment(FakeSegment {
+                base: IMAGE_BASE,
+                data: vec![mark; 64],
+                size: 64,
+                flags: 5,
+            })
+            .symbol("samsara_fault_stub", IMAGE_BASE + 8, None);
+        if rodata.size > 0 {
+            elf.add_section(".samsara.bindings", 1, 2, rodata.base, rodata.size);
+            elf = elf.segment(rodata);
+        }
+        elf.bytes()
+    }
+
+    fn kernel_elf() -> Vec<u8> {
+        FakeElf::new(0x8_0000)
+            .segment(FakeSegment {
+                base: 0x8_0000,
+                data: vec![9; 5000],
+                size: 5000,
+                flags: 5,
+            })
+            .bytes()
+    }
+
+    fn assembled(text: &str) -> Result<Assembled> {
+        let system = tests::read(text).unwrap_or_else(|defects| panic!("{defects}"));
+        let workload = program(5, &[(1, "files"), (5, "?files"), (4, "?rs")]);
+        let elfs = [
+            ("root", program(1, &[(6, "rs")])),
+            ("reincarnation-server", program(2, &[])),
+            ("sdcard", program(3, &[(3, "emmc"), (3, "gpio"), (2, "emmc")])),
+            ("fs-server", program(4, &[(1, "block")])),
+            ("workload", workload),
+        ];
+        let flats = elfs.iter().map(|(name, elf)| Ok((*name, flatten(name, elf)?)));
+        assemble_system(&system, &flats.collect::<Result<_>>()?, &kernel_elf())
+    }
+
+    /// The slots and the number of images of a boot image.
+    fn decoded(image: &[u8]) -> (Vec<SlotRights>, u32) {
+        let system = &image[8192..];
+        let (header, _) = SystemHeader::read_from_prefix(system).unwrap();
+        let slots = (0..header.slot_count as usize).map(|slot| {
+            let at = header.slots as usize + slot * size_of::<SlotRights>();
+            SlotRights::read_from_prefix(&system[at..]).unwrap().0
+        });
+        (slots.collect(), header.image_count)
+    }
+
+    /// A second client: a component with the image and the rights of the first.
+    fn second_client(parameter: u32) -> String {
+        let start = tests::GOOD.find("[component.client]").unwrap();
+        let second = tests::GOOD[start..]
+            .replace("component.client", "component.second")
+            .replace("files = 3", &format!("files = {parameter}"));
+        tests::changed(&[(", \"client\"]", ", \"client\", \"second\"]")]) + "\n" + &second
+    }
+
+    #[test]
+    fn every_slot_has_its_image() {
+        let built = assembled(tests::GOOD).unwrap();
+        let (slots, images) = decoded(&built.image);
+        assert_eq!(images, 5);
+        assert_eq!(
+            slots.iter().map(|slot| slot.image).collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4]
+        );
+        let json = &built.description;
+        assert_eq!(
+            (&json["board"], &json["manifest"]),
+            (&json!("raspi3b"), &json!("demo"))
+        );
+        assert_eq!(
+            json["kernel_sha256"].as_str().unwrap(),
+            hex(&Sha256::digest(vec![9u8; 5000]))
+        );
+        assert_eq!(json["slots"][3]["name"], "fs");
+        assert_eq!(json["slots"][3]["elf"], "elf/fs-server");
+        assert_eq!(json["slots"][3]["build_id"].as_str().unwrap().len(), 32);
+        assert_eq!(built.banks[3].1.image, 2 * PAGE as u64);
+    }
+
+    #[test]
+    fn two_slots_share_an_image_if_their_bindings_are_equal_and_the_log_finds_both() {
+        let built = assembled(&second_client(3)).unwrap();
+        let (slots, images) = decoded(&built.image);
+        assert_eq!((slots[4].image, slots[5].image, images), (4, 4, 5));
+        let built = assembled(&second_client(4)).unwrap();
+        let (slots, images) = decoded(&built.image);
+        assert_eq!((slots[4].image, slots[5].image, images), (4, 5, 6));
+        // The build id is of the ELF file, which is one: bindings do not change what log frames refer to.
+        assert_eq!(
+            built.description["slots"][4]["build_id"],
+            built.description["slots"][5]["build_id"]
+        );
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_bytes() {
+        assert!(assembled(tests::GOOD).unwrap().image == assembled(tests::GOOD).unwrap().image);
+    }
+
+    #[test]
+    fn a_bank_that_is_too_small_stops_the_build() {
+        let text = tests::changed(&[("memory = \"1M\"", "memory = \"64K\"")]);
+        let message = assembled(&text).err().unwrap().to_string();
+        assert!(
+            message.contains("35: `memory` of \"fs\" is 64K, but it needs 80K"),
+            "{message}"
+        );
+    }
+
+    /// Every manifest in the tree is right as far as it can be known without the images.
+    #[test]
+    fn the_manifests_in_the_tree_have_no_defect() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let names = ["files", "block", "console", "echo", "reincarnation", "random"];
+        let services = names.map(|name| Service {
+            name,
+            labels: u64::MAX,
+            idempotent: 0,
+            deduplicated: 0,
+        });
+        let mut count = 0;
+        for entry in fs::read_dir(root.join("system")).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let manifest = Path::new("system").join(path.file_name().unwrap());
+            let system = read(root, &manifest, &services).unwrap_or_else(|defects| panic!("{defects}"));
+            assert_eq!(system.components[0].name.value, "root");
+            assert!(
+                text.starts_with("# "),
+                "{}: say what the system is for",
+                path.display()
+            );
+            count += 1;
+        }
+        assert!(count >= 4);
+    }
+
+    #[test]
+    fn an_unchanged_file_is_not_written() {
+        let folder = std::env::temp_dir().join(format!("samsara-build-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("file.img");
+        let modified = || fs::metadata(&path).unwrap().modified().unwrap();
+        write_changed(&path, b"one").unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(std::time::UNIX_EPOCH)
+            .unwrap();
+        write_changed(&path, b"one").unwrap();
+        assert_eq!(modified(), std::time::UNIX_EPOCH);
+        write_changed(&path, b"two").unwrap();
+        assert_ne!(modified(), std::time::UNIX_EPOCH);
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -111,7 +111,12 @@ impl State {
     }
 
     fn restore(saved: &[u8]) -> Option<Self> {
-        postcard::from_bytes(saved).ok().filter(|state: &Self| state.version == STATE_VERSION)
+        postcard::from_bytes(saved).ok().filter(Self::is_sound)
+    }
+
+    /// Whether an incarnation can have committed this, and positions can be counted on from here.
+    fn is_sound(&self) -> bool {
+        self.version == STATE_VERSION && self.first < 1 << 63 && (self.first..=self.end()).contains(&self.given)
     }
 
     /// Stream number of the byte that will arrive next.
@@ -295,7 +300,8 @@ impl<D: Registers, P: Process> Console<D, P> {
         self.receive();
     }
 
-    /// Drops input that the reader has. A position that the stream does not have drops nothing.
+    /// Drops input that the reader has. A position that the stream does not have drops nothing. It need not be
+    /// committed: the next incarnation drops the same bytes when the reader asks again.
     fn drop_before(&mut self, position: u64) {
         if !(self.state.first + 1..=self.state.end()).contains(&position) {
             return;
@@ -304,7 +310,6 @@ impl<D: Registers, P: Process> Console<D, P> {
             self.state.first += 1;
         }
         self.state.given = self.state.given.max(self.state.first);
-        self.commit();
     }
 
     /// Lets only those interrupts through that something can be done about: a full buffer would make the receiver's

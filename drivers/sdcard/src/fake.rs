@@ -16,7 +16,6 @@ use userlib::device::{Clock, Registers};
 const ACCESS_NS: u64 = 50;
 const RESPONSE_NS: u64 = 8_000;
 const BLOCK_NS: u64 = 45_000;
-const PROGRAM_NS: u64 = 900_000;
 const BASE_HZ: u64 = 200_000_000;
 
 pub const RCA: u32 = 0x4567;
@@ -100,6 +99,7 @@ pub struct Card {
     blocks_left: Option<u32>,
     announced: Option<u32>,
     busy_until_ns: u64,
+    pub program_ns: u64,
     four_bits: bool,
 }
 
@@ -122,6 +122,7 @@ impl Card {
             blocks_left: None,
             announced: None,
             busy_until_ns: 0,
+            program_ns: 900_000,
             four_bits: false,
         }
     }
@@ -190,7 +191,7 @@ impl Card {
         let accepted = self.state == State::ReceivingData && self.next_block < self.blocks;
         if accepted && !self.is_protected() {
             self.contents.insert(self.next_block, *block);
-            self.busy_until_ns = now + PROGRAM_NS;
+            self.busy_until_ns = now + self.program_ns;
             self.advance(State::Programming);
         }
         accepted
@@ -228,7 +229,8 @@ impl Card {
 /// What a card does with a command.
 #[derive(Clone, Copy)]
 enum Answer {
-    /// It does not know the command, or not in this state, or not on this address.
+    /// It does not know the command, or not in this state, or not on this address; or it obeys and should not have been
+    /// asked, as with CMD0 while it programs.
     Nothing,
     None,
     Short(u32),
@@ -249,9 +251,10 @@ impl Card {
         }
         match (index, state) {
             (0, _) => {
+                let answer = if state == State::Programming { Answer::Nothing } else { Answer::None };
                 (self.state, self.polls_left, self.four_bits) = (State::Idle, self.power_up_polls, false);
                 (self.announced, self.blocks_left, self.errors) = (None, None, 0);
-                return Answer::None;
+                return answer;
             }
             (8, State::Idle) if !self.version_1 => return Answer::Short(argument & 0xFFF),
             (55, State::Idle) if argument >> 16 == 0 => self.application = true,
@@ -367,7 +370,10 @@ pub struct Machine {
     pub complaints: RefCell<Vec<String>>,
     /// Commands as they were sent: number and argument.
     pub commands: RefCell<Vec<(u32, u32)>>,
-    last_write: Cell<(usize, u64)>,
+    /// Everything is ready at once, as on an emulated board.
+    pub prompt: Cell<bool>,
+    /// When each register was written last.
+    written_ns: RefCell<BTreeMap<usize, u64>>,
     pub base_in_capabilities: Cell<bool>,
     pub version: Cell<u32>,
 }
@@ -384,7 +390,8 @@ impl Machine {
             forever: Cell::new(false),
             complaints: RefCell::default(),
             commands: RefCell::default(),
-            last_write: Cell::new((usize::MAX, 0)),
+            prompt: Cell::new(false),
+            written_ns: RefCell::default(),
             base_in_capabilities: Cell::new(false),
             version: Cell::new(0x9902_0000),
         }
@@ -475,7 +482,8 @@ impl Machine {
     }
 
     fn schedule(&self, host: &mut Host, delay_ns: u64, event: Event) {
-        let at = self.now().max(host.due.back().map_or(0, |last| last.0)) + delay_ns;
+        let prompt = self.prompt.get() && delay_ns < 1_000_000_000;
+        let at = self.now().max(host.due.back().map_or(0, |last| last.0)) + if prompt { 0 } else { delay_ns };
         host.due.push_back((at, event));
     }
 
@@ -669,9 +677,9 @@ impl Machine {
 
     /// Whether the controller takes this write. It forgets the second of two to one register within two card clocks.
     fn takes_write(&self, offset: usize) -> bool {
-        let (last, at) = self.last_write.replace((offset, self.now()));
+        let last = self.written_ns.borrow_mut().insert(offset, self.now());
         let clock = self.card_clock();
-        offset == 0x20 || last != offset || clock == 0 || self.now() - at >= 2_000_000_000 / clock
+        offset == 0x20 || clock == 0 || last.is_none_or(|last| self.now() - last >= 2_000_000_000 / clock)
     }
 
     fn present_state(&self, host: &Host) -> u32 {
@@ -729,6 +737,23 @@ impl Registers for Machine {
     fn read(&self, offset: usize) -> u32 {
         self.step();
         self.pass(ACCESS_NS);
+        let value = self.read_register(offset);
+        self.pass(0);
+        value
+    }
+
+    fn write(&self, offset: usize, value: u32) {
+        self.step();
+        self.pass(ACCESS_NS);
+        if self.takes_write(offset) {
+            self.write_register(offset, value);
+        }
+        self.pass(0);
+    }
+}
+
+impl Machine {
+    fn read_register(&self, offset: usize) -> u32 {
         let mut host: RefMut<Host> = self.host.borrow_mut();
         match offset {
             0x10 | 0x14 | 0x18 | 0x1C => host.response[(offset - 0x10) / 4],
@@ -752,12 +777,7 @@ impl Registers for Machine {
         }
     }
 
-    fn write(&self, offset: usize, value: u32) {
-        self.step();
-        self.pass(ACCESS_NS);
-        if !self.takes_write(offset) {
-            return;
-        }
+    fn write_register(&self, offset: usize, value: u32) {
         let mut host = self.host.borrow_mut();
         match offset {
             0x04 => host.block_size_count = value,

@@ -1,2 +1,87 @@
-//! (placeholder)
-fn main() {}
+//! The SD card's process: requests in, blocks through a buffer of its own, the card's identity to the checkpoint.
+//!
+//! Rule: everything that decides is in `lib.rs`. The identity is committed before anybody hears of it, so that the next
+//! incarnation finds out a card that was exchanged meanwhile.
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use abi::Message;
+use alloc::boxed::Box;
+use alloc::vec;
+use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Error, Request, reply};
+use sdcard_driver::{BLOCK_WORDS, Block, SERVICE_LIMIT_NS, SdCard, Settings};
+use userlib::driver::DriverClock;
+use userlib::server::{Answer, Server};
+use userlib::{Start, Window, binding, checkpoint, serve};
+use zerocopy::IntoBytes;
+
+/// Base clock of the controller when its capabilities do not tell, in hertz, unless the manifest says otherwise.
+const BASE_CLOCK_HZ: u64 = 50_000_000;
+
+struct Driver<'a> {
+    card: SdCard<Window, &'a DriverClock>,
+    buffer: Box<[Block]>,
+}
+
+impl Server for Driver<'_> {
+    fn request(&mut self, request: &userlib::Request) -> Answer {
+        let done = match Request::decode(&request.message) {
+            Ok(Request::Info) => return Answer::Reply(self.info()),
+            Ok(Request::Read { lba, count }) => self.read(request, lba, count),
+            Ok(Request::Write { lba, count }) => self.write(request, lba, count),
+            Ok(Request::Flush) => self.card.flush().map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        Answer::Reply(reply(done))
+    }
+}
+
+impl Driver<'_> {
+    fn info(&mut self) -> Message {
+        let before = self.card.known();
+        match self.card.info() {
+            Ok(info) => {
+                if before != self.card.known() {
+                    checkpoint::commit(&info.identity.to_le_bytes()).expect("the manifest's checkpoint has 16 bytes");
+                }
+                info.encode()
+            }
+            Err(error) => reply(Err(error.into())),
+        }
+    }
+
+    fn read(&mut self, request: &userlib::Request, lba: u64, count: u32) -> Result<(), Error> {
+        if request.grant_length(0) < count as usize * BLOCK_SIZE || !request.grant_is_writable(0) {
+            return Err(Error::BadRequest);
+        }
+        let blocks = &mut self.buffer[..count as usize];
+        self.card.read(lba, blocks)?;
+        request.copy_out(0, 0, blocks.as_bytes()).map_err(|_| Error::BadRequest)
+    }
+
+    fn write(&mut self, request: &userlib::Request, lba: u64, count: u32) -> Result<(), Error> {
+        let blocks = &mut self.buffer[..count as usize];
+        request.copy_in(0, 0, blocks.as_mut_bytes()).map_err(|_| Error::BadRequest)?;
+        Ok(self.card.write(lba, blocks)?)
+    }
+}
+
+userlib::entry!(main);
+
+fn main(_start: Start) -> ! {
+    let clock = DriverClock::new();
+    let settings = Settings {
+        base_clock_hz: binding!(parameter ? "base_clock_hz").unwrap_or(BASE_CLOCK_HZ) as u32,
+        service_limit_ns: binding!(parameter ? "service_limit_ns").unwrap_or(SERVICE_LIMIT_NS),
+    };
+    let mut saved = [0; 16];
+    let known = checkpoint::load(&mut saved).and_then(|bytes| bytes.try_into().ok()).map(u128::from_le_bytes);
+    let mut driver = Driver {
+        card: SdCard::new(binding!(window "emmc"), &clock, settings, known),
+        buffer: vec![[0; BLOCK_WORDS]; BLOCKS_MAX as usize].into_boxed_slice(),
+    };
+    serve(&mut driver)
+}

@@ -136,10 +136,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn contents_equal_the_reference(script in operations(21 << 10), kind in 0..5_usize) {
+    fn contents_equal_the_reference(script in operations(21 << 10), kind in 0..5_usize, prompt: bool) {
         let card = cards()[kind].clone();
         let blocks = card.blocks;
         let machine = Machine::new(Some(card));
+        machine.prompt.set(prompt);
         let mut driver = driver(&machine);
         let mut reference = Reference::new(blocks);
         for operation in &script {
@@ -202,7 +203,9 @@ proptest! {
 
 #[test]
 fn a_restart_at_every_step_of_a_write_finds_a_usable_card() {
-    for card in cards() {
+    for mut card in cards() {
+        // Longer than a restart takes, so that the new incarnation meets a card that is still programming.
+        card.program_ns = 5_000_000;
         let machine = Machine::new(Some(card.clone()));
         let mut driver = driver(&machine);
         assert!(driver.info().is_ok());
@@ -384,6 +387,24 @@ fn one_fault_is_repaired_without_the_client_noticing() {
             let mut read = [[0; BLOCK_WORDS]; 2];
             assert_eq!(driver.read(3, &mut read), Ok(()), "{fault:?} after {after}");
             assert_eq!(read, [block(3, 1), block(4, 1)]);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_block_is_repaired_without_identifying_the_card_again() {
+    for fault in [Fault::DataCrc, Fault::DataEndBit] {
+        for write in [false, true] {
+            let machine = Machine::new(Some(cards()[4].clone()));
+            let mut driver = driver(&machine);
+            assert!(driver.info().is_ok());
+            machine.commands.borrow_mut().clear();
+            machine.faults.borrow_mut().push_back((3, fault));
+            let mut blocks = [block(3, 1), block(4, 1), block(5, 1), block(6, 1)];
+            assert_eq!(if write { driver.write(3, &blocks) } else { driver.read(3, &mut blocks) }, Ok(()));
+            let sent: Vec<u32> = machine.commands.borrow().iter().map(|command| command.0).collect();
+            assert!(sent.contains(&12) && !sent.contains(&0), "{fault:?}: {sent:?}");
+            assert_eq!(*machine.complaints.borrow(), [] as [String; 0]);
         }
     }
 }

@@ -53,7 +53,7 @@ impl<const N: usize> Core<N> {
         record.cpu_at_receive = record.cpu;
         record.heartbeat_pending = false;
         record.only_notifications = flags & RECV_NOTIFICATIONS != 0;
-        if !record.ready {
+        if !record.ready && !(record.settings.serves && record.only_notifications) {
             record.ready = true;
             effects.ready(slot);
         }

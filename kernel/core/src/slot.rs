@@ -24,6 +24,8 @@ pub struct Settings {
     pub budget: u64,
     /// Length of the period.
     pub budget_period: u64,
+    /// It serves a service: it is ready when it receives requests, not when it waits for something else before.
+    pub serves: bool,
 }
 
 /// State of one slot. Fields are read freely and written by this crate only.
@@ -100,6 +102,7 @@ impl Slot {
             marks: Marks { idempotent: 0, deduplicated: 0 },
             budget: 0,
             budget_period: 0,
+            serves: false,
         },
         state: SlotState::Empty,
         incarnation: 0,

@@ -50,7 +50,10 @@ impl Standing {
     ];
 
     fn code(self) -> u8 {
-        Self::ALL.iter().position(|&standing| standing == self).map_or(0, |index| index as u8)
+        Self::ALL
+            .iter()
+            .position(|&standing| standing == self)
+            .map_or(0, |index| index as u8)
     }
 }
 
@@ -95,7 +98,21 @@ pub struct History {
 impl History {
     /// Of a component that was never started.
     pub fn new(manual: bool) -> Self {
-        Self { standing: if manual { Standing::Manual } else { Standing::Supervised }, ..Self::default() }
+        Self {
+            standing: if manual {
+                Standing::Manual
+            } else {
+                Standing::Supervised
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Whether there is nothing to remember: a history that is new.
+    pub(crate) fn is_new(&self, manual: bool) -> bool {
+        let never =
+            self.counted == 0 && self.condemned == 0 && self.not_before == 0 && !self.without_checkpoint;
+        never && self.standing == Self::new(manual).standing
     }
 
     /// Takes note of a death. `manual`: the component is one to start by hand.
@@ -141,7 +158,11 @@ impl History {
     /// A death that nobody ordered.
     fn fail(&mut self, death: &Death, policy: &Policy) {
         self.failures = self.failures.saturating_add(1);
-        self.unready = if death.was_ready { 0 } else { self.unready.saturating_add(1) };
+        self.unready = if death.was_ready {
+            0
+        } else {
+            self.unready.saturating_add(1)
+        };
         self.remember(death.time, policy.intensity_window);
         let tries = policy.state_tries;
         if policy.intensity > 0 && self.recent_count > (policy.intensity as usize).min(RECENT_MAX - 1) {
@@ -150,7 +171,8 @@ impl History {
         if tries > 0 && self.unready >= tries.saturating_mul(2) {
             self.quarantine(Cause::NeverReady);
         }
-        self.without_checkpoint |= death.class == DeathClass::CheckpointCorrupt || (tries > 0 && self.unready == tries);
+        self.without_checkpoint |=
+            death.class == DeathClass::CheckpointCorrupt || (tries > 0 && self.unready == tries);
         // Whoever has lived for as long as the pause that it would now get has paid for it by working.
         if death.was_ready && death.time.saturating_sub(death.started) >= policy.pause(self.streak) {
             self.streak = 0;
@@ -161,8 +183,13 @@ impl History {
 
     /// Adds a failure to those within the window, and drops the oldest if there are too many to remember.
     fn remember(&mut self, time: Ticks, window: Ticks) {
-        let first = self.recent[..self.recent_count].partition_point(|&earlier| earlier.saturating_add(window) < time);
-        let first = if self.recent_count - first == RECENT_MAX { first + 1 } else { first };
+        let first = self.recent[..self.recent_count]
+            .partition_point(|&earlier| earlier.saturating_add(window) < time);
+        let first = if self.recent_count - first == RECENT_MAX {
+            first + 1
+        } else {
+            first
+        };
         self.recent.copy_within(first..self.recent_count, 0);
         self.recent_count -= first;
         self.recent[self.recent_count..].fill(0);
@@ -175,8 +202,18 @@ impl History {
 
     /// Appends the history to `out`; `None` if there is no room.
     pub(crate) fn encode(&self, out: &mut Writer<'_>) -> Option<()> {
-        out.put([self.standing.code(), u8::from(self.without_checkpoint), self.recent_count as u8])?;
-        for word in [self.counted, self.condemned, self.failures, self.streak, self.unready] {
+        out.put([
+            self.standing.code(),
+            u8::from(self.without_checkpoint),
+            self.recent_count as u8,
+        ])?;
+        for word in [
+            self.counted,
+            self.condemned,
+            self.failures,
+            self.streak,
+            self.unready,
+        ] {
             out.put(word.to_le_bytes())?;
         }
         out.put(self.not_before.to_le_bytes())?;
@@ -223,7 +260,9 @@ pub(crate) struct Writer<'a> {
 
 impl Writer<'_> {
     pub(crate) fn put<const N: usize>(&mut self, data: [u8; N]) -> Option<()> {
-        self.bytes.get_mut(self.length..self.length + N)?.copy_from_slice(&data);
+        self.bytes
+            .get_mut(self.length..self.length + N)?
+            .copy_from_slice(&data);
         self.length += N;
         Some(())
     }
@@ -259,7 +298,13 @@ mod tests {
     };
 
     fn death(incarnation: u32, class: DeathClass, was_ready: bool, started: u64, time: u64) -> Death {
-        Death { class, incarnation, was_ready, started, time }
+        Death {
+            class,
+            incarnation,
+            was_ready,
+            started,
+            time,
+        }
     }
 
     #[test]
@@ -285,11 +330,17 @@ mod tests {
         assert!(history.without_checkpoint);
         history.without_checkpoint = false;
         history.count(&death(3, DeathClass::Panic, false, 0, 60_000), &POLICY, false);
-        assert_eq!((history.standing, history.without_checkpoint), (Standing::Supervised, false));
+        assert_eq!(
+            (history.standing, history.without_checkpoint),
+            (Standing::Supervised, false)
+        );
         history.count(&death(4, DeathClass::Panic, false, 0, 80_000), &POLICY, false);
         assert_eq!(history.standing, Standing::Quarantined(Cause::NeverReady));
         history.release(90_000);
-        assert_eq!((history.standing, history.not_before, history.unready), (Standing::Supervised, 90_000, 0));
+        assert_eq!(
+            (history.standing, history.not_before, history.unready),
+            (Standing::Supervised, 90_000, 0)
+        );
     }
 
     #[test]
@@ -297,7 +348,13 @@ mod tests {
         let mut history = History::new(false);
         for incarnation in 1..=5 {
             history.count(
-                &death(incarnation, DeathClass::Hang, true, 0, 2000 * u64::from(incarnation)),
+                &death(
+                    incarnation,
+                    DeathClass::Hang,
+                    true,
+                    0,
+                    2000 * u64::from(incarnation),
+                ),
                 &POLICY,
                 false,
             );
@@ -307,23 +364,38 @@ mod tests {
         history.count(&death(6, DeathClass::Hang, true, 0, 12_000), &POLICY, false);
         assert_eq!(history.standing, Standing::Quarantined(Cause::Intensity));
         late.count(&death(6, DeathClass::Hang, true, 0, 12_001), &POLICY, false);
-        assert_eq!(late.standing, Standing::Supervised, "the first failure has left the window");
+        assert_eq!(
+            late.standing,
+            Standing::Supervised,
+            "the first failure has left the window"
+        );
     }
 
     #[test]
     fn kills_are_no_failures_and_an_exit_ends_what_was_started_by_hand() {
         let mut history = History::new(false);
         for incarnation in 1..=50 {
-            history.count(&death(incarnation, DeathClass::Killed, false, 0, u64::from(incarnation)), &POLICY, false);
+            history.count(
+                &death(incarnation, DeathClass::Killed, false, 0, u64::from(incarnation)),
+                &POLICY,
+                false,
+            );
         }
-        assert_eq!((history.standing, history.failures, history.not_before), (Standing::Supervised, 0, 50));
+        assert_eq!(
+            (history.standing, history.failures, history.not_before),
+            (Standing::Supervised, 0, 50)
+        );
         history.count(&death(51, DeathClass::Exit, true, 0, 60), &POLICY, true);
         assert_eq!(history.standing, Standing::Finished);
         let mut corrupt = History::new(false);
         corrupt.count(&death(1, DeathClass::ImageCorrupt, false, 0, 60), &POLICY, true);
         assert_eq!(corrupt.standing, Standing::Quarantined(Cause::Image));
         let mut damaged = History::new(false);
-        damaged.count(&death(1, DeathClass::CheckpointCorrupt, false, 0, 60), &POLICY, true);
+        damaged.count(
+            &death(1, DeathClass::CheckpointCorrupt, false, 0, 60),
+            &POLICY,
+            true,
+        );
         assert!(damaged.without_checkpoint);
     }
 

@@ -53,15 +53,25 @@ impl Policy {
     /// Pause before a restart that follows `streak` others in a row: none, then `backoff_first`, doubling up to
     /// `backoff_max`.
     pub fn pause(&self, streak: u32) -> Ticks {
-        let Some(doublings) = streak.checked_sub(1) else { return 0 };
+        let Some(doublings) = streak.checked_sub(1) else {
+            return 0;
+        };
         let factor = 1u64.checked_shl(doublings).unwrap_or(u64::MAX);
         self.backoff_first.saturating_mul(factor).min(self.backoff_max)
     }
 
     /// CPU time of its own that the component may use until its next receive; `ready`: it has received before.
     pub fn cpu_limit(&self, ready: bool) -> Ticks {
-        let limit = if self.hang_cpu == 0 { self.heartbeat_period.saturating_mul(2) } else { self.hang_cpu };
-        if ready { limit } else { limit.max(self.restart_bound) }
+        let limit = if self.hang_cpu == 0 {
+            self.heartbeat_period.saturating_mul(2)
+        } else {
+            self.hang_cpu
+        };
+        if ready {
+            limit
+        } else {
+            limit.max(self.restart_bound)
+        }
     }
 }
 
@@ -72,7 +82,11 @@ mod tests {
 
     #[test]
     fn the_first_restart_is_at_once_and_pauses_double() {
-        let policy = Policy { backoff_first: 10, backoff_max: 70, ..Policy::default() };
+        let policy = Policy {
+            backoff_first: 10,
+            backoff_max: 70,
+            ..Policy::default()
+        };
         let pauses: [u64; 6] = core::array::from_fn(|streak| policy.pause(streak as u32));
         assert_eq!(pauses, [0, 10, 20, 40, 70, 70]);
     }

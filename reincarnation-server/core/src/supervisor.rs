@@ -35,6 +35,8 @@ pub struct Found {
     pub incarnation: u32,
     /// Calls are answered `Unavailable`.
     pub closed: bool,
+    /// The last death is not acknowledged.
+    pub unacknowledged: bool,
     /// Priority of the component: servers before their clients.
     pub priority: u8,
     /// The component is started by hand.
@@ -134,6 +136,9 @@ struct Slot {
     /// CPU time at the last look, and used between the last two.
     cpu: Ticks,
     cpu_used: Ticks,
+    /// Time without the CPU at the last look, and in looks in a row.
+    starved: Ticks,
+    starving_for: Ticks,
 }
 
 /// A set of slots.
@@ -157,6 +162,8 @@ pub struct Supervisor<const N: usize> {
     /// Between a death and its report: the next incarnation is to get the CPU first.
     report_delay: Ticks,
     uncommitted: bool,
+    /// Nothing is to be started, opened or closed before this moment, unless something happens.
+    starts_from: Ticks,
     to_kill: Set,
     kill_class: [DeathClass; N],
     to_acknowledge: Set,
@@ -198,6 +205,7 @@ impl<const N: usize> Supervisor<N> {
             end: 0,
             report_delay,
             uncommitted: false,
+            starts_from: 0,
             to_kill: 0,
             kill_class: [DeathClass::Killed; N],
             to_acknowledge: 0,
@@ -213,7 +221,14 @@ impl<const N: usize> Supervisor<N> {
     /// Takes charge of a slot as it is found. `checkpoint` is what the last incarnation committed, if it did.
     ///
     /// Deaths that are not acknowledged have to be told afterwards, with [`Supervisor::died`].
-    pub fn adopt(&mut self, now: Ticks, slot: SlotId, found: &Found, policy: Policy, checkpoint: Option<&[u8]>) {
+    pub fn adopt(
+        &mut self,
+        now: Ticks,
+        slot: SlotId,
+        found: &Found,
+        policy: Policy,
+        checkpoint: Option<&[u8]>,
+    ) {
         let committed = checkpoint.and_then(|bytes| find(bytes, slot));
         let history = committed.unwrap_or_else(|| guess(found));
         if let Standing::Quarantined(cause) = history.standing {
@@ -223,19 +238,26 @@ impl<const N: usize> Supervisor<N> {
         if found.state == SlotState::Running && unwanted {
             self.condemn(slot, DeathClass::Killed);
         }
+        self.starts_from = 0;
         self.end = self.end.max(usize::from(slot) + 1);
         self.slots[usize::from(slot)] = Some(Slot {
             policy,
             history,
-            state: found.state,
+            state: known_state(found.state, found.unacknowledged),
             incarnation: found.incarnation,
             priority: found.priority,
             manual: found.manual,
             closed: found.closed,
-            next_look: if policy.heartbeat_period == 0 { Ticks::MAX } else { now },
+            next_look: if policy.heartbeat_period == 0 {
+                Ticks::MAX
+            } else {
+                now
+            },
             last_look: 0,
             cpu: 0,
             cpu_used: 0,
+            starved: 0,
+            starving_for: 0,
         });
     }
 
@@ -246,7 +268,9 @@ impl<const N: usize> Supervisor<N> {
 
     /// The slots that this supervisor has charge of: bit n is slot n.
     pub fn charges(&self) -> u32 {
-        (0..self.end).filter(|&index| self.slots[index].is_some()).fold(0, |set, index| set | bit(index as SlotId))
+        (0..self.end)
+            .filter(|&index| self.slots[index].is_some())
+            .fold(0, |set, index| set | bit(index as SlotId))
     }
 
     fn slot(&self, slot: SlotId) -> Option<&Slot> {
@@ -274,6 +298,7 @@ impl<const N: usize> Supervisor<N> {
     /// Takes note of a death. What is known already, or is of no slot of this supervisor, changes nothing.
     pub fn died(&mut self, now: Ticks, slot: SlotId, death: &Death) {
         let due = now.saturating_add(self.report_delay);
+        self.starts_from = 0;
         let Some(found) = self.slot_mut(slot) else { return };
         found.state = SlotState::Dead;
         found.incarnation = death.incarnation;
@@ -304,7 +329,9 @@ impl<const N: usize> Supervisor<N> {
     fn take_along(&mut self, group: Set, not_before: Ticks) {
         for index in 0..self.end {
             let slot = index as SlotId;
-            let Some(member) = self.slots[index].as_mut().filter(|_| group & bit(slot) != 0) else { continue };
+            let Some(member) = self.slots[index].as_mut().filter(|_| group & bit(slot) != 0) else {
+                continue;
+            };
             if member.state == SlotState::Running {
                 member.history.condemned = member.incarnation;
                 member.history.not_before = not_before;
@@ -315,6 +342,7 @@ impl<const N: usize> Supervisor<N> {
 
     /// Takes note of the answer to [`Action::Start`].
     pub fn started(&mut self, now: Ticks, slot: SlotId, answer: abi::Status) {
+        self.starts_from = 0;
         let Some(found) = self.slot_mut(slot) else { return };
         match answer {
             abi::Status::More => found.state = SlotState::Loading,
@@ -322,12 +350,17 @@ impl<const N: usize> Supervisor<N> {
                 found.state = SlotState::Running;
                 found.incarnation += 1;
                 found.next_look = regular_look(found.policy.heartbeat_period, now);
-                found.cpu = 0;
-                let (incarnation, unwanted) = (found.incarnation, found.history.standing != Standing::Supervised);
+                (found.cpu, found.starved, found.starving_for) = (0, 0, 0);
+                let (incarnation, unwanted) =
+                    (found.incarnation, found.history.standing != Standing::Supervised);
                 self.starving &= !bit(slot);
                 if self.to_announce & bit(slot) != 0 {
                     self.to_announce &= !bit(slot);
-                    self.report(now.saturating_add(self.report_delay), slot, ReportKind::Started(incarnation));
+                    self.report(
+                        now.saturating_add(self.report_delay),
+                        slot,
+                        ReportKind::Started(incarnation),
+                    );
                 }
                 if unwanted {
                     self.condemn(slot, DeathClass::Killed);
@@ -342,6 +375,7 @@ impl<const N: usize> Supervisor<N> {
     fn give_up(&mut self, now: Ticks, slot: SlotId, cause: Cause) {
         let Some(found) = self.slot_mut(slot) else { return };
         found.history.quarantine(cause);
+        self.starts_from = 0;
         self.uncommitted = true;
         self.report(now, slot, ReportKind::Quarantined(cause));
     }
@@ -349,14 +383,24 @@ impl<const N: usize> Supervisor<N> {
     /// Takes note of what [`Action::Look`] saw.
     pub fn observed(&mut self, now: Ticks, slot: SlotId, info: &SlotInfo) {
         let Some(found) = self.slot_mut(slot) else { return };
-        found.state = SlotState::from_code(info.state).unwrap_or(found.state);
+        let state = SlotState::from_code(info.state).unwrap_or(found.state);
+        let before = core::mem::replace(&mut found.state, known_state(state, info.unacknowledged != 0));
         found.incarnation = info.incarnation;
-        found.last_look = now;
         found.cpu_used = info.cpu.saturating_sub(found.cpu);
         found.cpu = info.cpu;
+        let starved = if found.last_look == 0 {
+            0
+        } else {
+            info.starved.saturating_sub(found.starved)
+        };
+        found.starved = info.starved;
+        found.last_look = now;
         found.next_look = next_look(&found.policy, info, now);
         let period = found.policy.heartbeat_period;
         let startable = matches!(found.state, SlotState::Empty | SlotState::Loading);
+        if before != found.state {
+            self.starts_from = 0;
+        }
         let doubted = self.to_look & bit(slot) != 0;
         self.to_look &= !bit(slot);
         if doubted && startable {
@@ -367,13 +411,17 @@ impl<const N: usize> Supervisor<N> {
         if found.state != SlotState::Running {
             return;
         }
-        match judge(&found.policy, info) {
+        match judge(&found.policy, info, starved) {
             Verdict::Healthy { beat } => {
+                found.starving_for = 0;
                 self.starving &= !bit(slot);
                 self.to_beat |= if beat && period > 0 { bit(slot) } else { 0 };
             }
             Verdict::Blocked { on } => self.look_at_head(now, on, period),
-            Verdict::Starved => self.starved(now, slot, info.starved),
+            Verdict::Starved => {
+                found.starving_for = found.starving_for.saturating_add(starved);
+                self.starved(now, slot);
+            }
             Verdict::Condemned(class) => self.condemn(slot, class),
         }
     }
@@ -388,14 +436,18 @@ impl<const N: usize> Supervisor<N> {
     }
 
     /// Looks at everybody who may have held the CPU, and says once who had most of it.
-    fn starved(&mut self, now: Ticks, slot: SlotId, since: Ticks) {
+    fn starved(&mut self, now: Ticks, slot: SlotId) {
         let Some(victim) = self.slot(slot) else { return };
+        let since = victim.starving_for;
         let (period, priority) = (victim.policy.heartbeat_period, victim.priority);
         let report = self.starving & bit(slot) == 0 && since >= period.saturating_mul(STARVATION_PERIODS);
         self.starving |= if report { bit(slot) } else { 0 };
         let mut culprit: Option<(Ticks, SlotId)> = None;
         for index in 0..self.end {
-            let Some(other) = self.slots[index].as_mut().filter(|other| other.state == SlotState::Running) else {
+            let Some(other) = self.slots[index]
+                .as_mut()
+                .filter(|other| other.state == SlotState::Running)
+            else {
                 continue;
             };
             if index == usize::from(slot) || other.priority < priority {
@@ -413,6 +465,7 @@ impl<const N: usize> Supervisor<N> {
 
     /// Takes note of a user's command. It is carried out after the next commit.
     pub fn command(&mut self, now: Ticks, slot: SlotId, command: Command) -> Result<(), Refusal> {
+        self.starts_from = 0;
         let found = self.slot_mut(slot).ok_or(Refusal::NoSuchSlot)?;
         let quarantined = matches!(found.history.standing, Standing::Quarantined(_));
         let running = found.state == SlotState::Running;
@@ -450,10 +503,15 @@ impl<const N: usize> Supervisor<N> {
 
     /// Writes the checkpoint into `out`; `None` if it does not fit.
     pub fn checkpoint<'a>(&self, out: &'a mut [u8]) -> Option<&'a [u8]> {
-        let mut writer = Writer { bytes: out, length: 0 };
+        let mut writer = Writer {
+            bytes: out,
+            length: 0,
+        };
         writer.put([VERSION])?;
         for (index, slot) in self.slots[..self.end].iter().enumerate() {
-            let Some(slot) = slot.as_ref().filter(|slot| slot.history != History::new(slot.manual)) else { continue };
+            let Some(slot) = slot.as_ref().filter(|slot| !slot.history.is_new(slot.manual)) else {
+                continue;
+            };
             writer.put([index as u8])?;
             slot.history.encode(&mut writer)?;
         }
@@ -481,36 +539,42 @@ impl<const N: usize> Supervisor<N> {
         }
         if let Some(slot) = first(self.to_acknowledge) {
             self.to_acknowledge &= !bit(slot);
+            self.starts_from = 0;
             if let Some(found) = self.slot_mut(slot) {
                 found.state = SlotState::Empty;
             }
             return Action::Acknowledge(slot);
         }
-        self.next_start(now).or_else(|| self.next_care(now)).unwrap_or_else(|| Action::Wait(self.next_moment()))
+        self.next_start(now)
+            .or_else(|| self.next_care(now))
+            .unwrap_or_else(|| Action::Wait(self.next_moment()))
     }
 
     /// Opens, closes and starts: the highest priority first.
     fn next_start(&mut self, now: Ticks) -> Option<Action> {
-        let mut best: Option<(u8, SlotId)> = None;
-        for index in 0..self.end {
-            let Some(slot) = &mut self.slots[index] else { continue };
-            let wanted = slot.history.standing == Standing::Supervised;
-            if slot.closed == wanted && (wanted || slot.history.standing != Standing::Manual) {
-                slot.closed = !wanted;
-                let slot = index as SlotId;
-                return Some(if wanted { Action::Open(slot) } else { Action::Close(slot) });
-            }
-            let due = self.to_look & bit(index as SlotId) == 0
-                && match slot.state {
-                    SlotState::Loading => true,
-                    SlotState::Empty => wanted && slot.history.not_before <= now,
-                    SlotState::Running | SlotState::Dead => false,
-                };
-            if due && best.is_none_or(|(priority, _)| slot.priority > priority) {
-                best = Some((slot.priority, index as SlotId));
-            }
+        if now < self.starts_from {
+            return None;
         }
-        let (_, slot) = best?;
+        let mut best: Option<(u8, SlotId)> = None;
+        let mut later = Ticks::MAX;
+        for index in 0..self.end {
+            let id = index as SlotId;
+            let Some(slot) = &mut self.slots[index] else {
+                continue;
+            };
+            if let Some(action) = slot.next_change(id) {
+                return Some(action);
+            }
+            let due = slot.start_due();
+            if due <= now && self.to_look & bit(id) == 0 {
+                best = best.max(Some((slot.priority, id)));
+            }
+            later = later.min(due);
+        }
+        let Some((_, slot)) = best else {
+            self.starts_from = later;
+            return None;
+        };
         let found = self.slot_mut(slot)?;
         if found.state == SlotState::Empty && core::mem::take(&mut found.history.without_checkpoint) {
             self.uncommitted = true;
@@ -526,8 +590,10 @@ impl<const N: usize> Supervisor<N> {
             return Some(Action::Heartbeat(slot));
         }
         let due = |slot: &Slot| slot.state == SlotState::Running && slot.next_look <= now;
-        let looked =
-            self.slots[..self.end].iter().position(|slot| slot.as_ref().is_some_and(due)).map(|index| index as SlotId);
+        let looked = self.slots[..self.end]
+            .iter()
+            .position(|slot| slot.as_ref().is_some_and(due))
+            .map(|index| index as SlotId);
         if let Some(slot) = first(self.to_look).or(looked) {
             return Some(Action::Look(slot));
         }
@@ -537,7 +603,10 @@ impl<const N: usize> Supervisor<N> {
         }
         if self.left_out > 0 {
             let kind = ReportKind::LeftOut(core::mem::take(&mut self.left_out));
-            return Some(Action::Report(Report { slot: report.slot, kind }));
+            return Some(Action::Report(Report {
+                slot: report.slot,
+                kind,
+            }));
         }
         self.reports.0.pop_front();
         Some(Action::Report(report))
@@ -546,12 +615,52 @@ impl<const N: usize> Supervisor<N> {
     /// When there will be something to do if nothing happens.
     fn next_moment(&self) -> Ticks {
         let report = self.reports.0.front().map_or(Ticks::MAX, |&(due, _)| due);
-        self.slots[..self.end].iter().flatten().fold(report, |soonest, slot| {
-            let restart = slot.state == SlotState::Empty && slot.history.standing == Standing::Supervised;
-            let restart = if restart { slot.history.not_before } else { Ticks::MAX };
-            let look = if slot.state == SlotState::Running { slot.next_look } else { Ticks::MAX };
-            soonest.min(restart).min(look)
+        let running = self.slots[..self.end]
+            .iter()
+            .flatten()
+            .filter(|slot| slot.state == SlotState::Running);
+        running.fold(report.min(self.starts_from), |soonest, slot| {
+            soonest.min(slot.next_look)
         })
+    }
+}
+
+impl Slot {
+    /// What has to be done so that the service is open and the slot free or not, as is wanted.
+    fn next_change(&mut self, id: SlotId) -> Option<Action> {
+        let wanted = self.history.standing == Standing::Supervised;
+        if self.closed && wanted {
+            self.closed = false;
+            return Some(Action::Open(id));
+        }
+        // What was never started may get its first request while it waits for its first start.
+        if !self.closed && !wanted && self.history.standing != Standing::Manual {
+            self.closed = true;
+            return Some(Action::Close(id));
+        }
+        if self.state == SlotState::Loading && !wanted {
+            self.state = SlotState::Empty;
+            return Some(Action::Kill(id, DeathClass::Killed));
+        }
+        None
+    }
+
+    /// When the slot is to be started, or its loading to go on.
+    fn start_due(&self) -> Ticks {
+        match self.state {
+            SlotState::Loading => 0,
+            SlotState::Empty if self.history.standing == Standing::Supervised => self.history.not_before,
+            SlotState::Empty | SlotState::Running | SlotState::Dead => Ticks::MAX,
+        }
+    }
+}
+
+/// A slot whose death was acknowledged is as good as empty.
+fn known_state(state: SlotState, unacknowledged: bool) -> SlotState {
+    if state == SlotState::Dead && !unacknowledged {
+        SlotState::Empty
+    } else {
+        state
     }
 }
 
@@ -575,7 +684,7 @@ fn find(checkpoint: &[u8], slot: SlotId) -> Option<History> {
 /// the checkpoint. A closed service stays closed: somebody had a reason.
 fn guess(found: &Found) -> History {
     let mut history = History::new(found.manual);
-    history.standing = match (found.state, found.manual) {
+    history.standing = match (known_state(found.state, found.unacknowledged), found.manual) {
         (SlotState::Empty, _) if found.closed => Standing::Stopped,
         (SlotState::Empty, true) if found.incarnation > 0 => Standing::Finished,
         (SlotState::Empty, _) => history.standing,

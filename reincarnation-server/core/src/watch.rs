@@ -22,36 +22,48 @@ pub enum Verdict {
         /// Server that has its call.
         on: SlotId,
     },
-    /// It wants the CPU and has not had it for a whole period: the fault of whoever has it.
+    /// It wants the CPU and does not get it: the fault of whoever has it.
     Starved,
     /// It has to die, as this class.
     Condemned(DeathClass),
 }
 
-/// Judges a running component.
-pub fn judge(policy: &Policy, info: &SlotInfo) -> Verdict {
+/// Judges a running component. `starved`: for how long of the time since the last look it wanted the CPU in vain.
+pub fn judge(policy: &Policy, info: &SlotInfo, starved: Ticks) -> Verdict {
     let activity = Activity::from_code(info.activity).unwrap_or(Activity::None);
     if matches!(activity, Activity::Queued | Activity::InService) {
-        return Verdict::Blocked { on: info.blocked_on as SlotId };
+        return Verdict::Blocked {
+            on: info.blocked_on as SlotId,
+        };
     }
     let limit = policy.cpu_limit(info.ready != 0);
     if limit > 0 && info.cpu_since_receive > limit {
         let unanswered = info.heartbeat_pending != 0 && info.in_service == 0;
-        return Verdict::Condemned(if unanswered { DeathClass::HeartbeatMissed } else { DeathClass::Hang });
+        return Verdict::Condemned(if unanswered {
+            DeathClass::HeartbeatMissed
+        } else {
+            DeathClass::Hang
+        });
     }
     if policy.max_service > 0 && info.in_service > 0 && info.service_age > policy.max_service {
         return Verdict::Condemned(DeathClass::Hang);
     }
-    if activity == Activity::Ready && policy.heartbeat_period > 0 && info.starved >= policy.heartbeat_period {
+    if activity == Activity::Ready
+        && policy.heartbeat_period > 0
+        && starved >= policy.heartbeat_period / 4 * 3
+    {
         return Verdict::Starved;
     }
     let silent = info.now.saturating_sub(info.last_receive.max(info.started));
-    Verdict::Healthy { beat: info.heartbeat_pending == 0 && silent >= policy.heartbeat_period }
+    Verdict::Healthy {
+        beat: info.heartbeat_pending == 0 && silent >= policy.heartbeat_period,
+    }
 }
 
 /// The next multiple of `period`; never for a period of 0.
 pub fn regular_look(period: Ticks, now: Ticks) -> Ticks {
-    now.checked_div(period).map_or(Ticks::MAX, |periods| (periods + 1).saturating_mul(period))
+    now.checked_div(period)
+        .map_or(Ticks::MAX, |periods| (periods + 1).saturating_mul(period))
 }
 
 /// When to look at a component again: at the next multiple of its period, so that components with the same period are
@@ -78,7 +90,11 @@ pub fn next_look(policy: &Policy, info: &SlotInfo, now: Ticks) -> Ticks {
     };
     let quarter = (period / 4).max(1);
     let early = now.saturating_add(cpu_left.min(service_left).saturating_add(1).max(quarter));
-    if early.saturating_add(period / 8) < regular { early } else { regular }
+    if early.saturating_add(period / 8) < regular {
+        early
+    } else {
+        regular
+    }
 }
 
 #[cfg(test)]
@@ -101,38 +117,81 @@ mod tests {
     };
 
     fn info(activity: Activity) -> SlotInfo {
-        SlotInfo { activity: activity as u32, ready: 1, now: 10_000, last_receive: 9_950, ..SlotInfo::new_zeroed() }
+        SlotInfo {
+            activity: activity as u32,
+            ready: 1,
+            now: 10_000,
+            last_receive: 9_950,
+            ..SlotInfo::new_zeroed()
+        }
     }
 
     #[test]
     fn who_received_within_the_period_is_not_asked() {
-        assert_eq!(judge(&POLICY, &info(Activity::Receiving)), Verdict::Healthy { beat: false });
-        let silent = SlotInfo { last_receive: 9_900, ..info(Activity::Receiving) };
-        assert_eq!(judge(&POLICY, &silent), Verdict::Healthy { beat: true });
-        let asked = SlotInfo { heartbeat_pending: 1, ..silent };
-        assert_eq!(judge(&POLICY, &asked), Verdict::Healthy { beat: false });
-        let young = SlotInfo { last_receive: 0, started: 9_990, ..silent };
-        assert_eq!(judge(&POLICY, &young), Verdict::Healthy { beat: false });
+        assert_eq!(
+            judge(&POLICY, &info(Activity::Receiving), 0),
+            Verdict::Healthy { beat: false }
+        );
+        let silent = SlotInfo {
+            last_receive: 9_900,
+            ..info(Activity::Receiving)
+        };
+        assert_eq!(judge(&POLICY, &silent, 0), Verdict::Healthy { beat: true });
+        let asked = SlotInfo {
+            heartbeat_pending: 1,
+            ..silent
+        };
+        assert_eq!(judge(&POLICY, &asked, 0), Verdict::Healthy { beat: false });
+        let young = SlotInfo {
+            last_receive: 0,
+            started: 9_990,
+            ..silent
+        };
+        assert_eq!(judge(&POLICY, &young, 0), Verdict::Healthy { beat: false });
     }
 
     #[test]
     fn an_endless_loop_is_a_missed_heartbeat_when_idle_and_a_hang_at_work() {
-        let looping = SlotInfo { cpu_since_receive: 151, heartbeat_pending: 1, ..info(Activity::Ready) };
-        assert_eq!(judge(&POLICY, &looping), Verdict::Condemned(DeathClass::HeartbeatMissed));
-        let working = SlotInfo { in_service: 1, ..looping };
-        assert_eq!(judge(&POLICY, &working), Verdict::Condemned(DeathClass::Hang));
+        let looping = SlotInfo {
+            cpu_since_receive: 151,
+            heartbeat_pending: 1,
+            ..info(Activity::Ready)
+        };
+        assert_eq!(
+            judge(&POLICY, &looping, 0),
+            Verdict::Condemned(DeathClass::HeartbeatMissed)
+        );
+        let working = SlotInfo {
+            in_service: 1,
+            ..looping
+        };
+        assert_eq!(judge(&POLICY, &working, 0), Verdict::Condemned(DeathClass::Hang));
         let starting = SlotInfo { ready: 0, ..looping };
-        assert_eq!(judge(&POLICY, &starting), Verdict::Healthy { beat: false });
-        let never_ready = SlotInfo { ready: 0, cpu_since_receive: 1001, ..looping };
-        assert_eq!(judge(&POLICY, &never_ready), Verdict::Condemned(DeathClass::HeartbeatMissed));
+        assert_eq!(judge(&POLICY, &starting, 0), Verdict::Healthy { beat: false });
+        let never_ready = SlotInfo {
+            ready: 0,
+            cpu_since_receive: 1001,
+            ..looping
+        };
+        assert_eq!(
+            judge(&POLICY, &never_ready, 0),
+            Verdict::Condemned(DeathClass::HeartbeatMissed)
+        );
     }
 
     #[test]
     fn a_server_that_receives_and_never_replies_hangs() {
-        let mute = SlotInfo { in_service: 3, service_age: 201, ..info(Activity::Receiving) };
-        assert_eq!(judge(&POLICY, &mute), Verdict::Condemned(DeathClass::Hang));
-        let quick = SlotInfo { service_age: 200, ..mute };
-        assert_eq!(judge(&POLICY, &quick), Verdict::Healthy { beat: false });
+        let mute = SlotInfo {
+            in_service: 3,
+            service_age: 201,
+            ..info(Activity::Receiving)
+        };
+        assert_eq!(judge(&POLICY, &mute, 0), Verdict::Condemned(DeathClass::Hang));
+        let quick = SlotInfo {
+            service_age: 200,
+            ..mute
+        };
+        assert_eq!(judge(&POLICY, &quick, 0), Verdict::Healthy { beat: false });
     }
 
     proptest! {
@@ -144,7 +203,7 @@ mod tests {
             let blocked = SlotInfo {
                 blocked_on: 7, cpu_since_receive, service_age, in_service, heartbeat_pending, ..info(activity)
             };
-            prop_assert_eq!(judge(&POLICY, &blocked), Verdict::Blocked { on: 7 });
+            prop_assert_eq!(judge(&POLICY, &blocked, 0), Verdict::Blocked { on: 7 });
         }
 
         #[test]
@@ -152,10 +211,12 @@ mod tests {
             cpu_since_receive in 0u64..=150, service_age in 0u64..=200, starved: u64, in_service in 0u32..40,
             heartbeat_pending in 0u32..2, last_receive in 0u64..10_000,
         ) {
-            let starved = SlotInfo {
-                cpu_since_receive, service_age, starved, in_service, heartbeat_pending, last_receive, ..info(Activity::Ready)
+            let waiting = SlotInfo {
+                cpu_since_receive, service_age, in_service, heartbeat_pending, last_receive, ..info(Activity::Ready)
             };
-            prop_assert!(!matches!(judge(&POLICY, &starved), Verdict::Condemned(_)), "however long it waits");
+            let verdict = judge(&POLICY, &waiting, starved);
+            prop_assert!(!matches!(verdict, Verdict::Condemned(_)), "however long it waits");
+            prop_assert_eq!(verdict == Verdict::Starved, starved >= 75);
         }
 
         #[test]

@@ -7,7 +7,9 @@ use abi::layout::{IMAGE_BASE, IMAGE_END};
 use abi::name_field;
 use anyhow::{Context, Result, bail, ensure};
 use object::LittleEndian;
-use object::elf::{PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_TLS, SHF_ALLOC, SHT_REL, SHT_RELA, SHT_RELR, SHT_SYMTAB};
+use object::elf::{
+    PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_TLS, SHF_ALLOC, SHT_REL, SHT_RELA, SHT_RELR, SHT_SYMTAB,
+};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
 use sha2::{Digest, Sha256};
 
@@ -47,7 +49,9 @@ impl Segment<'_> {
             (true, false) => Ok(Kind::Text),
             (false, false) => Ok(Kind::Rodata),
             (false, true) => Ok(Kind::Data),
-            (true, true) => bail!("the segment at {base:#x} is writable and executable: separate text and data"),
+            (true, true) => {
+                bail!("the segment at {base:#x} is writable and executable: separate text and data")
+            }
         }
     }
 }
@@ -77,12 +81,21 @@ fn flatten_elf(name: &str, elf: &[u8]) -> Result<Flat> {
     for segment in &segments {
         let kind = segment.kind()?;
         let expected = IMAGE_BASE + pages.len() as u64;
-        ensure!(counts[kind as usize..] == [0, 0, 0][kind as usize..] && bss_pages == 0,
-            "the segment at {:#x} ({kind:?}) is out of order: one each of text, read-only data, data", segment.base);
-        ensure!(segment.base == expected,
-            "the segment at {:#x} does not follow the one before it, which ends at {expected:#x}", segment.base);
-        ensure!(kind == Kind::Data || segment.size == segment.data.len() as u64,
-            "the segment at {:#x} has zeroed memory but is not writable", segment.base);
+        ensure!(
+            counts[kind as usize..] == [0, 0, 0][kind as usize..] && bss_pages == 0,
+            "the segment at {:#x} ({kind:?}) is out of order: one each of text, read-only data, data",
+            segment.base
+        );
+        ensure!(
+            segment.base == expected,
+            "the segment at {:#x} does not follow the one before it, which ends at {expected:#x}",
+            segment.base
+        );
+        ensure!(
+            kind == Kind::Data || segment.size == segment.data.len() as u64,
+            "the segment at {:#x} has zeroed memory but is not writable",
+            segment.base
+        );
         pages.extend_from_slice(segment.data);
         pages.resize(pages.len().next_multiple_of(PAGE), 0);
         let stored = segment.data.len().div_ceil(PAGE);
@@ -93,9 +106,18 @@ fn flatten_elf(name: &str, elf: &[u8]) -> Result<Flat> {
     ensure!(end <= IMAGE_END, "it ends at {end:#x}, beyond {IMAGE_END:#x}");
     let text = IMAGE_BASE..IMAGE_BASE + u64::from(counts[0]) * PAGE as u64;
     let entry = file.e_entry(LE);
-    ensure!(text.contains(&entry), "its entry {entry:#x} is not in its text {:#x} to {:#x}", text.start, text.end);
-    let fault_stub = symbol(file, elf, FAULT_STUB)?.with_context(|| format!("no symbol `{FAULT_STUB}`: link userlib"))?;
-    ensure!(text.contains(&fault_stub), "`{FAULT_STUB}` at {fault_stub:#x} is not in its text");
+    ensure!(
+        text.contains(&entry),
+        "its entry {entry:#x} is not in its text {:#x} to {:#x}",
+        text.start,
+        text.end
+    );
+    let fault_stub =
+        symbol(file, elf, FAULT_STUB)?.with_context(|| format!("no symbol `{FAULT_STUB}`: link userlib"))?;
+    ensure!(
+        text.contains(&fault_stub),
+        "`{FAULT_STUB}` at {fault_stub:#x} is not in its text"
+    );
     let header = ImageHeader {
         name: name_field(name),
         build_id: build_id(file, elf, &segments)?,
@@ -109,7 +131,11 @@ fn flatten_elf(name: &str, elf: &[u8]) -> Result<Flat> {
         reserved: 0,
     };
     let bindings = bindings(file, elf, pages.len())?;
-    Ok(Flat { header, pages, bindings })
+    Ok(Flat {
+        header,
+        pages,
+        bindings,
+    })
 }
 
 /// The loadable segments in the order of their addresses, which are whole pages.
@@ -118,24 +144,47 @@ fn segments<'a>(file: &Header, elf: &'a [u8]) -> Result<Vec<Segment<'a>>> {
     for header in file.program_headers(LE, elf)? {
         match header.p_type(LE) {
             PT_LOAD if header.p_memsz(LE) > 0 => {}
-            PT_DYNAMIC | PT_INTERP => bail!("it is linked dynamically: link with relocation-model=static and no shared library"),
+            PT_DYNAMIC | PT_INTERP => {
+                bail!("it is linked dynamically: link with relocation-model=static and no shared library")
+            }
             PT_TLS => bail!("it has thread-local storage, of which a component has none"),
             _ => continue,
         }
         let base = header.p_vaddr(LE);
-        let data = header.data(LE, elf).ok().with_context(|| format!("the segment at {base:#x} lies outside the file"))?;
+        let data = header
+            .data(LE, elf)
+            .ok()
+            .with_context(|| format!("the segment at {base:#x} lies outside the file"))?;
         let size = header.p_memsz(LE);
-        ensure!(data.len() as u64 <= size, "the segment at {base:#x} is longer in the file than in memory");
-        ensure!(base.is_multiple_of(PAGE as u64), "the segment at {base:#x} does not begin on a page boundary");
+        ensure!(
+            data.len() as u64 <= size,
+            "the segment at {base:#x} is longer in the file than in memory"
+        );
+        ensure!(
+            base.is_multiple_of(PAGE as u64),
+            "the segment at {base:#x} does not begin on a page boundary"
+        );
         let end = base.checked_add(size).filter(|end| *end <= IMAGE_END);
-        ensure!(base >= IMAGE_BASE && end.is_some(),
-            "the segment at {base:#x} of {size:#x} bytes is not within {IMAGE_BASE:#x} to {IMAGE_END:#x}");
-        segments.push(Segment { base, data, size, flags: header.p_flags(LE) });
+        ensure!(
+            base >= IMAGE_BASE && end.is_some(),
+            "the segment at {base:#x} of {size:#x} bytes is not within {IMAGE_BASE:#x} to {IMAGE_END:#x}"
+        );
+        segments.push(Segment {
+            base,
+            data,
+            size,
+            flags: header.p_flags(LE),
+        });
     }
     segments.sort_by_key(|segment| segment.base);
     for pair in segments.windows(2) {
         let end = pair[0].base + pair[0].size;
-        ensure!(end <= pair[1].base, "the segments at {:#x} and {:#x} overlap", pair[0].base, pair[1].base);
+        ensure!(
+            end <= pair[1].base,
+            "the segments at {:#x} and {:#x} overlap",
+            pair[0].base,
+            pair[1].base
+        );
     }
     Ok(segments)
 }
@@ -158,8 +207,14 @@ fn refuse_relocations(file: &Header, elf: &[u8]) -> Result<()> {
 fn symbol(file: &Header, elf: &[u8], name: &str) -> Result<Option<u64>> {
     let sections = file.sections(LE, elf)?;
     let symbols = sections.symbols(LE, elf, SHT_SYMTAB)?;
-    let found = symbols.iter().find(|symbol| symbol.name(LE, symbols.strings()).is_ok_and(|text| text == name.as_bytes()));
-    Ok(found.filter(|symbol| !symbol.is_undefined(LE)).map(|symbol| symbol.st_value(LE)))
+    let found = symbols.iter().find(|symbol| {
+        symbol
+            .name(LE, symbols.strings())
+            .is_ok_and(|text| text == name.as_bytes())
+    });
+    Ok(found
+        .filter(|symbol| !symbol.is_undefined(LE))
+        .map(|symbol| symbol.st_value(LE)))
 }
 
 /// First 16 bytes of the SHA-256 over what runs and over the log texts, which defmt keeps as the names of symbols in a
@@ -168,7 +223,12 @@ fn build_id(file: &Header, elf: &[u8], segments: &[Segment<'_>]) -> Result<[u8; 
     let mut hash = Sha256::new();
     hash.update(file.e_entry(LE).to_le_bytes());
     for segment in segments {
-        for number in [segment.base, segment.size, segment.flags.into(), segment.data.len() as u64] {
+        for number in [
+            segment.base,
+            segment.size,
+            segment.flags.into(),
+            segment.data.len() as u64,
+        ] {
             hash.update(number.to_le_bytes());
         }
         hash.update(segment.data);
@@ -196,15 +256,25 @@ fn build_id(file: &Header, elf: &[u8], segments: &[Segment<'_>]) -> Result<[u8; 
 /// Where in the stored pages the bindings lie.
 fn bindings(file: &Header, elf: &[u8], stored: usize) -> Result<Range<usize>> {
     let sections = file.sections(LE, elf)?;
-    let Some((_, section)) = sections.section_by_name(LE, BINDINGS.as_bytes()) else { return Ok(0..0) };
+    let Some((_, section)) = sections.section_by_name(LE, BINDINGS.as_bytes()) else {
+        return Ok(0..0);
+    };
     let (address, size) = (section.sh_addr(LE), section.sh_size(LE) as usize);
     if size == 0 {
         return Ok(0..0);
     }
-    let start = address.checked_sub(IMAGE_BASE).context("`.samsara.bindings` is not loaded")? as usize;
-    ensure!(start + size <= stored, "`{BINDINGS}` at {address:#x} is not part of the stored pages");
-    ensure!(size.is_multiple_of(super::bindings::RECORD), "`{BINDINGS}` has {size} bytes, which are no whole records of {}",
-        super::bindings::RECORD);
+    let start = address
+        .checked_sub(IMAGE_BASE)
+        .context("`.samsara.bindings` is not loaded")? as usize;
+    ensure!(
+        start + size <= stored,
+        "`{BINDINGS}` at {address:#x} is not part of the stored pages"
+    );
+    ensure!(
+        size.is_multiple_of(super::bindings::RECORD),
+        "`{BINDINGS}` has {size} bytes, which are no whole records of {}",
+        super::bindings::RECORD
+    );
     Ok(start..start + size)
 }
 
@@ -219,9 +289,24 @@ mod tests {
 
     fn good() -> FakeElf {
         FakeElf::new(IMAGE_BASE + 8)
-            .segment(FakeSegment { base: IMAGE_BASE, data: vec![0xAA; 5000], size: 5000, flags: RX })
-            .segment(FakeSegment { base: IMAGE_BASE + 0x2000, data: vec![0xBB; 4096], size: 4096, flags: R })
-            .segment(FakeSegment { base: IMAGE_BASE + 0x3000, data: vec![0xCC; 10], size: 0x2001, flags: RW })
+            .segment(FakeSegment {
+                base: IMAGE_BASE,
+                data: vec![0xAA; 5000],
+                size: 5000,
+                flags: RX,
+            })
+            .segment(FakeSegment {
+                base: IMAGE_BASE + 0x2000,
+                data: vec![0xBB; 4096],
+                size: 4096,
+                flags: R,
+            })
+            .segment(FakeSegment {
+                base: IMAGE_BASE + 0x3000,
+                data: vec![0xCC; 10],
+                size: 0x2001,
+                flags: RW,
+            })
             .symbol(FAULT_STUB, IMAGE_BASE + 16, None)
     }
 
@@ -234,13 +319,30 @@ mod tests {
         let flat = flatten("a-very-long-image-name", &good().bytes()).unwrap();
         let header = flat.header;
         assert_eq!(
-            [header.text_pages, header.rodata_pages, header.data_pages, header.bss_pages, header.first_page],
+            [
+                header.text_pages,
+                header.rodata_pages,
+                header.data_pages,
+                header.bss_pages,
+                header.first_page
+            ],
             [2, 1, 1, 2, 0]
         );
-        assert_eq!((header.entry, header.fault_stub), (IMAGE_BASE + 8, IMAGE_BASE + 16));
+        assert_eq!(
+            (header.entry, header.fault_stub),
+            (IMAGE_BASE + 8, IMAGE_BASE + 16)
+        );
         assert_eq!(abi::name_text(&header.name), "a-very-long-imag");
         assert_eq!(flat.pages.len(), 4 * PAGE);
-        assert_eq!((flat.pages[4999], flat.pages[5000], flat.pages[8191], flat.pages[8192]), (0xAA, 0, 0, 0xBB));
+        assert_eq!(
+            (
+                flat.pages[4999],
+                flat.pages[5000],
+                flat.pages[8191],
+                flat.pages[8192]
+            ),
+            (0xAA, 0, 0, 0xBB)
+        );
         assert_eq!((flat.pages[0x3009], flat.pages[0x300A]), (0xCC, 0));
         assert!(flat.bindings.is_empty());
     }
@@ -249,13 +351,34 @@ mod tests {
     fn the_order_of_the_program_headers_does_not_matter_and_segments_may_be_absent() {
         let mut elf = good();
         elf.segments.reverse();
-        assert_eq!(flatten("x", &elf.bytes()).unwrap().pages, flatten("x", &good().bytes()).unwrap().pages);
+        assert_eq!(
+            flatten("x", &elf.bytes()).unwrap().pages,
+            flatten("x", &good().bytes()).unwrap().pages
+        );
         let elf = FakeElf::new(IMAGE_BASE)
-            .segment(FakeSegment { base: IMAGE_BASE, data: vec![1; 8], size: 8, flags: RX })
-            .segment(FakeSegment { base: IMAGE_BASE + 0x1000, data: Vec::new(), size: 4096, flags: RW })
+            .segment(FakeSegment {
+                base: IMAGE_BASE,
+                data: vec![1; 8],
+                size: 8,
+                flags: RX,
+            })
+            .segment(FakeSegment {
+                base: IMAGE_BASE + 0x1000,
+                data: Vec::new(),
+                size: 4096,
+                flags: RW,
+            })
             .symbol(FAULT_STUB, IMAGE_BASE, None);
         let header = flatten("x", &elf.bytes()).unwrap().header;
-        assert_eq!([header.text_pages, header.rodata_pages, header.data_pages, header.bss_pages], [1, 0, 0, 1]);
+        assert_eq!(
+            [
+                header.text_pages,
+                header.rodata_pages,
+                header.data_pages,
+                header.bss_pages
+            ],
+            [1, 0, 0, 1]
+        );
     }
 
     #[test]
@@ -267,21 +390,51 @@ mod tests {
         };
         let cases: [(&str, String); 12] = [
             ("writable and executable", with(&|elf| elf.segments[0].flags = 7)),
-            ("does not begin on a page boundary", with(&|elf| elf.segments[1].base += 8)),
+            (
+                "does not begin on a page boundary",
+                with(&|elf| elf.segments[1].base += 8),
+            ),
             ("overlap", with(&|elf| elf.segments[0].size = 0x2001)),
-            ("is not within 0x300000 to 0x1000000", with(&|elf| elf.segments[2].size = 0xD0_0000)),
-            ("is not within 0x300000 to 0x1000000", with(&|elf| elf.segments[2].size = u64::MAX - 5)),
-            ("does not follow the one before it, which ends at 0x302000", with(&|elf| elf.segments[1].base += 0x1000_0)),
+            (
+                "is not within 0x300000 to 0x1000000",
+                with(&|elf| elf.segments[2].size = 0xD0_0000),
+            ),
+            (
+                "is not within 0x300000 to 0x1000000",
+                with(&|elf| elf.segments[2].size = u64::MAX - 5),
+            ),
+            (
+                "does not follow the one before it, which ends at 0x302000",
+                with(&|elf| elf.segments[1].base += 0x1_0000),
+            ),
             ("is out of order", with(&|elf| elf.segments[1].flags = RX)),
-            ("has zeroed memory but is not writable", with(&|elf| elf.segments[0].size = 5001)),
-            ("its entry 0x302000 is not in its text 0x300000 to 0x302000", with(&|elf| elf.entry = IMAGE_BASE + 0x2000)),
-            ("no symbol `samsara_fault_stub`: link userlib", with(&|elf| elf.symbols.clear())),
-            ("is not in its text", with(&|elf| elf.symbols[0].value = IMAGE_BASE + 0x2000)),
-            ("longer in the file than in memory", with(&|elf| elf.segments[2].size = 9)),
+            (
+                "has zeroed memory but is not writable",
+                with(&|elf| elf.segments[0].size = 5001),
+            ),
+            (
+                "its entry 0x302000 is not in its text 0x300000 to 0x302000",
+                with(&|elf| elf.entry = IMAGE_BASE + 0x2000),
+            ),
+            (
+                "no symbol `samsara_fault_stub`: link userlib",
+                with(&|elf| elf.symbols.clear()),
+            ),
+            (
+                "is not in its text",
+                with(&|elf| elf.symbols[0].value = IMAGE_BASE + 0x2000),
+            ),
+            (
+                "longer in the file than in memory",
+                with(&|elf| elf.segments[2].size = 9),
+            ),
         ];
         for (expected, message) in cases {
             assert!(message.starts_with("image \"x\": "), "{message}");
-            assert!(message.contains(expected), "expected `{expected}`, got `{message}`");
+            assert!(
+                message.contains(expected),
+                "expected `{expected}`, got `{message}`"
+            );
         }
     }
 
@@ -296,8 +449,12 @@ mod tests {
         assert!(with(&|elf| elf.kind = 3).contains("relocation-model=static"));
         assert!(with(&|elf| elf.extra_header = Some(PT_DYNAMIC)).contains("linked dynamically"));
         assert!(with(&|elf| elf.extra_header = Some(PT_TLS)).contains("thread-local storage"));
-        let message = with(&|elf| elf.add_section(".rela.dyn", SHT_RELA, u64::from(SHF_ALLOC), IMAGE_BASE, 24));
-        assert_eq!(message, "image \"x\": it has dynamic relocations in `.rela.dyn`: link with relocation-model=static");
+        let message =
+            with(&|elf| elf.add_section(".rela.dyn", SHT_RELA, u64::from(SHF_ALLOC), IMAGE_BASE, 24));
+        assert_eq!(
+            message,
+            "image \"x\": it has dynamic relocations in `.rela.dyn`: link with relocation-model=static"
+        );
         assert!(flatten("x", b"\x7fELF").is_err());
         let bytes = good().bytes();
         assert!(flatten("x", &bytes[..bytes.len() / 2]).is_err());
@@ -315,11 +472,17 @@ mod tests {
         };
         let base = with(&|_| ());
         assert_eq!(base, with(&|elf| elf.add_section(".debug_str", 1, 0, 0, 400)));
-        assert_eq!(base, with(&|elf| elf.add_symbol("/home/somebody/file.rs", IMAGE_BASE, None)));
+        assert_eq!(
+            base,
+            with(&|elf| elf.add_symbol("/home/somebody/file.rs", IMAGE_BASE, None))
+        );
         assert_ne!(base, with(&|elf| elf.segments[2].data[3] ^= 1));
         assert_ne!(base, with(&|elf| elf.segments[2].size += 1));
         assert_ne!(base, with(&|elf| elf.entry += 4));
-        assert_ne!(base, with(&|elf| elf.symbols[1].name = "{\"data\":\"hallo\"}".into()));
+        assert_ne!(
+            base,
+            with(&|elf| elf.symbols[1].name = "{\"data\":\"hallo\"}".into())
+        );
         assert_ne!(base, with(&|elf| elf.symbols[1].value = 2));
     }
 
@@ -328,12 +491,22 @@ mod tests {
         let with = |address: u64, size: u64| {
             let mut elf = good();
             elf.add_section(BINDINGS, 1, u64::from(SHF_ALLOC), address, size);
-            flatten("x", &elf.bytes()).map(|flat| flat.bindings).map_err(|error| format!("{error:#}"))
+            flatten("x", &elf.bytes())
+                .map(|flat| flat.bindings)
+                .map_err(|error| format!("{error:#}"))
         };
         assert_eq!(with(IMAGE_BASE + 0x2040, 128), Ok(0x2040..0x20C0));
         assert_eq!(with(IMAGE_BASE + 0x2040, 0), Ok(0..0));
-        assert!(with(IMAGE_BASE + 0x2040, 100).unwrap_err().contains("no whole records of 64"));
-        assert!(with(IMAGE_BASE + 0x4000, 64).unwrap_err().contains("is not part of the stored pages"));
+        assert!(
+            with(IMAGE_BASE + 0x2040, 100)
+                .unwrap_err()
+                .contains("no whole records of 64")
+        );
+        assert!(
+            with(IMAGE_BASE + 0x4000, 64)
+                .unwrap_err()
+                .contains("is not part of the stored pages")
+        );
         assert!(with(0, 64).unwrap_err().contains("is not loaded"));
     }
 }

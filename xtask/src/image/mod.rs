@@ -26,10 +26,14 @@ fn parse_elf(elf: &[u8]) -> Result<&Header> {
     let header = Header::parse(elf).map_err(|error| anyhow!("not an ELF file of 64 bits: {error}"))?;
     let (machine, kind) = (header.e_machine(LittleEndian), header.e_type(LittleEndian));
     if !header.is_little_endian() || machine != EM_AARCH64 {
-        return Err(anyhow!("made for machine {machine}, not for AArch64 (machine {EM_AARCH64}, little-endian)"));
+        return Err(anyhow!(
+            "made for machine {machine}, not for AArch64 (machine {EM_AARCH64}, little-endian)"
+        ));
     }
     if kind != object::elf::ET_EXEC {
-        return Err(anyhow!("ELF type {kind}, not an executable (type 2): link with relocation-model=static"));
+        return Err(anyhow!(
+            "ELF type {kind}, not an executable (type 2): link with relocation-model=static"
+        ));
     }
     Ok(header)
 }

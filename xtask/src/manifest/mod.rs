@@ -17,7 +17,7 @@ pub mod resolve;
 pub mod rights;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::collections::BTreeSet;
 
@@ -55,29 +55,50 @@ impl System {
     ) -> Result<Self, Diagnostics> {
         let source = Source::new(file, text);
         let manifest = reader::parse(&source, |reader| model::manifest(&reader)).flatten();
-        let manifest: Manifest = source.finish(manifest)?.expect("a manifest that is absent was reported");
+        let manifest: Manifest = source
+            .finish(manifest)?
+            .expect("a manifest that is absent was reported");
         let board = match board(&manifest.board.value) {
             Ok(board) => board,
             Err(BoardError::Defects(defects)) => return Err(defects),
             Err(BoardError::Unknown(known)) => {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let remedy = diagnostic::suggest(&manifest.board.value, &known, "boards in bsp");
-                source.report(manifest.board.line, format!("there is no board `{}`", manifest.board.value), remedy);
+                source.report(
+                    manifest.board.line,
+                    format!("there is no board `{}`", manifest.board.value),
+                    remedy,
+                );
                 return Err(source.finish(()).expect_err("a defect was reported"));
             }
         };
-        let name = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".toml").to_owned();
+        let name = file
+            .rsplit('/')
+            .next()
+            .unwrap_or(file)
+            .trim_end_matches(".toml")
+            .to_owned();
         let links = resolve::resolve(&manifest, services, &source);
         // With names that stand for nothing, the proofs would report consequences only.
         let links = source.finish(links)?;
         prove::prove(&manifest, &name, &links, &source);
         devices::check(&manifest.components, &board, &source);
-        source.finish(Self { name, board, components: manifest.components, links, source: Source::new(file, text) })
+        source.finish(Self {
+            name,
+            board,
+            components: manifest.components,
+            links,
+            source: Source::new(file, text),
+        })
     }
 
     /// The packages that it needs, without the kernel.
     pub fn images(&self) -> BTreeSet<&str> {
-        self.components.iter().filter_map(|component| component.image.as_ref()).map(|image| image.value.as_str()).collect()
+        self.components
+            .iter()
+            .filter_map(|component| component.image.as_ref())
+            .map(|image| image.value.as_str())
+            .collect()
     }
 }
 

@@ -132,8 +132,25 @@ pub const RIGHTS: [(&str, Rights); 7] = [
 ];
 
 const KEYS: [&str; 19] = [
-    "image", "spare", "priority", "memory", "stack", "heap", "checkpoint", "log", "arena", "controls", "rights", "serves",
-    "calls", "notifies", "irqs", "devices", "budget", "parameters", "policy",
+    "image",
+    "spare",
+    "priority",
+    "memory",
+    "stack",
+    "heap",
+    "checkpoint",
+    "log",
+    "arena",
+    "controls",
+    "rights",
+    "serves",
+    "calls",
+    "notifies",
+    "irqs",
+    "devices",
+    "budget",
+    "parameters",
+    "policy",
 ];
 
 /// Not watched; back-off from 10 ms to 1 s; 10 deaths in 10 s; 3 tries with state.
@@ -168,15 +185,24 @@ const POLICY_KEYS: [&str; 10] = [
 pub fn manifest(reader: &Reader<'_>) -> Option<Manifest> {
     reader.only("a manifest", &["board", "real_card", "component"]);
     if !reader.has("board") {
-        reader.missing("the manifest", "board", "\"raspi3b\"");
+        reader.missing("the manifest", "board", "\"NAME\"");
     }
-    let board = reader.text("board", "\"raspi3b\"");
+    let board = reader.text("board", "\"NAME\"");
     let entries = reader.entries("component", "{ … }");
     if entries.is_empty() {
-        reader.source().report(1, "the manifest has no component", "add `[component.root]`");
+        reader
+            .source()
+            .report(1, "the manifest has no component", "add `[component.root]`");
     }
-    let components: Vec<_> = entries.into_iter().filter_map(|(name, entry)| component(name, &entry)).collect();
-    Some(Manifest { board: board?, real_card: reader.flag("real_card"), components })
+    let components: Vec<_> = entries
+        .into_iter()
+        .filter_map(|(name, entry)| component(name, &entry))
+        .collect();
+    Some(Manifest {
+        board: board?,
+        real_card: reader.flag("real_card"),
+        components,
+    })
 }
 
 fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
@@ -195,7 +221,10 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
     required("memory", "\"128K\"");
     required("stack", "\"16K\"");
     let size = |key: &str, default: u64| {
-        entry.size(key, "64K").unwrap_or(At { value: default, line: entry.line })
+        entry.size(key, "64K").unwrap_or(At {
+            value: default,
+            line: entry.line,
+        })
     };
     let priority = entry.integer("priority", "8");
     let (memory, stack) = (entry.size("memory", "128K"), entry.size("stack", "16K"));
@@ -214,10 +243,22 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
         controls: entry.texts("controls", "[\"name\"]"),
         rights: rights(entry),
         serves: entry.text("serves", "\"service\""),
-        calls: entry.entries("calls", "{ service = { deadline_ms = 1000 } }").into_iter().filter_map(call).collect(),
+        calls: entry
+            .entries("calls", "{ service = { deadline_ms = 1000 } }")
+            .into_iter()
+            .filter_map(call)
+            .collect(),
         notifies: entry.texts("notifies", "[\"name\"]"),
-        irqs: entry.entries("irqs", "{ line = { … } }").into_iter().filter_map(irq).collect(),
-        devices: entry.entries("devices", "{ name = { … } }").into_iter().map(device).collect(),
+        irqs: entry
+            .entries("irqs", "{ line = { … } }")
+            .into_iter()
+            .filter_map(irq)
+            .collect(),
+        devices: entry
+            .entries("devices", "{ name = { … } }")
+            .into_iter()
+            .map(device)
+            .collect(),
         budget: budget(entry),
         parameters: parameters(entry),
         has_policy: table.is_some(),
@@ -235,11 +276,20 @@ fn rights(entry: &Reader<'_>) -> Vec<At<Rights>> {
         if found.is_none() {
             let known: Vec<&str> = RIGHTS.iter().map(|(known, _)| *known).collect();
             let remedy = super::diagnostic::suggest(&name.value, &known, "rights");
-            entry.source().report(name.line, format!("there is no right `{}`", name.value), remedy);
+            entry
+                .source()
+                .report(name.line, format!("there is no right `{}`", name.value), remedy);
         }
-        Some(At { value: found?.1, line: name.line })
+        Some(At {
+            value: found?.1,
+            line: name.line,
+        })
     };
-    entry.texts("rights", "[\"event\"]").into_iter().filter_map(right).collect()
+    entry
+        .texts("rights", "[\"event\"]")
+        .into_iter()
+        .filter_map(right)
+        .collect()
 }
 
 fn call((service, entry): (At<String>, Reader<'_>)) -> Option<Call> {
@@ -255,12 +305,20 @@ fn call((service, entry): (At<String>, Reader<'_>)) -> Option<Call> {
             Some(text) if text.value == "all" => {}
             Some(text) => {
                 let message = format!("`labels` is the text \"{}\"", text.value);
-                entry.source().report(text.line, message, "write `labels = \"all\"` or a list of numbers");
+                entry.source().report(
+                    text.line,
+                    message,
+                    "write `labels = \"all\"` or a list of numbers",
+                );
             }
             None => labels = Some(Vec::new()),
         }
     }
-    Some(Call { service, deadline: deadline?.value, labels })
+    Some(Call {
+        service,
+        deadline: deadline?.value,
+        labels,
+    })
 }
 
 fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
@@ -276,16 +334,32 @@ fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
     let (storm, window) = (storm?, window?);
     if storm.value == 0 || window.value == 0 || storm.value > u64::from(u32::MAX) {
         let message = format!("{what} allows {} interrupts in {} ns", storm.value, window.value);
-        entry.source().report(storm.line, message, "write for example `{ storm = 2000, window_ms = 10 }`");
+        entry.source().report(
+            storm.line,
+            message,
+            "write for example `{ storm = 2000, window_ms = 10 }`",
+        );
         return None;
     }
-    Some(Irq { line, storm: storm.value as u32, window: window.value })
+    Some(Irq {
+        line,
+        storm: storm.value as u32,
+        window: window.value,
+    })
 }
 
 fn device((device, entry): (At<String>, Reader<'_>)) -> DeviceUse {
     entry.only(&format!("the device `{}`", device.value), &["mapped", "rules"]);
-    let rules = entry.tables("rules", "[{ … }]").iter().filter_map(|reader| rule(&device.value, reader)).collect();
-    DeviceUse { mapped: entry.flag("mapped"), rules, device }
+    let rules = entry
+        .tables("rules", "[{ … }]")
+        .iter()
+        .filter_map(|reader| rule(&device.value, reader))
+        .collect();
+    DeviceUse {
+        mapped: entry.flag("mapped"),
+        rules,
+        device,
+    }
 }
 
 fn rule(device: &str, reader: &Reader<'_>) -> Option<Rule> {
@@ -295,20 +369,32 @@ fn rule(device: &str, reader: &Reader<'_>) -> Option<Rule> {
         reader.missing(&what, "offset", "0x00");
     }
     let offset = reader.integer("offset", "0x00");
-    let mask = reader.integer("mask", "0xFFFF_FFFF").map_or(Some(u32::MAX), |at| {
-        let mask = u32::try_from(at.value).ok().filter(|mask| *mask != 0);
-        if mask.is_none() {
-            let message = format!("the mask {:#x} is no set of bits of a 32-bit register", at.value);
-            reader.source().report(at.line, message, "write 0x1 to 0xFFFF_FFFF");
-        }
-        mask
-    });
+    let mask = reader
+        .integer("mask", "0xFFFF_FFFF")
+        .map_or(Some(u32::MAX), |at| {
+            let mask = u32::try_from(at.value).ok().filter(|mask| *mask != 0);
+            if mask.is_none() {
+                let message = format!("the mask {:#x} is no set of bits of a 32-bit register", at.value);
+                reader
+                    .source()
+                    .report(at.line, message, "write 0x1 to 0xFFFF_FFFF");
+            }
+            mask
+        });
     let (read, write) = (reader.flag("read"), reader.flag("write"));
-    Some(Rule { line: reader.line, offset: offset?.value, mask: mask?, read, write })
+    Some(Rule {
+        line: reader.line,
+        offset: offset?.value,
+        mask: mask?,
+        read,
+        write,
+    })
 }
 
 fn budget(entry: &Reader<'_>) -> (u64, u64) {
-    let Some(table) = entry.table("budget", "{ us = 500, period_us = 10000 }") else { return (0, 0) };
+    let Some(table) = entry.table("budget", "{ us = 500, period_us = 10000 }") else {
+        return (0, 0);
+    };
     table.only("`budget`", &["us", "period_us"]);
     for (key, example) in [("us", "500"), ("period_us", "10000")] {
         if !table.has(key) {
@@ -316,34 +402,52 @@ fn budget(entry: &Reader<'_>) -> (u64, u64) {
         }
     }
     let time = |key: &str| table.duration(key, Unit::Microseconds, "500").map(|at| at.value);
-    let (Some(budget), Some(period)) = (time("us"), time("period_us")) else { return (0, 0) };
+    let (Some(budget), Some(period)) = (time("us"), time("period_us")) else {
+        return (0, 0);
+    };
     if budget == 0 || budget > period {
         let message = format!("a budget of {} us in {} us", budget / 1000, period / 1000);
-        table.source().report(table.line, message, "write `us` greater than 0 and at most `period_us`");
+        table.source().report(
+            table.line,
+            message,
+            "write `us` greater than 0 and at most `period_us`",
+        );
     }
     (budget, period)
 }
 
 fn parameters(entry: &Reader<'_>) -> Vec<(At<String>, u64)> {
-    let Some(table) = entry.table("parameters", "{ name = 1 }") else { return Vec::new() };
+    let Some(table) = entry.table("parameters", "{ name = 1 }") else {
+        return Vec::new();
+    };
     let value = |name: At<String>| table.integer(&name.value, "1").map(|at| (name, at.value));
     table.keys().into_iter().filter_map(value).collect()
 }
 
 /// The policy; what is not written is as in [`DEFAULT_POLICY`].
 fn policy(what: &str, table: Option<&Reader<'_>>) -> (Policy, Vec<At<String>>) {
-    let Some(table) = table else { return (DEFAULT_POLICY, Vec::new()) };
+    let Some(table) = table else {
+        return (DEFAULT_POLICY, Vec::new());
+    };
     table.only(&format!("the policy of {what}"), &POLICY_KEYS);
-    for (key, example) in [("heartbeat_ms", "2"), ("hang_ms", "5"), ("restart_bound_ms", "10")] {
+    for (key, example) in [
+        ("heartbeat_ms", "2"),
+        ("hang_ms", "5"),
+        ("restart_bound_ms", "10"),
+    ] {
         if !table.has(key) {
             table.missing(&format!("the policy of {what}"), key, example);
         }
     }
     let time = |key: &str, default: u64| {
-        table.duration(key, Unit::Milliseconds, "10").map_or(default, |at| at.value)
+        table
+            .duration(key, Unit::Milliseconds, "10")
+            .map_or(default, |at| at.value)
     };
     let count = |key: &str, default: u32| {
-        table.integer(key, "3").map_or(default, |at| u32::try_from(at.value).unwrap_or(u32::MAX))
+        table
+            .integer(key, "3")
+            .map_or(default, |at| u32::try_from(at.value).unwrap_or(u32::MAX))
     };
     let policy = Policy {
         heartbeat_period: time("heartbeat_ms", 0),

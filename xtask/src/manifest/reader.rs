@@ -48,23 +48,31 @@ impl<'a> Reader<'a> {
             if !known.contains(&name) {
                 let line = self.source.line(&key.span());
                 let remedy = suggest(name, known, "known keys");
-                self.source.report(line, format!("{what} has no key `{name}`"), remedy);
+                self.source
+                    .report(line, format!("{what} has no key `{name}`"), remedy);
             }
         }
     }
 
     /// Reports that a required key is absent; `example` shows how to write it.
     pub fn missing(&self, what: &str, key: &str, example: &str) {
-        self.source.report(self.line, format!("{what} lacks `{key}`"), format!("add `{key} = {example}`"));
+        self.source.report(
+            self.line,
+            format!("{what} lacks `{key}`"),
+            format!("add `{key} = {example}`"),
+        );
     }
 
     fn get(&self, key: &str) -> Option<(&'a DeValue<'a>, usize)> {
-        self.table.get(key).map(|value| (value.get_ref(), self.source.line(&value.span())))
+        self.table
+            .get(key)
+            .map(|value| (value.get_ref(), self.source.line(&value.span())))
     }
 
     fn wrong(&self, key: &str, value: &DeValue<'_>, line: usize, expected: &str, example: &str) {
         let message = format!("`{key}` is {}, not {expected}", describe(value));
-        self.source.report(line, message, format!("write `{key} = {example}`"));
+        self.source
+            .report(line, message, format!("write `{key} = {example}`"));
     }
 
     /// A text.
@@ -74,12 +82,17 @@ impl<'a> Reader<'a> {
             self.wrong(key, value, line, "a text", example);
             return None;
         };
-        Some(At { value: text.into(), line })
+        Some(At {
+            value: text.into(),
+            line,
+        })
     }
 
     /// True or false; absent is false.
     pub fn flag(&self, key: &str) -> bool {
-        let Some((value, line)) = self.get(key) else { return false };
+        let Some((value, line)) = self.get(key) else {
+            return false;
+        };
         value.as_bool().unwrap_or_else(|| {
             self.wrong(key, value, line, "true or false", "true");
             false
@@ -102,7 +115,11 @@ impl<'a> Reader<'a> {
         let size = value.as_str().and_then(parse_size);
         if size.is_none() {
             let remedy = format!("write `{key} = \"{example}\"`: a number with K (1024 bytes) or M (1024 K)");
-            self.source.report(line, format!("`{key}` is {}, not a size", describe(value)), remedy);
+            self.source.report(
+                line,
+                format!("`{key}` is {}, not a size", describe(value)),
+                remedy,
+            );
         }
         Some(At { value: size?, line })
     }
@@ -116,7 +133,11 @@ impl<'a> Reader<'a> {
             _ => None,
         };
         if number.is_none() {
-            let name = if unit == Unit::Milliseconds { "milliseconds" } else { "microseconds" };
+            let name = if unit == Unit::Milliseconds {
+                "milliseconds"
+            } else {
+                "microseconds"
+            };
             self.wrong(key, value, line, &format!("a number of {name}"), example);
         }
         Some(At { value: number?, line })
@@ -124,7 +145,9 @@ impl<'a> Reader<'a> {
 
     /// A list of texts; absent is empty.
     pub fn texts(&self, key: &str, example: &str) -> Vec<At<String>> {
-        let Some((value, line)) = self.get(key) else { return Vec::new() };
+        let Some((value, line)) = self.get(key) else {
+            return Vec::new();
+        };
         let Some(items) = value.as_array() else {
             self.wrong(key, value, line, "a list of texts", example);
             return Vec::new();
@@ -135,7 +158,10 @@ impl<'a> Reader<'a> {
             if text.is_none() {
                 self.wrong(key, item.get_ref(), line, "a list of texts", example);
             }
-            Some(At { value: text?.to_owned(), line })
+            Some(At {
+                value: text?.to_owned(),
+                line,
+            })
         };
         items.iter().filter_map(text).collect()
     }
@@ -161,12 +187,18 @@ impl<'a> Reader<'a> {
             self.wrong(key, value, line, "a table", example);
             return None;
         };
-        Some(Reader { source: self.source, table, line })
+        Some(Reader {
+            source: self.source,
+            table,
+            line,
+        })
     }
 
     /// A list of tables; absent is empty.
     pub fn tables(&self, key: &str, example: &str) -> Vec<Reader<'a>> {
-        let Some((value, line)) = self.get(key) else { return Vec::new() };
+        let Some((value, line)) = self.get(key) else {
+            return Vec::new();
+        };
         let Some(items) = value.as_array() else {
             self.wrong(key, value, line, "a list of tables", example);
             return Vec::new();
@@ -177,7 +209,11 @@ impl<'a> Reader<'a> {
             if table.is_none() {
                 self.wrong(key, item.get_ref(), line, "a list of tables", example);
             }
-            Some(Reader { source: self.source, table: table?, line })
+            Some(Reader {
+                source: self.source,
+                table: table?,
+                line,
+            })
         };
         items.iter().filter_map(table).collect()
     }
@@ -195,7 +231,9 @@ impl<'a> Reader<'a> {
 
     /// The keys of the table `key` in this one, each with its own table.
     pub fn entries(&self, key: &str, example: &str) -> Vec<(At<String>, Reader<'a>)> {
-        let Some(table) = self.table(key, example) else { return Vec::new() };
+        let Some(table) = self.table(key, example) else {
+            return Vec::new();
+        };
         let entry = |name: At<String>| table.table(&name.value, "{ … }").map(|reader| (name, reader));
         table.keys().into_iter().filter_map(entry).collect()
     }
@@ -208,7 +246,11 @@ pub fn parse<T>(source: &Source, read: impl FnOnce(Reader<'_>) -> T) -> Option<T
         Err(error) => {
             let line = source.line(&error.span().unwrap_or(0..0));
             let message = error.message().replace('\n', ", ");
-            source.report(line, format!("not TOML: {message}"), "correct the syntax (https://toml.io)");
+            source.report(
+                line,
+                format!("not TOML: {message}"),
+                "correct the syntax (https://toml.io)",
+            );
             None
         }
     }
@@ -222,7 +264,10 @@ pub fn parse_size(text: &str) -> Option<u64> {
         _ if text == "0" => (text, 0),
         _ => return None,
     };
-    let number: u64 = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    let number: u64 = digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| digits.parse().ok())??;
     number.checked_mul(1 << shift)
 }
 
@@ -242,7 +287,11 @@ fn unsigned(integer: &DeInteger<'_>) -> Option<u64> {
 }
 
 /// `number` of `unit` in nanoseconds, if it is a whole number of them and fits.
-#[allow(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "the range is checked: below 2^53")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "the range is checked: below 2^53"
+)]
 fn scale(number: f64, unit: Unit) -> Option<u64> {
     let scaled = (number * (unit as u64) as f64).round();
     (0.0..9e15).contains(&scaled).then_some(scaled as u64)
@@ -268,7 +317,10 @@ mod tests {
     fn read<T>(text: &str, read: impl FnOnce(Reader<'_>) -> T) -> (Option<T>, Vec<String>) {
         let source = Source::new("f", text);
         let value = parse(&source, read);
-        let defects = source.finish(()).err().map_or(Vec::new(), |all| all.0.iter().map(ToString::to_string).collect());
+        let defects = source
+            .finish(())
+            .err()
+            .map_or(Vec::new(), |all| all.0.iter().map(ToString::to_string).collect());
         (value, defects)
     }
 
@@ -277,7 +329,18 @@ mod tests {
         assert_eq!(parse_size("64K"), Some(65_536));
         assert_eq!(parse_size("1M"), Some(1 << 20));
         assert_eq!(parse_size("0"), Some(0));
-        for wrong in ["", "K", "64", "64k", "1G", "-1K", "+1K", "1.5M", "99999999999999999999K", "18446744073709551615M"] {
+        for wrong in [
+            "",
+            "K",
+            "64",
+            "64k",
+            "1G",
+            "-1K",
+            "+1K",
+            "1.5M",
+            "99999999999999999999K",
+            "18446744073709551615M",
+        ] {
             assert_eq!(parse_size(wrong), None, "{wrong}");
         }
     }
@@ -291,14 +354,28 @@ mod tests {
 
     #[test]
     fn durations_are_nanoseconds_and_may_have_a_fraction() {
-        let text = "a_ms = 2\nb_ms = 0.25\nc_us = 7\nd_ms = \"2\"\ne_ms = -1\nf_us = nan\ng_ms = 99999999999999999";
+        let text =
+            "a_ms = 2\nb_ms = 0.25\nc_us = 7\nd_ms = \"2\"\ne_ms = -1\nf_us = nan\ng_ms = 99999999999999999";
         let (values, defects) = read(text, |reader| {
             ["a_ms", "b_ms", "c_us", "d_ms", "e_ms", "f_us", "g_ms", "h_ms"].map(|key| {
-                let unit = if key.ends_with("us") { Unit::Microseconds } else { Unit::Milliseconds };
+                let unit = if key.ends_with("us") {
+                    Unit::Microseconds
+                } else {
+                    Unit::Milliseconds
+                };
                 reader.duration(key, unit, "5").map(|at| at.value)
             })
         });
-        let expected = [Some(2_000_000), Some(250_000), Some(7_000), None, None, None, None, None];
+        let expected = [
+            Some(2_000_000),
+            Some(250_000),
+            Some(7_000),
+            None,
+            None,
+            None,
+            None,
+            None,
+        ];
         assert_eq!(values, Some(expected));
         assert_eq!(defects.len(), 4);
         assert_eq!(
@@ -335,7 +412,9 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one() {
-        let (_, defects) = read("memroy = 1\nzzz = 1", |reader| reader.only("component \"fs\"", &["memory", "stack"]));
+        let (_, defects) = read("memroy = 1\nzzz = 1", |reader| {
+            reader.only("component \"fs\"", &["memory", "stack"]);
+        });
         assert_eq!(
             defects,
             [
@@ -349,16 +428,25 @@ mod tests {
     fn a_syntax_error_has_its_line() {
         let (value, defects) = read("a = 1\nb = [1,\n", |_| ());
         assert_eq!(value, None);
-        assert!(defects[0].starts_with("f:2: not TOML: ") || defects[0].starts_with("f:3: not TOML: "), "{}", defects[0]);
+        assert!(
+            defects[0].starts_with("f:2: not TOML: ") || defects[0].starts_with("f:3: not TOML: "),
+            "{}",
+            defects[0]
+        );
         assert!(defects[0].ends_with("remedy: correct the syntax (https://toml.io)"));
     }
 
     #[test]
     fn keys_come_in_the_order_of_the_file() {
         let (keys, _) = read("[t.zebra]\nx = 1\n[t.ape]\n[t.mule]", |reader| {
-            reader.entries("t", "{}").into_iter().map(|(key, table)| (key.value, key.line, table.line)).collect::<Vec<_>>()
+            reader
+                .entries("t", "{}")
+                .into_iter()
+                .map(|(key, table)| (key.value, key.line, table.line))
+                .collect::<Vec<_>>()
         });
-        let expected = [("zebra", 1), ("ape", 3), ("mule", 4)].map(|(name, line)| (name.to_owned(), line, line));
+        let expected =
+            [("zebra", 1), ("ape", 3), ("mule", 4)].map(|(name, line)| (name.to_owned(), line, line));
         assert_eq!(keys.unwrap(), expected);
     }
 }

@@ -63,7 +63,13 @@ impl<const N: usize> Kernel<N> {
             blocked_on: 0,
             starved: 0,
         });
-        Self { now: 0, slots, checkpoint: None, reports: Vec::new(), starts: Vec::new() }
+        Self {
+            now: 0,
+            slots,
+            checkpoint: None,
+            reports: Vec::new(),
+            starts: Vec::new(),
+        }
     }
 
     /// A new incarnation of RS.
@@ -74,10 +80,17 @@ impl<const N: usize> Kernel<N> {
                 state: slot.state,
                 incarnation: slot.incarnation,
                 closed: slot.closed,
+                unacknowledged: slot.unacknowledged,
                 priority: slot.priority,
                 manual: slot.manual,
             };
-            supervisor.adopt(self.now, index as SlotId, &found, slot.policy, self.checkpoint.as_deref());
+            supervisor.adopt(
+                self.now,
+                index as SlotId,
+                &found,
+                slot.policy,
+                self.checkpoint.as_deref(),
+            );
         }
         self.notice(&mut supervisor);
         supervisor
@@ -94,13 +107,21 @@ impl<const N: usize> Kernel<N> {
 
     pub fn die(&mut self, slot: SlotId, class: DeathClass, was_ready: bool) {
         let slot = &mut self.slots[usize::from(slot)];
+        if slot.state == SlotState::Loading {
+            slot.state = SlotState::Empty;
+        }
         if slot.state != SlotState::Running {
             return;
         }
         let is_ordered = matches!(class, DeathClass::Killed | DeathClass::Replaced);
         slot.failures += u32::from(!is_ordered && !(slot.manual && class == DeathClass::Exit));
-        slot.last =
-            Some(Death { class, incarnation: slot.incarnation, was_ready, started: slot.started, time: self.now });
+        slot.last = Some(Death {
+            class,
+            incarnation: slot.incarnation,
+            was_ready,
+            started: slot.started,
+            time: self.now,
+        });
         (slot.state, slot.unacknowledged) = (SlotState::Dead, true);
     }
 
@@ -108,9 +129,11 @@ impl<const N: usize> Kernel<N> {
         let now = self.now;
         let slot = &mut self.slots[usize::from(id)];
         match slot.state {
-            SlotState::Empty => (slot.state, slot.chunks) = (SlotState::Loading, 0),
             SlotState::Loading => {}
-            SlotState::Running | SlotState::Dead => panic!("started twice: {slot:?}"),
+            SlotState::Empty | SlotState::Dead if !slot.unacknowledged => {
+                (slot.state, slot.chunks) = (SlotState::Loading, 0);
+            }
+            SlotState::Empty | SlotState::Running | SlotState::Dead => panic!("started twice: {slot:?}"),
         }
         slot.chunks += 1;
         if slot.chunks < CHUNKS {
@@ -127,6 +150,7 @@ impl<const N: usize> Kernel<N> {
         let slot = &self.slots[usize::from(slot)];
         SlotInfo {
             state: slot.state as u32,
+            unacknowledged: u32::from(slot.unacknowledged),
             incarnation: slot.incarnation,
             activity: slot.activity as u32,
             blocked_on: slot.blocked_on,
@@ -153,7 +177,7 @@ impl<const N: usize> Kernel<N> {
             Action::Acknowledge(slot) => {
                 let slot = &mut self.slots[usize::from(slot)];
                 assert!(slot.unacknowledged, "acknowledged twice");
-                (slot.state, slot.unacknowledged) = (SlotState::Empty, false);
+                slot.unacknowledged = false;
             }
             Action::Close(slot) => self.slots[usize::from(slot)].closed = true,
             Action::Open(slot) => self.slots[usize::from(slot)].closed = false,

@@ -1,0 +1,40 @@
+//! The injector: carries out the fault plan that lies in memory before boot.
+//!
+//! *Role.* Shared by the injector on the board and by the harness on the host: how a plan is read, when its steps are
+//! due, and what the injector says of them on the evidence line.
+//!
+//! *Rule.* A step is carried out when its time has come, the targets of the step before have been replaced and are ready
+//! since [`parameter::SETTLE`], and its own target is ready. A *joined* step belongs to the step before it: it does not
+//! wait for that step's targets, only for its own. A fault armed with a trigger that does not come within
+//! [`parameter::TRIGGER_LIMIT`] is injected at once instead.
+//!
+//! *Why.* Instants drawn from a seed hit components in any state, also one that is not alive; a fault that hits nothing
+//! proves nothing. Waiting in the guest instead of leaving wide gaps keeps the plan short and the trace a function of it.
+
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod plan;
+pub mod record;
+pub mod schedule;
+
+pub use plan::{Plan, PlanError};
+pub use record::Record;
+pub use schedule::{Action, Progress, Schedule, Target};
+
+/// Meaning of [`abi::plan::PlanHeader::parameters`], by index; times in nanoseconds.
+pub mod parameter {
+    /// Between the moment at which all targets of a step are ready again and the next step.
+    pub const SETTLE: usize = 0;
+    /// Longest that an armed fault waits for its trigger.
+    pub const TRIGGER_LIMIT: usize = 1;
+    /// Pause of the workload between two operations.
+    pub const PAUSE: usize = 2;
+}
+
+/// [`abi::plan::PlanEntry::count`] of an entry without a trigger that is joined to the entry before it. Its delay after
+/// the actual injection of that entry is the difference of the two times in the plan.
+pub const JOINED: u32 = 1;
+
+/// Between two looks at a target that is not ready, in nanoseconds.
+pub const POLL: u64 = 100_000;

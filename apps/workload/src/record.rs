@@ -1,0 +1,131 @@
+//! What the client puts on the evidence line.
+
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use serde::{Deserialize, Serialize};
+
+/// Checksum of file contents in [`Found`]. The small table: this runs on the board, too.
+pub const CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+
+/// Longest encoded record in bytes.
+pub const RECORD_MAX: usize = 192;
+
+/// Added to the number of an [`abi::Status`] when a call failed in the kernel: below are statuses of the server.
+pub const KERNEL_STATUS: u32 = 0x100;
+
+/// [`Record::Acknowledged`] of a server that said "done".
+pub const DONE: u32 = 0;
+
+/// What is under a name, as it was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A directory.
+    Directory,
+    /// A file.
+    File {
+        /// Length in bytes.
+        size: u64,
+        /// [`CRC`] of all bytes that were read.
+        checksum: u32,
+    },
+    /// Something is there and could not be read.
+    Unreadable {
+        /// As in [`Record::Acknowledged`].
+        status: u32,
+    },
+}
+
+/// One record. New variants go to the end: the encoding numbers them in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Record<'a> {
+    /// An incarnation of the client begins.
+    Begin {
+        /// Seed of the workload.
+        seed: u64,
+        /// Number of the operation that it begins or resolves.
+        operation: u32,
+        /// There was no checkpoint: the first life since the board was started.
+        fresh: bool,
+    },
+    /// The operation is about to be asked for.
+    Intent {
+        /// Its number.
+        operation: u32,
+        /// [`crate::Operation::code`].
+        code: u8,
+    },
+    /// The operation was answered.
+    Acknowledged {
+        /// Its number.
+        operation: u32,
+        /// Status of the server, [`DONE`] or another one; or [`KERNEL_STATUS`] plus the number of a status of the kernel.
+        status: u32,
+    },
+    /// What a walk, or an incarnation that resolves an operation of its predecessor, found under a name.
+    Entry {
+        /// The name.
+        #[serde(borrow)]
+        path: &'a str,
+        /// What is there.
+        found: Found,
+    },
+    /// The walk is complete: every entry of every directory has been reported.
+    EndOfWalk {
+        /// Number of entries.
+        entries: u32,
+    },
+    /// The operation that was in flight when the predecessor died, by what was found.
+    Resolved {
+        /// Its number.
+        operation: u32,
+        /// Whether it had been done.
+        resolution: crate::Resolution,
+    },
+    /// The console driver acknowledged the line of this operation.
+    Line {
+        /// Number of the operation.
+        operation: u32,
+    },
+    /// The workload is over; the file system was unmounted. The hashed part of the trace ends here.
+    Finished {
+        /// As in [`Record::Acknowledged`]: the answer to the unmount.
+        status: u32,
+    },
+}
+
+impl<'a> Record<'a> {
+    /// Encodes the record; `None` if it is longer than [`RECORD_MAX`].
+    pub fn encode<'b>(&self, out: &'b mut [u8; RECORD_MAX]) -> Option<&'b [u8]> {
+        postcard::to_slice(self, out).ok().map(|bytes| &*bytes)
+    }
+
+    /// Decodes a record; `None` if these bytes are none.
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_round_trip_and_fit_a_log_record() {
+        let found = Found::File {
+            size: u64::MAX,
+            checksum: u32::MAX,
+        };
+        let path = "x".repeat(160);
+        let entry = Record::Entry { path: &path, found };
+        let mut bytes = [0; RECORD_MAX];
+        let encoded = entry.encode(&mut bytes).unwrap();
+        assert_eq!(Record::decode(encoded), Some(entry));
+        assert!(RECORD_MAX as u64 <= abi::syscall::log::BYTES_MAX);
+        let path = "x".repeat(RECORD_MAX);
+        assert_eq!(
+            Record::Entry { path: &path, found }.encode(&mut [0; RECORD_MAX]),
+            None
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The evidence line: bytes in, frames and text out; the trace hash; logs.
+
+mod frame;
+mod hash;
+pub mod log;
+mod split;
+pub mod symbols;
+
+pub use frame::{Clock, Recorded};
+pub use hash::TraceHash;
+pub use split::{Item, Splitter};

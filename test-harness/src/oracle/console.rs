@@ -1,0 +1,175 @@
+//! The judge of the console: every acknowledged line is there, in order, and of a write that the driver's death
+//! interrupted at most [`REPEAT_MAX`] bytes are there twice.
+//!
+//! What came over the console is matched against the lines like a nondeterministic automaton: after each line all the
+//! places are kept at which it may have ended. A line may start over by up to [`REPEAT_MAX`] bytes at any byte (the
+//! driver died there), a line that was not acknowledged may break off anywhere (the client died), and text of others may
+//! stand between lines.
+
+use super::workload::ConsoleLine;
+use protocols::console::REPEAT_MAX;
+use std::collections::{BTreeMap, BTreeSet};
+use workload_core::line::PREFIX;
+
+/// Most deaths of the driver during one write.
+const INTERRUPTIONS_MAX: u32 = 3;
+
+/// What was found out about the console.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ConsoleReport {
+    /// Acknowledged lines that are not there, or not in order, or with more than the allowed repetition.
+    pub lost: Vec<ConsoleLine>,
+    /// Lines of which a part is there twice, and how many bytes.
+    pub repeated: Vec<(ConsoleLine, usize)>,
+    /// Lines of the client that are there although it never wrote them at that place.
+    pub strays: usize,
+}
+
+/// Compares what came over the console with the lines that were written.
+pub fn judge(stream: &[u8], lines: &[ConsoleLine]) -> ConsoleReport {
+    let mut report = ConsoleReport::default();
+    // Where the lines so far may have ended.
+    let mut places = BTreeSet::from([0]);
+    for line in lines {
+        let mut ends = BTreeMap::new();
+        for &place in &places {
+            for start in starts(stream, place) {
+                match_line(stream, start, line.text.as_bytes(), line.acknowledged, &mut ends);
+            }
+        }
+        if !line.acknowledged {
+            ends.extend(places.iter().map(|&place| (place, 0)));
+        } else if ends.is_empty() {
+            report.lost.push(line.clone());
+            continue;
+        }
+        if line.acknowledged && let Some(&repeated @ 1..) = ends.values().min() {
+            report.repeated.push((line.clone(), repeated));
+        }
+        places = ends.into_keys().collect();
+    }
+    let stray_lines = |&place: &usize| count(&stream[place..], PREFIX.as_bytes());
+    report.strays = places.iter().map(stray_lines).min().unwrap_or(0);
+    report
+}
+
+/// Where the next line may begin: here, or behind text of others, which is text without a line of the client.
+fn starts(stream: &[u8], place: usize) -> impl Iterator<Item = usize> {
+    let behind = find(&stream[place..], PREFIX.as_bytes()).map(|offset| place + offset);
+    [Some(place), behind.filter(|&start| start != place)].into_iter().flatten()
+}
+
+/// Adds the places at which `line`, written from `start` on, may have ended, with the number of bytes repeated.
+fn match_line(stream: &[u8], start: usize, line: &[u8], whole: bool, ends: &mut BTreeMap<usize, usize>) {
+    // (place in the stream, place in the line, bytes repeated, interruptions)
+    let mut states = vec![(start, 0, 0, 0)];
+    let mut seen = BTreeSet::new();
+    while let Some((place, at, repeated, interruptions)) = states.pop() {
+        if !seen.insert((place, at, interruptions)) {
+            continue;
+        }
+        if at > 0 && (!whole || at == line.len()) {
+            let least = ends.entry(place).or_insert(repeated);
+            *least = repeated.min(*least);
+        }
+        if at < line.len() && stream.get(place) == Some(&line[at]) {
+            states.push((place + 1, at + 1, repeated, interruptions));
+        }
+        if interruptions < INTERRUPTIONS_MAX {
+            let back = (1..=at.min(REPEAT_MAX)).filter(|back| stream.get(place) == Some(&line[at - back]));
+            states.extend(back.map(|back| (place, at - back, repeated + back, interruptions + 1)));
+        }
+    }
+}
+
+fn find(stream: &[u8], pattern: &[u8]) -> Option<usize> {
+    stream.windows(pattern.len()).position(|window| window == pattern)
+}
+
+fn count(stream: &[u8], pattern: &[u8]) -> usize {
+    stream.windows(pattern.len()).filter(|window| *window == pattern).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use workload_core::Operation;
+
+    fn line(number: u32, acknowledged: bool) -> ConsoleLine {
+        let text = workload_core::line::line(number, &Operation::Sync).as_str().to_owned();
+        ConsoleLine { operation: number, text, acknowledged, time: u64::from(number) }
+    }
+
+    fn lost(stream: &str, lines: &[ConsoleLine]) -> Vec<u32> {
+        judge(stream.as_bytes(), lines).lost.iter().map(|line| line.operation).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn interruptions_and_other_text_are_allowed(
+            cuts in proptest::collection::vec((any::<bool>(), 0..60_usize, 0..=REPEAT_MAX, "[a-z ]{0,9}"), 1..30),
+        ) {
+            let lines: Vec<_> = (0..cuts.len() as u32).map(|number| line(number, true)).collect();
+            let mut stream = String::from("boot\n");
+            let mut interrupted = 0;
+            for (line, (cut, at, back, other)) in lines.iter().zip(&cuts) {
+                if *cut {
+                    let at = at % (line.text.len() + 1);
+                    stream += &line.text[..at];
+                    stream += &line.text[at.saturating_sub(*back)..];
+                    interrupted += usize::from(at.min(*back) > 0);
+                } else {
+                    stream += &line.text;
+                    stream += other;
+                }
+            }
+            let report = judge(stream.as_bytes(), &lines);
+            prop_assert_eq!(&report.lost, &vec![]);
+            prop_assert_eq!(report.repeated.len(), interrupted);
+            prop_assert!(report.repeated.iter().all(|(_, bytes)| *bytes <= REPEAT_MAX));
+            prop_assert_eq!(report.strays, 0);
+        }
+
+        #[test]
+        fn a_lost_byte_loses_its_line(pick in 0..5_u32, at in 0..38_usize) {
+            let lines: Vec<_> = (0..5).map(|number| line(number, true)).collect();
+            let mut stream = String::new();
+            for line in &lines {
+                let mut text = line.text.clone();
+                if line.operation == pick {
+                    text.remove(at % text.len());
+                }
+                stream += &text;
+            }
+            prop_assert!(lost(&stream, &lines).contains(&pick));
+        }
+
+        #[test]
+        fn a_line_that_was_not_acknowledged_may_break_off(at in 0..38_usize) {
+            let lines = [line(1, true), line(2, false), line(3, true)];
+            let stream = format!("{}{}{}", lines[0].text, &lines[1].text[..at % lines[1].text.len()], lines[2].text);
+            prop_assert_eq!(lost(&stream, &lines), vec![0_u32; 0]);
+            let lines = [line(1, true), line(2, true), line(3, true)];
+            prop_assert!(lost(&stream, &lines).contains(&2));
+        }
+    }
+
+    #[test]
+    fn more_than_the_allowed_repetition_is_a_loss() {
+        let lines = [line(1, true)];
+        let text = &lines[0].text;
+        let twice = |back: usize| format!("{}{}", &text[..30], &text[30 - back..]);
+        assert_eq!(lost(&twice(REPEAT_MAX), &lines), []);
+        assert_eq!(lost(&twice(REPEAT_MAX + 1), &lines), [1]);
+    }
+
+    #[test]
+    fn lines_in_the_wrong_order_and_strays_are_found() {
+        let lines = [line(1, true), line(2, true)];
+        let stream = format!("{}{}", lines[1].text, lines[0].text);
+        assert!(!lost(&stream, &lines).is_empty());
+        let stray = format!("{}{}{}", lines[0].text, lines[1].text, line(9, true).text);
+        assert_eq!(judge(stray.as_bytes(), &lines).strays, 1);
+    }
+}

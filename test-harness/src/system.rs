@@ -1,0 +1,117 @@
+//! What was built: slots, images and build ids, from `out/<manifest>/system.json`.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// A built system.
+#[derive(Clone, Debug, Deserialize)]
+pub struct System {
+    /// Board that it was built for.
+    pub board: String,
+    /// Name of its manifest.
+    pub manifest: String,
+    /// SHA-256 of the kernel, in hexadecimal digits.
+    pub kernel_sha256: String,
+    /// Slots in their order.
+    pub slots: Vec<Slot>,
+    /// Folder of the build's results.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// A slot.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Slot {
+    /// Number.
+    pub slot: u8,
+    /// Name of the component.
+    pub name: String,
+    /// Name of its image.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// First 16 bytes of the SHA-256 of its ELF file, in hexadecimal digits.
+    #[serde(default)]
+    pub build_id: Option<String>,
+    /// Its ELF file with symbols, relative to the build's folder.
+    #[serde(default)]
+    pub elf: Option<PathBuf>,
+}
+
+impl System {
+    /// Reads the description in `folder`.
+    ///
+    /// # Errors
+    /// Fails when there is none, or it cannot be understood.
+    pub fn in_folder(folder: &Path) -> Result<Self> {
+        let path = folder.join("system.json");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let system: Self = serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+        Ok(Self { folder: folder.to_owned(), ..system })
+    }
+
+    /// The boot image.
+    pub fn kernel(&self) -> PathBuf {
+        self.folder.join("kernel8.img")
+    }
+
+    /// Number of the component's slot.
+    ///
+    /// # Errors
+    /// Says which components there are.
+    pub fn slot(&self, name: &str) -> Result<u8> {
+        let names = || self.slots.iter().map(|slot| slot.name.as_str()).collect::<Vec<_>>().join(", ");
+        let found = self.slots.iter().find(|slot| slot.name == name).map(|slot| slot.slot);
+        found.with_context(|| format!("system {:?} has no component {name:?}: it has {}", self.manifest, names()))
+    }
+
+    /// Name of the component in this slot.
+    pub fn name(&self, slot: u8) -> String {
+        let found = self.slots.iter().find(|entry| entry.slot == slot);
+        found.map_or_else(|| format!("slot {slot}"), |entry| entry.name.clone())
+    }
+
+    /// Path of a slot's ELF file.
+    pub fn elf(&self, slot: u8) -> Option<PathBuf> {
+        let entry = self.slots.iter().find(|entry| entry.slot == slot)?;
+        Some(self.folder.join(entry.elf.as_ref()?))
+    }
+
+    /// The components of the demo, for tests that need no build.
+    #[cfg(test)]
+    pub fn for_tests() -> Self {
+        let names = ["root", "rs", "injector", "block", "console", "fs", "client"];
+        let slot = |(name, slot): (&str, u8)| Slot {
+            slot,
+            name: name.to_owned(),
+            image: None,
+            build_id: None,
+            elf: None,
+        };
+        Self {
+            board: "raspi3b".to_owned(),
+            manifest: "demo".to_owned(),
+            kernel_sha256: String::new(),
+            slots: names.into_iter().zip(0..).map(slot).collect(),
+            folder: PathBuf::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_is_read_and_a_missing_component_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{"board":"b","manifest":"m","kernel_sha256":"00","extra":1,
+            "slots":[{"slot":0,"name":"root","image":"root","build_id":"00","elf":"elf/root"},{"slot":1,"name":"spare"}]}"#;
+        std::fs::write(folder.path().join("system.json"), text).unwrap();
+        let system = System::in_folder(folder.path()).unwrap();
+        assert_eq!(system.slot("spare").unwrap(), 1);
+        assert_eq!(system.elf(0).unwrap(), folder.path().join("elf/root"));
+        let message = system.slot("disk").unwrap_err().to_string();
+        assert!(message.contains("root, spare"), "{message}");
+    }
+}

@@ -1,0 +1,80 @@
+//! Card images: making one that a file server can mount.
+
+use anyhow::{Context, Result, bail};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Size of a new card in bytes. The emulator takes powers of two only.
+pub const CARD_BYTES: u64 = 64 << 20;
+
+/// Options of `mkfs.ext4` for a card: the features that the file server can write, small blocks and a small journal, and
+/// identifiers that are always the same, so that the same seed gives the same card.
+const FORMAT: [&str; 18] = [
+    "-q",
+    "-F",
+    "-b",
+    "1024",
+    "-I",
+    "256",
+    "-J",
+    "size=1",
+    "-m",
+    "0",
+    "-L",
+    "samsara",
+    "-U",
+    "5a3a5a7a-0000-4000-8000-000000000001",
+    "-O",
+    "none,has_journal,ext_attr,dir_index,filetype,extent,flex_bg,64bit,sparse_super,large_file,huge_file,dir_nlink,\
+     extra_isize,metadata_csum",
+    "-E",
+    "hash_seed=5a3a5a7a-0000-4000-8000-000000000002,lazy_itable_init=0,lazy_journal_init=0",
+];
+
+/// Makes an image of `bytes` bytes at `path`, sparse, with an empty ext4 file system. An existing file is replaced.
+///
+/// # Errors
+/// Fails when the size is no power of two, or `mkfs.ext4` is missing or fails; says what it said.
+pub fn make(path: &Path, bytes: u64) -> Result<()> {
+    if !bytes.is_power_of_two() {
+        bail!("a card of {bytes} bytes: the emulator takes powers of two only");
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    // A new file, not the old one cut to nothing: what reads the old one goes on reading the old one.
+    let _ = fs::remove_file(path);
+    let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
+    file.set_len(bytes).with_context(|| format!("sizing {}", path.display()))?;
+    let mut command = Command::new(tool("mkfs.ext4"));
+    // mke2fs takes the time from here; without it two cards differ.
+    command.args(FORMAT).arg(path).env("E2FSPROGS_FAKE_TIME", "1700000000").env("SOURCE_DATE_EPOCH", "1700000000");
+    let output = command.output().context("running mkfs.ext4 (Debian: e2fsprogs)")?;
+    if !output.status.success() {
+        bail!("mkfs.ext4 failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// A tool of e2fsprogs, also where an ordinary user's path does not lead.
+pub fn tool(name: &str) -> PathBuf {
+    let folders = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
+    let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| PathBuf::from(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_cards_are_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        make(&first, CARD_BYTES).unwrap();
+        make(&second, CARD_BYTES).unwrap();
+        assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap());
+        assert!(make(&first, CARD_BYTES + 512).is_err());
+    }
+}

@@ -1,0 +1,312 @@
+//! Starting the emulator, listening to it, ending it.
+//!
+//! The emulator connects to sockets that are already listening, so that no byte is lost at the start; it starts stopped
+//! and is let go when all lines are connected. Each line is read by a thread of its own and without bound, because a
+//! serial line that nobody reads stops the guest.
+
+use super::machine::{Machine, SerialLine};
+use super::process::{Guarded, describe};
+use super::qmp::Qmp;
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// Longest that the emulator may take to connect its lines, and to end when it was told to.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A serial line.
+pub type Line = SerialLine;
+
+/// How time passes in the guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// By instructions executed: the run is a function of image, plan and seed.
+    Deterministic,
+    /// As outside.
+    RealTime,
+}
+
+/// What to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// The board.
+    pub machine: &'a Machine,
+    /// The boot image.
+    pub kernel: &'a Path,
+    /// The image of the card; `None`: no card in the slot.
+    pub card: Option<&'a Path>,
+    /// The fault plan's bytes.
+    pub plan: Option<&'a [u8]>,
+    /// Seed of the emulator's own generators.
+    pub seed: u64,
+    /// How time passes.
+    pub mode: Mode,
+    /// Further arguments.
+    pub extra: &'a [String],
+    /// Where the emulator's own messages and the guest errors go.
+    pub folder: &'a Path,
+}
+
+/// What the emulator did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Happening {
+    /// Bytes came over a line.
+    Bytes(Line, Vec<u8>),
+    /// The board was reset; true: by the guest.
+    Reset(bool),
+    /// The evidence line is closed: the emulator has ended or is about to.
+    Closed,
+    /// Nothing happened until the deadline.
+    Nothing,
+}
+
+/// How the emulator ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// The guest switched the board off.
+    PoweredOff,
+    /// The host told the emulator to end.
+    Quit,
+    /// The emulator itself failed: this says nothing about the guest.
+    Died {
+        /// Exit status or signal, and what it last said.
+        reason: String,
+    },
+}
+
+/// A running emulator. Dropping it kills it.
+#[derive(Debug)]
+pub struct Emulator {
+    process: Guarded,
+    qmp: Qmp,
+    happenings: Receiver<Happening>,
+    console: UnixStream,
+    messages: PathBuf,
+    errors: PathBuf,
+    told_to_quit: bool,
+}
+
+impl Emulator {
+    /// Starts the emulator and lets the guest run. The calling thread must outlive the emulator.
+    ///
+    /// # Errors
+    /// Fails when the emulator cannot be started or does not connect; says what it said.
+    pub fn launch(launch: &Launch) -> Result<Self> {
+        fs::create_dir_all(launch.folder).with_context(|| format!("making {}", launch.folder.display()))?;
+        let messages = launch.folder.join("emulator.txt");
+        let errors = launch.folder.join("guest-errors.txt");
+        File::create(&errors).with_context(|| format!("making {}", errors.display()))?;
+        // Socket names have at most 107 bytes: not below a folder whose depth is somebody else's choice.
+        let sockets = tempfile::Builder::new().prefix("samsara-").tempdir().context("making a folder")?;
+        let listeners = Listeners::new(sockets.path())?;
+        let command = command(launch, sockets.path(), &messages, &errors)?;
+        let mut process = Guarded::start(command)?;
+        let deadline = Instant::now() + PATIENCE;
+        let explain = |error: anyhow::Error| error.context(tail(&messages));
+        let control = accept(&listeners.control, &mut process, deadline).map_err(explain)?;
+        let console = accept(&listeners.console, &mut process, deadline).map_err(explain)?;
+        let evidence = accept(&listeners.evidence, &mut process, deadline).map_err(explain)?;
+
+        let (sender, happenings) = channel();
+        let writer = console.try_clone().context("duplicating the console's socket")?;
+        read_line(console, SerialLine::Console, sender.clone());
+        read_line(evidence, SerialLine::Evidence, sender.clone());
+        let mut qmp = Qmp::new(control, move |event, data| report_event(&sender, event, data)).map_err(explain)?;
+        qmp.command("cont", &json!({})).map_err(explain)?;
+        Ok(Self { process, qmp, happenings, console: writer, messages, errors, told_to_quit: false })
+    }
+
+    /// What happens next, but not beyond `deadline`.
+    pub fn next(&mut self, deadline: Instant) -> Happening {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        match self.happenings.recv_timeout(wait) {
+            Ok(happening) => happening,
+            Err(RecvTimeoutError::Timeout) => Happening::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Happening::Closed,
+        }
+    }
+
+    /// Types `bytes` on the console.
+    ///
+    /// # Errors
+    /// Fails when the emulator is gone.
+    pub fn type_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.console.write_all(bytes).context("writing to the console")
+    }
+
+    /// The control socket, for what has no method here.
+    pub fn control(&mut self) -> &mut Qmp {
+        &mut self.qmp
+    }
+
+    /// Process id of the emulator.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Copies physical memory, while the guest is stopped.
+    ///
+    /// # Errors
+    /// Fails when the emulator refuses or is gone.
+    pub fn memory(&mut self, address: u64, bytes: u64) -> Result<Vec<u8>> {
+        let file = tempfile::NamedTempFile::new().context("making a file for memory")?;
+        let arguments = json!({ "val": address, "size": bytes, "filename": file.path() });
+        self.qmp.command("stop", &json!({}))?;
+        let saved = self.qmp.command("pmemsave", &arguments);
+        self.qmp.command("cont", &json!({}))?;
+        saved?;
+        fs::read(file.path()).context("reading the copy of memory")
+    }
+
+    /// Lines that the emulator wrote about errors of the guest: accesses that no correct program makes.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read.
+    pub fn guest_errors(&self) -> Result<Vec<String>> {
+        let text = fs::read(&self.errors).with_context(|| format!("reading {}", self.errors.display()))?;
+        Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+    }
+
+    /// Ends the emulator if it has not ended, and says how it ended.
+    ///
+    /// # Errors
+    /// Fails when the operating system refuses to tell.
+    pub fn end(&mut self) -> Result<Ending> {
+        if self.process.status()?.is_none() {
+            self.told_to_quit = true;
+            // An emulator that hangs with its lock held does not answer; it is killed below.
+            let _ = self.qmp.command("quit", &json!({}));
+        }
+        self.wait(Instant::now() + PATIENCE)
+    }
+
+    /// Waits until the emulator ends by itself; at `deadline` it is killed.
+    ///
+    /// # Errors
+    /// Fails when the operating system refuses to tell.
+    pub fn wait(&mut self, deadline: Instant) -> Result<Ending> {
+        let Some(status) = self.process.wait_until(deadline)? else {
+            self.process.kill();
+            return Ok(Ending::Died { reason: format!("it did not end and was killed; {}", tail(&self.messages)) });
+        };
+        Ok(match (status.success(), self.told_to_quit) {
+            (true, false) => Ending::PoweredOff,
+            (true, true) => Ending::Quit,
+            (false, _) => Ending::Died { reason: format!("{}; {}", describe(status), tail(&self.messages)) },
+        })
+    }
+}
+
+struct Listeners {
+    control: UnixListener,
+    console: UnixListener,
+    evidence: UnixListener,
+}
+
+impl Listeners {
+    fn new(folder: &Path) -> Result<Self> {
+        let listen = |name: &str| -> Result<UnixListener> {
+            let path = folder.join(name);
+            let listener = UnixListener::bind(&path).with_context(|| format!("listening on {}", path.display()))?;
+            listener.set_nonblocking(true).context("making a socket non-blocking")?;
+            Ok(listener)
+        };
+        Ok(Self { control: listen("control")?, console: listen("console")?, evidence: listen("evidence")? })
+    }
+}
+
+fn command(launch: &Launch, sockets: &Path, messages: &Path, errors: &Path) -> Result<Command> {
+    let machine = launch.machine;
+    let mut command = Command::new(machine.program());
+    command.args(&machine.arguments).args(["-display", "none", "-monitor", "none", "-nodefaults", "-no-user-config"]);
+    command.arg("-S").arg("-kernel").arg(launch.kernel);
+    command.arg("-qmp").arg(format!("unix:{}", sockets.join("control").display()));
+    for line in &machine.serial {
+        let name = match line {
+            SerialLine::Console => "console",
+            SerialLine::Evidence => "evidence",
+        };
+        let socket = sockets.join(name);
+        command.arg("-chardev").arg(format!("socket,id={name},path={}", socket.display()));
+        command.arg("-serial").arg(format!("chardev:{name}"));
+    }
+    if let Some(card) = launch.card {
+        // In an option, a comma in a name is written twice.
+        let name = card.display().to_string().replace(',', ",,");
+        command.arg("-drive").arg(format!("{},file={name}", machine.card));
+    }
+    if let Some(plan) = launch.plan {
+        let path = launch.folder.join("plan.bin");
+        fs::write(&path, plan).with_context(|| format!("writing {}", path.display()))?;
+        let name = path.display().to_string().replace(',', ",,");
+        let address = machine.plan_address;
+        command.arg("-device").arg(format!("loader,file={name},addr={address:#x},force-raw=on"));
+    }
+    if launch.mode == Mode::Deterministic {
+        command.args(&machine.deterministic);
+    }
+    command.arg("-seed").arg((launch.seed as u32).to_string());
+    command.arg("-d").arg("guest_errors").arg("-D").arg(errors).args(launch.extra);
+    let output = File::create(messages).with_context(|| format!("making {}", messages.display()))?;
+    command.stdout(output.try_clone().context("duplicating a file")?).stderr(output);
+    Ok(command)
+}
+
+fn accept(listener: &UnixListener, process: &mut Guarded, deadline: Instant) -> Result<UnixStream> {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).context("making a socket blocking")?;
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("accepting the emulator's connection"),
+        }
+        if let Some(status) = process.status()? {
+            bail!("the emulator ended at once ({})", describe(status));
+        }
+        if Instant::now() >= deadline {
+            bail!("the emulator did not connect within {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn read_line(mut stream: UnixStream, line: Line, sender: Sender<Happening>) {
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            if sender.send(Happening::Bytes(line, buffer[..length].to_vec())).is_err() {
+                return;
+            }
+        }
+        if line == SerialLine::Evidence {
+            // Nobody listens any more if this fails.
+            let _ = sender.send(Happening::Closed);
+        }
+    });
+}
+
+fn report_event(sender: &Sender<Happening>, event: &str, data: &Value) {
+    if event == "RESET" {
+        // Nobody listens any more if this fails.
+        let _ = sender.send(Happening::Reset(data["guest"].as_bool().unwrap_or(false)));
+    }
+}
+
+/// The last lines that the emulator said.
+fn tail(messages: &Path) -> String {
+    let text = fs::read(messages).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    match &lines[lines.len().saturating_sub(3)..] {
+        [] => "the emulator said nothing".to_owned(),
+        last => format!("the emulator said: {}", last.join(" / ")),
+    }
+}
