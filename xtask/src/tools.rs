@@ -98,9 +98,7 @@ impl Toolchain {
     /// # Errors
     /// Fails when `x` handed none over.
     pub fn qemu(&self) -> Result<&Path> {
-        self.qemu
-            .as_deref()
-            .context("no emulator: SAMSARA_QEMU is not set")
+        self.qemu.as_deref().context("no emulator: SAMSARA_QEMU is not set")
     }
 
     /// `cargo SUBCOMMAND` for programs and tests of the host. Started in the workspace's root.
@@ -126,6 +124,9 @@ impl Toolchain {
         let mut command = self.host_cargo(subcommand);
         command
             .args(["--release", "--target", TARGET])
+            // Each program gets the features that it asks for itself, whatever else is built with it: otherwise the
+            // kernel's bytes would depend on which components a manifest names.
+            .args(["-Zfeature-unification", "--config", "resolver.feature-unification=\"package\""])
             // The options of the board's build that cargo still calls unstable are used with a stable compiler.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_INCREMENTAL", "0")
@@ -162,10 +163,7 @@ impl Toolchain {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         run(&mut command)?;
         let folder = self.target_dir.join(TARGET).join("release");
-        Ok(programs
-            .iter()
-            .map(|program| folder.join(program.package))
-            .collect())
+        Ok(programs.iter().map(|program| folder.join(program.package)).collect())
     }
 
     /// The cargo setting that links `program`, and no other package, with its linker script.
@@ -173,11 +171,7 @@ impl Toolchain {
     /// Cargo does not know that the program depends on the script, so the script's checksum is part of the flags.
     fn link_option(&self, program: &TargetProgram) -> Result<String> {
         let script = program.linker_script;
-        ensure!(
-            script.is_relative(),
-            "{} is not relative to the workspace's root",
-            script.display()
-        );
+        ensure!(script.is_relative(), "{} is not relative to the workspace's root", script.display());
         let text =
             fs::read(self.root.join(script)).with_context(|| format!("reading {}", script.display()))?;
         Ok(format!(
@@ -237,14 +231,8 @@ impl Toolchain {
     pub fn packages(&self) -> Result<Vec<Package>> {
         let mut command = self.host_cargo("metadata");
         command.args(["--no-deps", "--format-version=1"]);
-        let output = command
-            .output()
-            .with_context(|| format!("starting {command:?}"))?;
-        ensure!(
-            output.status.success(),
-            "cargo metadata: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = command.output().with_context(|| format!("starting {command:?}"))?;
+        ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
         packages_of(&serde_json::from_slice(&output.stdout)?)
     }
 }
@@ -252,12 +240,7 @@ impl Toolchain {
 /// Reads the packages out of what `cargo metadata --no-deps` prints.
 fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
     let strings = |value: &Value| -> Vec<String> {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item.as_str().map(String::from))
-            .collect()
+        value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(String::from)).collect()
     };
     let default_members = strings(&metadata["workspace_default_members"]);
     let mut packages = metadata["packages"]
@@ -265,14 +248,9 @@ fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
         .context("cargo metadata lists no packages")?
         .iter()
         .map(|package| {
-            let targets = package["targets"]
-                .as_array()
-                .context("a package without targets")?;
+            let targets = package["targets"].as_array().context("a package without targets")?;
             Ok(Package {
-                name: package["name"]
-                    .as_str()
-                    .context("a package without a name")?
-                    .into(),
+                name: package["name"].as_str().context("a package without a name")?.into(),
                 for_host: package["id"]
                     .as_str()
                     .is_some_and(|id| default_members.iter().any(|member| member == id)),
@@ -291,24 +269,13 @@ fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
 /// # Errors
 /// Fails when it cannot be started or does not succeed; the error names the command.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("starting {}", command.get_program().display()))?;
-    ensure!(
-        status.success(),
-        "{} {}: {status}",
-        command.get_program().display(),
-        first_argument(command)
-    );
+    let status = command.status().with_context(|| format!("starting {}", command.get_program().display()))?;
+    ensure!(status.success(), "{} {}: {status}", command.get_program().display(), first_argument(command));
     Ok(())
 }
 
 fn first_argument(command: &Command) -> String {
-    command
-        .get_args()
-        .next()
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    command.get_args().next().map(|argument| argument.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -337,14 +304,8 @@ mod tests {
 
     #[test]
     fn lints_come_from_the_toolchain_that_was_chosen() {
-        assert_eq!(
-            toolchain().host_cargo("clippy").get_program(),
-            "/opt/rust/bin/cargo-clippy"
-        );
-        assert_eq!(
-            toolchain().host_cargo("test").get_program(),
-            "/opt/rust/bin/cargo"
-        );
+        assert_eq!(toolchain().host_cargo("clippy").get_program(), "/opt/rust/bin/cargo-clippy");
+        assert_eq!(toolchain().host_cargo("test").get_program(), "/opt/rust/bin/cargo");
     }
 
     #[test]
@@ -365,18 +326,11 @@ mod tests {
                 { "name": "userlib", "id": "path+file:///w/userlib#0.1.0", "targets": [{ "kind": ["lib"], "test": false }] },
             ],
         });
-        let package = |name: &str, for_host, library_tested| Package {
-            name: name.into(),
-            for_host,
-            library_tested,
-        };
+        let package =
+            |name: &str, for_host, library_tested| Package { name: name.into(), for_host, library_tested };
         assert_eq!(
             packages_of(&metadata).unwrap(),
-            [
-                package("abi", true, true),
-                package("pl011", false, true),
-                package("userlib", false, false)
-            ]
+            [package("abi", true, true), package("pl011", false, true), package("userlib", false, false)]
         );
     }
 }
