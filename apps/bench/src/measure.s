@@ -99,8 +99,14 @@
     END \name
 .endm
 
+.macro HUNDRED_NOPS
+    .rept 100
+    nop
+    .endr
+.endm
+
     IN_PHASE measure_stub, nop
-    IN_PHASE measure_hundred, .rept 100; nop; .endr
+    IN_PHASE measure_hundred, HUNDRED_NOPS
     IN_PHASE measure_null_call, svc #0x7fff
     IN_PHASE measure_call, svc #1
     IN_PHASE measure_notify, svc #5
