@@ -124,9 +124,6 @@ impl Toolchain {
         let mut command = self.host_cargo(subcommand);
         command
             .args(["--release", "--target", TARGET])
-            // Each program gets the features that it asks for itself, whatever else is built with it: otherwise the
-            // kernel's bytes would depend on which components a manifest names.
-            .args(["-Zfeature-unification", "--config", "resolver.feature-unification=\"package\""])
             // The options of the board's build that cargo still calls unstable are used with a stable compiler.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_INCREMENTAL", "0")
@@ -143,25 +140,25 @@ impl Toolchain {
         command
     }
 
-    /// Builds programs for the board in one run of cargo and returns their ELF files, in the given order.
+    /// Builds programs for the board and returns their ELF files, in the given order.
     ///
-    /// `environment` is what build scripts and `env!` of the programs read.
+    /// The last one, the kernel, is built by itself: it gets the features that it asks for, and its bytes do not depend
+    /// on which components a manifest names. `environment` is what build scripts and `env!` of the programs read.
     ///
     /// # Errors
     /// Fails when a linker script is absent or cargo fails.
-    pub fn build(
-        &self,
-        programs: &[TargetProgram],
-        environment: &[(&str, OsString)],
-    ) -> Result<Vec<PathBuf>> {
-        let mut command = self.target_cargo("build");
-        command.arg("-Zprofile-rustflags");
-        for program in programs {
-            command.args(["--package", program.package, "--config"]);
-            command.arg(self.link_option(program)?);
+    pub fn build(&self, programs: &[TargetProgram], environment: &[(&str, OsString)]) -> Result<Vec<PathBuf>> {
+        let (components, kernel) = programs.split_at(programs.len().saturating_sub(1));
+        for group in [components, kernel].into_iter().filter(|group| !group.is_empty()) {
+            let mut command = self.target_cargo("build");
+            command.arg("-Zprofile-rustflags");
+            for program in group {
+                command.args(["--package", program.package, "--config"]);
+                command.arg(self.link_option(program)?);
+            }
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+            run(&mut command)?;
         }
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
-        run(&mut command)?;
         let folder = self.target_dir.join(TARGET).join("release");
         Ok(programs.iter().map(|program| folder.join(program.package)).collect())
     }
