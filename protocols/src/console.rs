@@ -125,7 +125,10 @@ impl Request {
         let [first, second, ..] = message.words;
         match message.label {
             WRITE if (1..=u64::from(WRITE_MAX)).contains(&first) => Ok(Self::Write { length: first as u32 }),
-            READ if second <= u64::from(READ_MAX) => Ok(Self::Read { position: first, room: second as u32 }),
+            READ if second <= u64::from(READ_MAX) => Ok(Self::Read {
+                position: first,
+                room: second as u32,
+            }),
             ATTACH => Ok(Self::Attach),
             _ => Err(Error::BadRequest),
         }
@@ -137,7 +140,11 @@ impl Reply {
     pub fn encode(self) -> Message {
         match self {
             Self::Written => Message::new(WRITTEN, &[]),
-            Self::Input { position, length, lost } => Message::new(INPUT, &[position, length.into(), lost]),
+            Self::Input {
+                position,
+                length,
+                lost,
+            } => Message::new(INPUT, &[position, length.into(), lost]),
             Self::Again { position } => Message::new(AGAIN, &[position]),
             Self::Attached { position } => Message::new(ATTACHED, &[position]),
             Self::Failed(Error::BadRequest) => Message::new(BAD_REQUEST, &[]),
@@ -150,7 +157,11 @@ impl Reply {
         let [position, length, lost, ..] = message.words;
         match (message.label, u32::try_from(length)) {
             (WRITTEN, _) => Self::Written,
-            (INPUT, Ok(length)) if length <= READ_MAX => Self::Input { position, length, lost },
+            (INPUT, Ok(length)) if length <= READ_MAX => Self::Input {
+                position,
+                length,
+                lost,
+            },
             (AGAIN, _) => Self::Again { position },
             (ATTACHED, _) => Self::Attached { position },
             (BAD_REQUEST, _) => Self::Failed(Error::BadRequest),
@@ -203,7 +214,10 @@ mod tests {
     fn writes_are_recognised_and_everything_else_repeated() {
         let label = |request: Request| 1 << request.encode().label;
         assert_eq!(SERVICE.deduplicated, label(Request::Write { length: 1 }));
-        assert_eq!(SERVICE.idempotent, label(Request::Attach) | label(Request::Read { position: 0, room: 0 }));
+        assert_eq!(
+            SERVICE.idempotent,
+            label(Request::Attach) | label(Request::Read { position: 0, room: 0 })
+        );
         assert_eq!(SERVICE.labels, SERVICE.idempotent | SERVICE.deduplicated);
     }
 }

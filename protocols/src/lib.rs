@@ -11,6 +11,7 @@ pub mod block;
 pub mod console;
 pub mod echo;
 pub mod files;
+pub mod progress;
 pub mod random;
 pub mod reincarnation;
 
@@ -33,6 +34,7 @@ pub const SERVICES: &[Service] = &[
     console::SERVICE,
     echo::SERVICE,
     files::SERVICE,
+    progress::SERVICE,
     random::SERVICE,
     reincarnation::SERVICE,
 ];

@@ -77,6 +77,8 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
 /// A built system.
 #[derive(Debug)]
 pub struct Built {
+    /// Folder of everything that was built for the manifest.
+    pub folder: PathBuf,
     /// `kernel8.img`.
     pub image: PathBuf,
     /// `system.json`.
@@ -108,6 +110,7 @@ pub fn build_system(tools: &Toolchain, manifest: &Path) -> Result<Built> {
         .collect();
     let (image, description) = write(&folder, &assembled, &named)?;
     Ok(Built {
+        folder,
         image,
         description,
         banks: assembled.banks,

@@ -6,8 +6,11 @@
 
 mod build;
 mod check;
+mod demo;
 mod image;
+mod log;
 mod manifest;
+mod run;
 mod test;
 mod tidy;
 mod tools;
@@ -31,6 +34,12 @@ enum Command {
     Build(build::Options),
     /// Formatting, lints of host and target code, and the house rules.
     Check(check::Options),
+    /// The main job: fails every component in every way under a live workload, and shows that all of it comes back.
+    Demo(demo::Options),
+    /// What components logged, decoded with file and line.
+    Log(log::Options),
+    /// Boots to the interactive shell on this terminal, in real time.
+    Run(run::Options),
     /// Every test: host, emulator, smoke campaign.
     Test(test::Options),
 }
@@ -38,12 +47,15 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = tools::Toolchain::from_env().and_then(|tools| match arguments.command {
-        Command::Build(options) => build::run(&tools, &options),
-        Command::Check(options) => check::run(&tools, &options),
-        Command::Test(options) => test::run(&tools, &options),
+        Command::Build(options) => build::run(&tools, &options).map(|()| ExitCode::SUCCESS),
+        Command::Check(options) => check::run(&tools, &options).map(|()| ExitCode::SUCCESS),
+        Command::Demo(options) => demo::run(&tools, &options),
+        Command::Log(options) => log::run(&tools, &options),
+        Command::Run(options) => run::run(&tools, &options),
+        Command::Test(options) => test::run(&tools, &options).map(|()| ExitCode::SUCCESS),
     });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -80,8 +80,8 @@ enum Progress {
     Return,
 }
 
-/// The state of the line, which is also what the checkpoint keeps.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+/// The state of the line.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Editor {
     line: String,
     /// Bytes in front of the cursor.
@@ -95,15 +95,68 @@ pub struct Editor {
     progress: Progress,
 }
 
+/// A line in a checkpoint.
+pub type SavedLine = heapless::String<LINE_MAX>;
+
+/// The state of the line as the checkpoint keeps it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Saved {
+    line: SavedLine,
+    cursor: u16,
+    /// Each line with a line feed behind it, which none of them holds.
+    history: heapless::String<{ HISTORY_BYTES_MAX + HISTORY_LINES_MAX }>,
+    back: u16,
+    typed: SavedLine,
+    progress: Progress,
+}
+
+/// `line` as far as there is room, which is always enough for a line of the editor.
+pub fn saved_line(line: &str) -> SavedLine {
+    SavedLine::try_from(&line[..line.floor_char_boundary(LINE_MAX)]).unwrap_or_default()
+}
+
 impl Editor {
     /// An empty line without a history.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether this state, read from somewhere, can be worked with.
-    pub fn is_sound(&self) -> bool {
-        self.line.is_char_boundary(self.cursor) && self.back <= self.history.len()
+    /// The state for the checkpoint.
+    pub fn save(&self) -> Saved {
+        let mut history = heapless::String::new();
+        for line in &self.history {
+            // The bounds of the history are those of the room.
+            let _ = history.push_str(line).and_then(|()| history.push('\n'));
+        }
+        Saved {
+            line: saved_line(&self.line),
+            cursor: self.cursor as u16,
+            history,
+            back: self.back as u16,
+            typed: saved_line(&self.typed),
+            progress: self.progress,
+        }
+    }
+
+    /// The editor that was saved; an empty one if nobody can have saved this.
+    pub fn restore(saved: &Saved) -> Self {
+        let editor = Self {
+            line: saved.line.as_str().into(),
+            cursor: saved.cursor.into(),
+            history: saved.history.lines().map(String::from).collect(),
+            back: saved.back.into(),
+            typed: saved.typed.as_str().into(),
+            progress: saved.progress,
+        };
+        if editor.is_sound() { editor } else { Self::new() }
+    }
+
+    fn is_sound(&self) -> bool {
+        let counted = match self.progress {
+            Progress::Character(bits, left, _) => left > 0 && bits < 1 << 21,
+            _ => true,
+        };
+        self.line.is_char_boundary(self.cursor) && self.back <= self.history.len() && counted
     }
 
     /// The line.

@@ -165,7 +165,7 @@ impl Shell {
             }
             true
         })?;
-        found.sort();
+        found.sort_by(|one, other| one.0.cmp(&other.0));
         for (name, kind, inode) in &found {
             let full = core::str::from_utf8(name).ok().map(|name| inside(path, name));
             let bytes = full.and_then(|full| self.files.stat(&full).ok()).map(|facts| facts.size);

@@ -22,4 +22,3 @@ pub mod report;
 pub mod table;
 
 pub use command::{Command, Verb};
-pub use editor::{Action, Editor};

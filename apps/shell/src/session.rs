@@ -2,12 +2,12 @@
 
 use crate::execute::Shell;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use protocols::console::{NOTIFY_INPUT, READ_MAX};
 use serde::{Deserialize, Serialize};
-use shell_core::{Action, Editor, complete};
+use shell_core::complete;
+use shell_core::editor::{Action, Editor, Saved, SavedLine, saved_line};
 use userlib::{Instant, Start, checkpoint, recv_notifications, time::now};
 
 /// Of the checkpoint's format.
@@ -22,17 +22,18 @@ const NO_EXIT: &[u8] = b"\r\n(the shell does not end; `./x run` says how to leav
 /// What outlives an incarnation.
 #[derive(Default, Serialize, Deserialize)]
 struct State {
-    editor: Editor,
+    editor: Saved,
     /// [`crate::terminal::Terminal::position`].
     position: u64,
     /// The command that is being run.
-    running: Option<String>,
+    running: Option<SavedLine>,
 }
 
 /// The shell at its terminal.
 pub struct Session {
     shell: Shell,
-    state: State,
+    editor: Editor,
+    running: Option<SavedLine>,
     buffer: Vec<u8>,
     /// The console knows where this session reads.
     attached: bool,
@@ -42,16 +43,16 @@ impl Session {
     /// Goes on where the last incarnation was.
     pub fn restore(mut shell: Shell, start: Start) -> Self {
         let mut buffer = vec![0; CHECKPOINT_BYTES];
-        let saved = checkpoint::load_value::<State>(VERSION, &mut buffer).filter(|state| state.editor.is_sound());
+        let saved = checkpoint::load_value::<State>(VERSION, &mut buffer);
         let attached = saved.is_some();
-        let mut state = saved.unwrap_or_default();
+        let state = saved.unwrap_or_default();
         shell.terminal.position = state.position;
-        let greeting = match (state.running.take(), start.incarnation) {
+        let greeting = match (state.running, start.incarnation) {
             (Some(line), _) => format!("\nshell: restarted; `{line}` was cut short and is not repeated\n"),
             (None, 1) => "\nSamsara shell: `help` lists the commands\n".into(),
             (None, number) => format!("\nshell: restarted, incarnation {number}\n"),
         };
-        let mut session = Self { shell, state, buffer, attached };
+        let mut session = Self { shell, editor: Editor::restore(&state.editor), running: None, buffer, attached };
         session.commit();
         session.shell.terminal.print(&greeting);
         session.draw();
@@ -76,14 +77,15 @@ impl Session {
     }
 
     fn commit(&mut self) {
-        self.state.position = self.shell.terminal.position;
-        checkpoint::commit_value(VERSION, &self.state, &mut self.buffer)
+        let state =
+            State { editor: self.editor.save(), position: self.shell.terminal.position, running: self.running.clone() };
+        checkpoint::commit_value(VERSION, &state, &mut self.buffer)
             .expect("the state fits into the manifest's checkpoint");
     }
 
     fn draw(&self) {
         let mut out = Vec::new();
-        self.state.editor.draw(&mut out);
+        self.editor.draw(&mut out);
         self.shell.terminal.write(&out);
     }
 
@@ -109,13 +111,13 @@ impl Session {
         let mut action = None;
         for byte in bytes {
             self.shell.terminal.position += 1;
-            action = self.state.editor.feed(*byte, &mut out);
+            action = self.editor.feed(*byte, &mut out);
             if action.is_some() {
                 break;
             }
         }
         if let Some(Action::Run(line)) = &action {
-            self.state.running = Some(line.clone());
+            self.running = Some(saved_line(line));
         }
         self.commit();
         self.shell.terminal.write(&out);
@@ -132,13 +134,13 @@ impl Session {
 
     fn run_line(&mut self, line: &str) {
         self.shell.run(line);
-        self.state.running = None;
+        self.running = None;
         self.commit();
         self.draw();
     }
 
     fn complete(&mut self) {
-        let (kind, word) = complete::word(self.state.editor.before_cursor());
+        let (kind, word) = complete::word(self.editor.before_cursor());
         let (start, mut candidates) = match kind {
             complete::Kind::Path => {
                 let (directory, start) = complete::split_path(word);
@@ -153,11 +155,11 @@ impl Session {
             out.extend(b"\r\n");
             out.extend(candidates.join(" ").bytes());
             out.extend(b"\r\n");
-            self.state.editor.draw(&mut out);
+            self.editor.draw(&mut out);
         } else if more.is_empty() {
             out.push(7);
         } else {
-            self.state.editor.insert(&more, &mut out);
+            self.editor.insert(&more, &mut out);
             self.commit();
         }
         self.shell.terminal.write(&out);

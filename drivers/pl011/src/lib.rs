@@ -30,7 +30,9 @@ mod fake;
 mod tests;
 
 use abi::CallId;
-use device::{Block, Control, Data, FifoLevel, Flag, FractionalBaudRate, IntegerBaudRate, Interrupt, LineControl};
+use device::{
+    Block, Control, Data, FifoLevel, Flag, FractionalBaudRate, IntegerBaudRate, Interrupt, LineControl,
+};
 use heapless::Deque;
 use protocols::console::{Error, REPEAT_MAX, Reply};
 use serde::{Deserialize, Serialize};
@@ -107,7 +109,15 @@ impl State {
     /// position from before the checkpoint was dropped cannot take new bytes for old ones.
     fn new(incarnation: u32) -> Self {
         let first = u64::from(incarnation) << 32;
-        Self { version: STATE_VERSION, input: Deque::new(), first, given: first, lost: 0, write: u64::MAX, written: 0 }
+        Self {
+            version: STATE_VERSION,
+            input: Deque::new(),
+            first,
+            given: first,
+            lost: 0,
+            write: u64::MAX,
+            written: 0,
+        }
     }
 
     fn restore(saved: &[u8]) -> Option<Self> {
@@ -116,7 +126,9 @@ impl State {
 
     /// Whether an incarnation can have committed this, and positions can be counted on from here.
     fn is_sound(&self) -> bool {
-        self.version == STATE_VERSION && self.first < 1 << 63 && (self.first..=self.end()).contains(&self.given)
+        self.version == STATE_VERSION
+            && self.first < 1 << 63
+            && (self.first..=self.end()).contains(&self.given)
     }
 
     /// Stream number of the byte that will arrive next.
@@ -143,7 +155,13 @@ impl<D: Registers, P: Process> Console<D, P> {
         let restored = saved.and_then(State::restore);
         let fresh = restored.is_none();
         let state = restored.unwrap_or_else(|| State::new(incarnation));
-        let mut console = Self { device, process, state, reader_waits: true, writer_waits: false };
+        let mut console = Self {
+            device,
+            process,
+            state,
+            reader_waits: true,
+            writer_waits: false,
+        };
         if fresh {
             console.commit();
         }
@@ -166,7 +184,10 @@ impl<D: Registers, P: Process> Console<D, P> {
             (self.state.write, self.state.written) = (call.0, 0);
         }
         let mut stalled_ns = self.process.now_ns() + STALL_LIMIT_NS;
-        while let Some(rest) = bytes.get(self.state.written as usize..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = bytes
+            .get(self.state.written as usize..)
+            .filter(|rest| !rest.is_empty())
+        {
             register!(&self.device, Block, interrupt_clear).write(Interrupt::TRANSMIT::SET);
             let taken = self.transmit(&rest[..rest.len().min(REPEAT_MAX)]);
             if taken > 0 {
@@ -204,12 +225,18 @@ impl<D: Registers, P: Process> Console<D, P> {
             self.state.given = given;
             self.commit();
         }
-        Reply::Input { position, length: length as u32, lost }
+        Reply::Input {
+            position,
+            length: length as u32,
+            lost,
+        }
     }
 
     /// Says where a new reader begins.
     pub fn attach(&self) -> Reply {
-        Reply::Attached { position: self.state.given }
+        Reply::Attached {
+            position: self.state.given,
+        }
     }
 
     /// Waits until acknowledged output has left; gives up when the device does not get on.
@@ -233,7 +260,8 @@ impl<D: Registers, P: Process> Console<D, P> {
         register!(device, Block, fractional_baud_rate).write(FractionalBaudRate::DIVISOR.val(divisor & 0x3F));
         register!(device, Block, line_control)
             .write(LineControl::WORD_LENGTH::EightBits + LineControl::FIFO_ENABLE::SET);
-        register!(device, Block, fifo_level).write(FifoLevel::TRANSMIT::OneEighth + FifoLevel::RECEIVE::OneHalf);
+        register!(device, Block, fifo_level)
+            .write(FifoLevel::TRANSMIT::OneEighth + FifoLevel::RECEIVE::OneHalf);
         register!(device, Block, interrupt_clear).write(Interrupt::ALL::SET);
         register!(device, Block, control)
             .write(Control::UART_ENABLE::SET + Control::TRANSMIT_ENABLE::SET + Control::RECEIVE_ENABLE::SET);
@@ -265,8 +293,9 @@ impl<D: Registers, P: Process> Console<D, P> {
             && !register!(&self.device, Block, flag).is_set(Flag::RECEIVE_EMPTY)
         {
             let character = register!(&self.device, Block, data).extract();
-            let damaged = character
-                .any_matching_bits_set(Data::FRAMING_ERROR::SET + Data::PARITY_ERROR::SET + Data::BREAK_ERROR::SET);
+            let damaged = character.any_matching_bits_set(
+                Data::FRAMING_ERROR::SET + Data::PARITY_ERROR::SET + Data::BREAK_ERROR::SET,
+            );
             self.state.lost += u64::from(character.is_set(Data::OVERRUN_ERROR)) + u64::from(damaged);
             if !damaged {
                 // Cannot fail: the loop's condition says that there is room.
@@ -330,7 +359,8 @@ impl<D: Registers, P: Process> Console<D, P> {
 
     fn commit(&self) {
         let mut buffer = [0; STATE_MAX];
-        let state = postcard::to_slice(&self.state, &mut buffer).expect("STATE_MAX is the size of the largest state");
+        let state =
+            postcard::to_slice(&self.state, &mut buffer).expect("STATE_MAX is the size of the largest state");
         self.process.commit(state);
     }
 }

@@ -13,7 +13,8 @@
 
 use crate::Error;
 use crate::device::{
-    BlockSizeCount, Capabilities, ClockReset, HostControl, Interrupt, PresentState, Sdhci, TransferCommand, Version,
+    BlockSizeCount, Capabilities, ClockReset, HostControl, Interrupt, PresentState, Sdhci, TransferCommand,
+    Version,
 };
 use core::cell::Cell;
 use tock_registers::fields::FieldValue;
@@ -92,7 +93,14 @@ pub struct Controller<D, C> {
 impl<D: Registers, C: Clock> Controller<D, C> {
     /// Takes the controller, touching nothing.
     pub fn new(device: D, clock: C, base_hz: u32) -> Self {
-        Self { device, clock, base_hz, card_hz: 0, written_ns: Cell::new(0), deadline_ns: u64::MAX }
+        Self {
+            device,
+            clock,
+            base_hz,
+            card_hz: 0,
+            written_ns: Cell::new(0),
+            deadline_ns: u64::MAX,
+        }
     }
 
     /// Gives everything that follows at most `limit_ns` nanoseconds, all together.
@@ -108,7 +116,10 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     /// Waits for this long, or until the request's time is used up.
     pub fn sleep(&self, nanoseconds: u64) {
         let end_ns = self.limit(nanoseconds);
-        while let Some(left_ns) = end_ns.checked_sub(self.clock.now_ns()).filter(|&left_ns| left_ns > 0) {
+        while let Some(left_ns) = end_ns
+            .checked_sub(self.clock.now_ns())
+            .filter(|&left_ns| left_ns > 0)
+        {
             self.clock.wait(left_ns);
         }
     }
@@ -147,14 +158,20 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     /// that off. Best effort, since a card that stays busy is reset all the same.
     fn await_programming(&self) {
         if register!(&self.device, Sdhci, clock_reset).is_set(ClockReset::CARD_ENABLE) {
-            let _ = self.until(BUSY_LIMIT_NS / 2, || self.is_line_free().then_some(()).ok_or(Error::Busy));
+            let _ = self.until(BUSY_LIMIT_NS / 2, || {
+                self.is_line_free().then_some(()).ok_or(Error::Busy)
+            });
         }
     }
 
     /// Sets the card's clock to at most `hertz`. The divisor is the specification's 10-bit one (section 2.2.14).
     pub fn set_card_clock(&mut self, hertz: u32) -> Result<(), Error> {
         let base_hz = self.base_clock_hz();
-        let divisor = if base_hz <= hertz { 0 } else { base_hz.div_ceil(2 * hertz).min(1023) };
+        let divisor = if base_hz <= hertz {
+            0
+        } else {
+            base_hz.div_ceil(2 * hertz).min(1023)
+        };
         let fields = ClockReset::INTERNAL_ENABLE::SET
             + ClockReset::DIVISOR_HIGH.val(divisor >> 8)
             + ClockReset::DIVISOR_LOW.val(divisor)
@@ -164,8 +181,15 @@ impl<D: Registers, C: Clock> Controller<D, C> {
             let stable = register!(&self.device, Sdhci, clock_reset).is_set(ClockReset::INTERNAL_STABLE);
             stable.then_some(()).ok_or(Error::Controller)
         })?;
-        self.card_hz = if divisor == 0 { base_hz } else { base_hz / (2 * divisor) };
-        self.put(register!(&self.device, Sdhci, clock_reset), fields + ClockReset::CARD_ENABLE::SET);
+        self.card_hz = if divisor == 0 {
+            base_hz
+        } else {
+            base_hz / (2 * divisor)
+        };
+        self.put(
+            register!(&self.device, Sdhci, clock_reset),
+            fields + ClockReset::CARD_ENABLE::SET,
+        );
         Ok(())
     }
 
@@ -190,22 +214,40 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         let busy = command.response == Response::ShortBusy;
         self.issue(command, FieldValue::none(), busy)?;
         if busy {
-            self.until_flag(Interrupt::TRANSFER_COMPLETE::SET, self.limit(BUSY_LIMIT_NS), Error::Busy)?;
+            self.until_flag(
+                Interrupt::TRANSFER_COMPLETE::SET,
+                self.limit(BUSY_LIMIT_NS),
+                Error::Busy,
+            )?;
         }
         Ok(self.response(command.response))
     }
 
     /// Sends CMD12, STOP_TRANSMISSION, which is allowed while data are under way.
     pub fn stop(&self) -> Result<u128, Error> {
-        let command = Command { index: 12, argument: 0, response: Response::ShortBusy };
+        let command = Command {
+            index: 12,
+            argument: 0,
+            response: Response::ShortBusy,
+        };
         self.issue(command, TransferCommand::TYPE::Abort, false)?;
-        self.until_flag(Interrupt::TRANSFER_COMPLETE::SET, self.limit(BUSY_LIMIT_NS), Error::Busy)?;
+        self.until_flag(
+            Interrupt::TRANSFER_COMPLETE::SET,
+            self.limit(BUSY_LIMIT_NS),
+            Error::Busy,
+        )?;
         Ok(self.response(Response::Short))
     }
 
     /// Sends a command that makes the card send `words`, in blocks of `block_words`; `stop` has the controller send
     /// CMD12 after the last one. Returns the response to the command.
-    pub fn read(&self, command: Command, stop: bool, block_words: usize, words: &mut [u32]) -> Result<u128, Error> {
+    pub fn read(
+        &self,
+        command: Command,
+        stop: bool,
+        block_words: usize,
+        words: &mut [u32],
+    ) -> Result<u128, Error> {
         let limit_ns = self.limit(READ_LIMIT_NS);
         self.set_blocks(block_words, words.len());
         let mode = transfer_mode(words.len() / block_words, stop) + TransferCommand::READ::SET;
@@ -214,7 +256,10 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         for block in words.chunks_exact_mut(block_words) {
             self.until_flag(Interrupt::READ_READY::SET, limit_ns, Error::DataTimeout)?;
             // Before the data are taken: the flag for the next block may rise with the last word of this one.
-            self.put(register!(&self.device, Sdhci, interrupt), Interrupt::READ_READY::SET);
+            self.put(
+                register!(&self.device, Sdhci, interrupt),
+                Interrupt::READ_READY::SET,
+            );
             register!(&self.device, Sdhci, data).read_words(block);
         }
         self.until_flag(Interrupt::TRANSFER_COMPLETE::SET, limit_ns, Error::DataTimeout)?;
@@ -223,14 +268,23 @@ impl<D: Registers, C: Clock> Controller<D, C> {
 
     /// Sends a command that makes the card take `words`, in blocks of `block_words`; otherwise as [`Controller::read`].
     /// The card may go on programming afterwards.
-    pub fn write(&self, command: Command, stop: bool, block_words: usize, words: &[u32]) -> Result<u128, Error> {
+    pub fn write(
+        &self,
+        command: Command,
+        stop: bool,
+        block_words: usize,
+        words: &[u32],
+    ) -> Result<u128, Error> {
         let limit_ns = self.limit(BUSY_LIMIT_NS);
         self.set_blocks(block_words, words.len());
         self.issue(command, transfer_mode(words.len() / block_words, stop), true)?;
         let response = self.response(command.response);
         for block in words.chunks_exact(block_words) {
             self.until_flag(Interrupt::WRITE_READY::SET, limit_ns, Error::DataTimeout)?;
-            self.put(register!(&self.device, Sdhci, interrupt), Interrupt::WRITE_READY::SET);
+            self.put(
+                register!(&self.device, Sdhci, interrupt),
+                Interrupt::WRITE_READY::SET,
+            );
             register!(&self.device, Sdhci, data).write_words(block);
         }
         self.until_flag(Interrupt::TRANSFER_COMPLETE::SET, limit_ns, Error::DataTimeout)?;
@@ -260,7 +314,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     fn set_blocks(&self, block_words: usize, words: usize) {
         self.put(
             register!(&self.device, Sdhci, block_size_count),
-            BlockSizeCount::SIZE.val(block_words as u32 * 4) + BlockSizeCount::COUNT.val((words / block_words) as u32),
+            BlockSizeCount::SIZE.val(block_words as u32 * 4)
+                + BlockSizeCount::COUNT.val((words / block_words) as u32),
         );
     }
 
@@ -271,12 +326,18 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         mode: FieldValue<u32, TransferCommand::Register>,
         uses_data_line: bool,
     ) -> Result<(), Error> {
-        self.until(COMMAND_LIMIT_NS, || self.is_free(uses_data_line).then_some(()).ok_or(Error::Busy))?;
+        self.until(COMMAND_LIMIT_NS, || {
+            self.is_free(uses_data_line).then_some(()).ok_or(Error::Busy)
+        })?;
         self.put_word(register!(&self.device, Sdhci, interrupt), u32::MAX);
         self.put_word(register!(&self.device, Sdhci, argument), command.argument);
         let fields = response_fields(command.response) + TransferCommand::INDEX.val(command.index) + mode;
         self.put(register!(&self.device, Sdhci, transfer_command), fields);
-        self.until_flag(Interrupt::COMMAND_COMPLETE::SET, self.limit(COMMAND_LIMIT_NS), Error::CommandTimeout)
+        self.until_flag(
+            Interrupt::COMMAND_COMPLETE::SET,
+            self.limit(COMMAND_LIMIT_NS),
+            Error::CommandTimeout,
+        )
     }
 
     fn response(&self, kind: Response) -> u128 {
@@ -290,12 +351,18 @@ impl<D: Registers, C: Clock> Controller<D, C> {
             register!(&self.device, Sdhci, response1).get(),
         ];
         // The controller leaves the checksum out, so that bit 8 of the card's register arrives as bit 0.
-        (words.into_iter().fold(0, |high, word| high << 32 | u128::from(word)) << 32 | low) << 8
+        (words
+            .into_iter()
+            .fold(0, |high, word| high << 32 | u128::from(word))
+            << 32
+            | low)
+            << 8
     }
 
     fn is_free(&self, data_line: bool) -> bool {
         let state = register!(&self.device, Sdhci, present_state).extract();
-        !(state.is_set(PresentState::COMMAND_INHIBIT) || data_line && state.is_set(PresentState::DATA_INHIBIT))
+        !(state.is_set(PresentState::COMMAND_INHIBIT)
+            || data_line && state.is_set(PresentState::DATA_INHIBIT))
     }
 
     /// Whether the card leaves data line 0 high, which it holds low while it programs.
@@ -304,7 +371,10 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     }
 
     fn limit(&self, nanoseconds: u64) -> u64 {
-        self.clock.now_ns().saturating_add(nanoseconds).min(self.deadline_ns)
+        self.clock
+            .now_ns()
+            .saturating_add(nanoseconds)
+            .min(self.deadline_ns)
     }
 
     /// Asks until the answer is `Ok`, or time is up, when its error stands.
@@ -320,7 +390,12 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     }
 
     /// Waits for `flag` in the interrupt status until `limit_ns`; `late` is the error for when it does not come.
-    fn until_flag(&self, flag: FieldValue<u32, Interrupt::Register>, limit_ns: u64, late: Error) -> Result<(), Error> {
+    fn until_flag(
+        &self,
+        flag: FieldValue<u32, Interrupt::Register>,
+        limit_ns: u64,
+        late: Error,
+    ) -> Result<(), Error> {
         let begin_ns = self.clock.now_ns();
         loop {
             let now_ns = self.clock.now_ns();
@@ -346,8 +421,11 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         }
     }
 
-    fn put<'a, K>(&'a self, register: Register<'a, D, K>, fields: FieldValue<u32, <Register<'a, D, K> as Writeable>::R>)
-    where
+    fn put<'a, K>(
+        &'a self,
+        register: Register<'a, D, K>,
+        fields: FieldValue<u32, <Register<'a, D, K> as Writeable>::R>,
+    ) where
         Register<'a, D, K>: Writeable<T = u32>,
     {
         self.put_word(register, fields.into());
@@ -385,7 +463,11 @@ fn transfer_mode(blocks: usize, stop: bool) -> FieldValue<u32, TransferCommand::
         return mode;
     }
     let mode = mode + TransferCommand::MULTIPLE_BLOCKS::SET + TransferCommand::BLOCK_COUNT_ENABLE::SET;
-    if stop { mode + TransferCommand::AUTO_COMMAND::Stop } else { mode }
+    if stop {
+        mode + TransferCommand::AUTO_COMMAND::Stop
+    } else {
+        mode
+    }
 }
 
 /// Decodes the error interrupts (section 2.2.18).

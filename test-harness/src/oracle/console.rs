@@ -160,7 +160,7 @@ mod tests {
         let lines = [line(1, true)];
         let text = &lines[0].text;
         let twice = |back: usize| format!("{}{}", &text[..30], &text[30 - back..]);
-        assert_eq!(lost(&twice(REPEAT_MAX), &lines), []);
+        assert_eq!(lost(&twice(REPEAT_MAX), &lines), [0_u32; 0]);
         assert_eq!(lost(&twice(REPEAT_MAX + 1), &lines), [1]);
     }
 

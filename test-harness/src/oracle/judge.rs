@@ -335,3 +335,6 @@ impl Oracle {
         rows.map(finding).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,10 +11,10 @@
 
 use super::tree::{self, Difference, Node, Tree};
 use super::{Finding, Kind};
-use abi::{Outcome, Status};
+use abi::Status;
 use protocols::files;
 use std::collections::BTreeMap;
-use workload_core::record::{DONE, Found, KERNEL_STATUS};
+use workload_core::record::{Answer, DONE, Found, KERNEL_STATUS, answer};
 use workload_core::resolution::{resolve, witnesses};
 use workload_core::{Operation, Record, Resolution, State, line, next};
 
@@ -256,7 +256,7 @@ impl Follower {
             self.complain(Kind::Evidence, time, format!("operation {operation} is answered but was not asked for"));
             return;
         }
-        match outcome(&expected, status) {
+        match answer(&expected, status) {
             Answer::AsExpected => self.acknowledge(time, &expected, true),
             Answer::NotExecuted => {
                 self.repeated += 1;
@@ -391,32 +391,6 @@ impl Follower {
             self.complain(Kind::Evidence, time, "the workload ended in the middle of an operation");
         }
         self.phase = Phase::Finished;
-    }
-}
-
-enum Answer {
-    AsExpected,
-    NotExecuted,
-    Unknown,
-    Wrong,
-}
-
-fn outcome(operation: &Operation, status: u32) -> Answer {
-    let expected = match operation {
-        Operation::UnlinkOpen { .. } => files::Status::Busy as u32,
-        _ => DONE,
-    };
-    if status == expected {
-        return Answer::AsExpected;
-    }
-    if status == files::Status::OutcomeUnknown as u32 {
-        return Answer::Unknown;
-    }
-    let kernel = status.checked_sub(KERNEL_STATUS).and_then(|code| Status::from_code(code.into()));
-    match kernel {
-        Some(Status::Unavailable | Status::Expired) => Answer::NotExecuted,
-        Some(status) if status.outcome() == Some(Outcome::Unknown) => Answer::Unknown,
-        _ => Answer::Wrong,
     }
 }
 
