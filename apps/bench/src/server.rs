@@ -51,6 +51,8 @@ pub fn run() -> ! {
         registers: binding!(window ? "system-timer").expect("the server drives the timer"),
         line: binding!(irq ? "system-timer-1").expect("the server drives the timer"),
     };
+    // A line is masked until its driver says that it is ready.
+    timer.disarm();
     let mut page = [0; COPY_BYTES];
     let mut notified = 0;
     let mut block = Block::new(&[Instant::NEVER.ticks(), 0], 0);
