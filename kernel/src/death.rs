@@ -112,7 +112,8 @@ impl Shell {
     fn backtrace(&self, slot: SlotId, out: &mut [u64; BACKTRACE_MAX]) {
         let mut at = self.frames.get(slot).x[29];
         for address in out {
-            let (Some(next), Some(link)) = (self.read_user_word(slot, at), self.read_user_word(slot, at.wrapping_add(8)))
+            let (Some(next), Some(link)) =
+                (self.read_user_word(slot, at), self.read_user_word(slot, at.wrapping_add(8)))
             else {
                 return;
             };
@@ -161,4 +162,3 @@ impl Shell {
         cpu::halt()
     }
 }
-

@@ -158,21 +158,24 @@ fn both_lines_arrive_and_power_off_is_told_apart() {
 #[test]
 fn a_reset_by_the_guest_is_counted_and_memory_stays() {
     let second = Guest::default().print(MINI_UART, b"2").power_off().stay();
-    let guest = Guest::default().unless_zero(FLAG, second).print(MINI_UART, b"1").store(FLAG, 1).reset().stay();
+    let guest =
+        Guest::default().unless_zero(FLAG, second).print(MINI_UART, b"1").store(FLAG, 1).reset().stay();
     let run = run(&guest, Mode::Deterministic, LIMIT);
     assert_eq!((run.evidence.as_slice(), run.resets, run.ending), (&b"12"[..], 1, Ending::PoweredOff));
 }
 
 #[test]
 fn a_guest_that_never_ends_runs_into_its_limit() {
-    let run = run(&Guest::default().print(MINI_UART, b"x").stay(), Mode::Deterministic, Duration::from_secs(3));
+    let run =
+        run(&Guest::default().print(MINI_UART, b"x").stay(), Mode::Deterministic, Duration::from_secs(3));
     assert_eq!((run.evidence.as_slice(), run.timed_out, run.ending), (&b"x"[..], true, Ending::Quit));
 }
 
 #[test]
 fn an_emulator_that_dies_is_not_a_guest_that_fails() {
     // The random number generator's model takes words only, and aborts.
-    let run = run(&Guest::default().print(MINI_UART, b"x").store_byte(RNG).stay(), Mode::Deterministic, LIMIT);
+    let run =
+        run(&Guest::default().print(MINI_UART, b"x").store_byte(RNG).stay(), Mode::Deterministic, LIMIT);
     let Ending::Died { reason } = run.ending else { panic!("{:?}", run.ending) };
     assert!(reason.contains("killed by signal 6"), "{reason}");
 }

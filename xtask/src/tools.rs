@@ -147,7 +147,11 @@ impl Toolchain {
     ///
     /// # Errors
     /// Fails when a linker script is absent or cargo fails.
-    pub fn build(&self, programs: &[TargetProgram], environment: &[(&str, OsString)]) -> Result<Vec<PathBuf>> {
+    pub fn build(
+        &self,
+        programs: &[TargetProgram],
+        environment: &[(&str, OsString)],
+    ) -> Result<Vec<PathBuf>> {
         let (components, kernel) = programs.split_at(programs.len().saturating_sub(1));
         for group in [components, kernel].into_iter().filter(|group| !group.is_empty()) {
             let mut command = self.target_cargo("build");

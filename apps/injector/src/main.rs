@@ -61,7 +61,8 @@ fn inject(schedule: &mut Schedule, index: usize, overdue: bool) {
     assert!(committed.is_ok(), "the checkpoint was refused: {committed:?}");
     let Some(entry) = schedule.entry(index) else { return };
     say(Record::Step { entry: index as u32, overdue });
-    let (trigger, count) = if overdue { (control::trigger::NOW, 0) } else { (u64::from(entry.trigger), entry.count) };
+    let (trigger, count) =
+        if overdue { (control::trigger::NOW, 0) } else { (u64::from(entry.trigger), entry.count) };
     let injected = match Fault::from_code(entry.fault) {
         Some(fault) => control::inject(entry.slot as SlotId, fault, trigger, count),
         None => Err(Status::BadArgument),

@@ -155,10 +155,14 @@ fn meaning(entry: &'static Entry, arguments: &[String]) -> Result<Command, Strin
         ("kill", [component]) => Command::Kill(one(component)),
         ("fault", [component, kind]) => {
             let fault = Fault::from_name(kind);
-            Command::Fault(one(component), fault.ok_or_else(|| format!("fault: no kind {kind:?}; kinds: {}", kinds()))?)
+            Command::Fault(
+                one(component),
+                fault.ok_or_else(|| format!("fault: no kind {kind:?}; kinds: {}", kinds()))?,
+            )
         }
         ("service", [verb, component]) => {
-            let verb = Verb::named(verb).ok_or_else(|| format!("service: cannot {verb:?}; usage: {}", entry.usage()))?;
+            let verb = Verb::named(verb)
+                .ok_or_else(|| format!("service: cannot {verb:?}; usage: {}", entry.usage()))?;
             Command::Service(verb, one(component))
         }
         _ => return Err(format!("{}: wrong arguments; usage: {}", entry.name, entry.usage())),
@@ -236,7 +240,10 @@ mod tests {
         for entry in ENTRIES {
             let line = match entry.name {
                 "fault" => "fault fs kill".to_owned(),
-                name => format!("{name} {}", entry.arguments.replace("[COMMAND]", "ps").split('[').next().unwrap()),
+                name => format!(
+                    "{name} {}",
+                    entry.arguments.replace("[COMMAND]", "ps").split('[').next().unwrap()
+                ),
             };
             assert!(run(&line).is_ok(), "{line}");
             assert!(help(Some(entry)).contains(entry.name) && help(None).contains(entry.summary));

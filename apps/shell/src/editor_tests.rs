@@ -87,7 +87,8 @@ impl Model {
         if self.back == 0 {
             self.typed = self.line.clone();
         }
-        self.line = if back == 0 { self.typed.clone() } else { self.history[self.history.len() - back].clone() };
+        self.line =
+            if back == 0 { self.typed.clone() } else { self.history[self.history.len() - back].clone() };
         self.back = back;
         self.at = self.line.len();
     }

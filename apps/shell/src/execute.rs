@@ -56,10 +56,12 @@ impl Shell {
             Command::Append(path, text) => self.write(&absolute(&path), &text, false),
             Command::Copy(from, to) => self.copy(&absolute(&from), &absolute(&to)),
             Command::Move(from, to) => self.rename(&absolute(&from), &absolute(&to)),
-            Command::Remove(paths) => paths.iter().try_for_each(|path| self.files.remove(&absolute(path)).map_err(about(path))),
-            Command::MakeDirectory(paths) => {
-                paths.iter().try_for_each(|path| self.files.make_directory(&absolute(path)).map_err(about(path)))
+            Command::Remove(paths) => {
+                paths.iter().try_for_each(|path| self.files.remove(&absolute(path)).map_err(about(path)))
             }
+            Command::MakeDirectory(paths) => paths
+                .iter()
+                .try_for_each(|path| self.files.make_directory(&absolute(path)).map_err(about(path))),
             Command::Sync => self.files.sync().map_err(about("sync")),
             question => {
                 let text = self.answer(question)?;
@@ -78,7 +80,8 @@ impl Shell {
             Command::Space => report::space(&self.files.space().map_err(about("df"))?),
             Command::Log(component) => self.log(&component)?,
             Command::Memory => {
-                let counters = control::counters().map_err(|status| format!("mem: the kernel answers {status:?}"))?;
+                let counters =
+                    control::counters().map_err(|status| format!("mem: the kernel answers {status:?}"))?;
                 report::memory(&self.supervisor.rows()?, &counters)
             }
             Command::Uptime => format!("{} s\n", table::seconds(now().ns())),

@@ -28,7 +28,9 @@ impl Failed {
             Self::Kernel(status) if status.outcome() == Some(Outcome::Unknown) => {
                 "no answer in time: it may have been done; look before you repeat it"
             }
-            Self::Kernel(_) => "no answer in time, nothing was changed; `services` tells who is busy; try again",
+            Self::Kernel(_) => {
+                "no answer in time, nothing was changed; `services` tells who is busy; try again"
+            }
         }
     }
 }
@@ -78,7 +80,9 @@ impl Files {
     /// Reads from `offset`; fewer bytes than there is room only at the end of the file.
     pub fn read(&self, descriptor: u8, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let room = buffer.len();
-        match self.ask(&Request::Read { descriptor, offset, bytes: room }, [Grant::None, Grant::Write(buffer)])? {
+        match self
+            .ask(&Request::Read { descriptor, offset, bytes: room }, [Grant::None, Grant::Write(buffer)])?
+        {
             Answer::Moved { bytes, .. } if bytes <= room => Ok(bytes),
             _ => Err(CONTRADICTION),
         }

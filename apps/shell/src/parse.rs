@@ -16,8 +16,12 @@ pub enum ParseError {
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OpenQuote(quote) => write!(f, "the quote {quote} is not closed: close it, or write \\{quote}"),
-            Self::LoneBackslash => f.write_str("nothing follows the last backslash: write \\\\ for a backslash"),
+            Self::OpenQuote(quote) => {
+                write!(f, "the quote {quote} is not closed: close it, or write \\{quote}")
+            }
+            Self::LoneBackslash => {
+                f.write_str("nothing follows the last backslash: write \\\\ for a backslash")
+            }
         }
     }
 }

@@ -52,7 +52,8 @@ impl Session {
             (None, 1) => "\nSamsara shell: `help` lists the commands\n".into(),
             (None, number) => format!("\nshell: restarted, incarnation {number}\n"),
         };
-        let mut session = Self { shell, editor: Editor::restore(&state.editor), running: None, buffer, attached };
+        let mut session =
+            Self { shell, editor: Editor::restore(&state.editor), running: None, buffer, attached };
         session.commit();
         session.shell.terminal.print(&greeting);
         session.draw();
@@ -77,8 +78,11 @@ impl Session {
     }
 
     fn commit(&mut self) {
-        let state =
-            State { editor: self.editor.save(), position: self.shell.terminal.position, running: self.running.clone() };
+        let state = State {
+            editor: self.editor.save(),
+            position: self.shell.terminal.position,
+            running: self.running.clone(),
+        };
         checkpoint::commit_value(VERSION, &state, &mut self.buffer)
             .expect("the state fits into the manifest's checkpoint");
     }

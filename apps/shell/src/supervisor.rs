@@ -26,7 +26,9 @@ type Result<T> = core::result::Result<T, String>;
 
 fn no_answer(status: Status) -> String {
     let what = match status.outcome() {
-        Some(Outcome::Unknown) => "it died with the request, or is too slow: the request may have been carried out",
+        Some(Outcome::Unknown) => {
+            "it died with the request, or is too slow: the request may have been carried out"
+        }
         _ => "nothing was done",
     };
     format!("rs does not answer ({what}); root restarts it: try again")
@@ -109,9 +111,10 @@ impl Supervisor {
         };
         let slot = row.slot as SlotId;
         match self.0.call(&Request::Fault(slot, fault).encode(), NO_GRANTS) {
-            Err(error) if itself && error.outcome() == Outcome::Unknown => {
-                Ok(format!("{component}: {}{note}; it died with the request, root starts the next\n", fault.name()))
-            }
+            Err(error) if itself && error.outcome() == Outcome::Unknown => Ok(format!(
+                "{component}: {}{note}; it died with the request, root starts the next\n",
+                fault.name()
+            )),
             Err(error) => Err(no_answer(error.0)),
             Ok(reply) => match Reply::decode(&reply) {
                 Reply::Failed(error) => Err(refusal(component, error)),
@@ -125,7 +128,9 @@ impl Supervisor {
         let row = self.find(component)?;
         let slot = row.slot as SlotId;
         let (request, done) = match verb {
-            Verb::Stop => (Request::Stop(slot), "stopped; its service answers \"unavailable\" until `service start`"),
+            Verb::Stop => {
+                (Request::Stop(slot), "stopped; its service answers \"unavailable\" until `service start`")
+            }
             Verb::Start => (Request::Start(slot), "started"),
             Verb::Restart => (Request::Restart(slot, row.incarnation), "restarted"),
             Verb::Release => (Request::Release(slot), "released and started"),

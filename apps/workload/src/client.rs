@@ -19,7 +19,8 @@ use workload_core::record::{Answer, CRC, DONE, Found, KERNEL_STATUS, RECORD_MAX,
 use workload_core::resolution::witnesses;
 use workload_core::state::CHECKPOINT_MAX;
 use workload_core::{
-    Checkpoint, HELD_FILES, Operation, Path, ROOT, Resolution, State, TRANSFER_MAX, content, line, next, resolve,
+    Checkpoint, HELD_FILES, Operation, Path, ROOT, Resolution, State, TRANSFER_MAX, content, line, next,
+    resolve,
 };
 
 /// Format of the checkpoint.
@@ -207,7 +208,9 @@ impl Client {
     fn carry_out(&mut self, operation: &Operation) -> Result<(), Failed> {
         let number = self.state.operation;
         match *operation {
-            Operation::MakeDirectory { directory } => self.files.make_directory(&Path::Directory(directory).text()),
+            Operation::MakeDirectory { directory } => {
+                self.files.make_directory(&Path::Directory(directory).text())
+            }
             Operation::RemoveDirectory { directory } => {
                 self.files.remove_directory(&Path::Directory(directory).text())
             }
@@ -228,7 +231,9 @@ impl Client {
             Operation::Truncate { file, size } => {
                 self.with_open(file, |client, descriptor| client.files.truncate(descriptor, size.into()))
             }
-            Operation::Fsync { file } => self.with_open(file, |client, descriptor| client.files.fsync(descriptor)),
+            Operation::Fsync { file } => {
+                self.with_open(file, |client, descriptor| client.files.fsync(descriptor))
+            }
             Operation::Rename { file, directory } => self.rename(file, &Path::File(directory, number).text()),
             Operation::Replace { file, replaced } => self.rename(file, &self.path(replaced)),
             Operation::Unlink { file } => {

@@ -141,7 +141,12 @@ impl Files {
     }
 
     /// A part of a directory: the bytes of its entries, and where to go on; `None` at the end.
-    pub fn list(&self, path: &str, cookie: Cookie, buffer: &mut [u8]) -> Result<(usize, Option<Cookie>), Failed> {
+    pub fn list(
+        &self,
+        path: &str,
+        cookie: Cookie,
+        buffer: &mut [u8],
+    ) -> Result<(usize, Option<Cookie>), Failed> {
         let request = Request::ReadDirectory { cookie, path_bytes: path.len(), bytes: buffer.len() };
         debug_assert_eq!(request.label(), Label::ReadDirectory);
         match self.ask(&request, [Grant::Read(path.as_bytes()), Grant::Write(buffer)])? {

@@ -161,10 +161,7 @@ mod tests {
 
     #[test]
     fn records_round_trip_and_fit_a_log_record() {
-        let found = Found::File {
-            size: u64::MAX,
-            checksum: u32::MAX,
-        };
+        let found = Found::File { size: u64::MAX, checksum: u32::MAX };
         let path = "x".repeat(160);
         let entry = Record::Entry { path: &path, found };
         let mut bytes = [0; RECORD_MAX];
@@ -172,9 +169,6 @@ mod tests {
         assert_eq!(Record::decode(encoded), Some(entry));
         assert!(RECORD_MAX as u64 <= abi::syscall::log::BYTES_MAX);
         let path = "x".repeat(RECORD_MAX);
-        assert_eq!(
-            Record::Entry { path: &path, found }.encode(&mut [0; RECORD_MAX]),
-            None
-        );
+        assert_eq!(Record::Entry { path: &path, found }.encode(&mut [0; RECORD_MAX]), None);
     }
 }

@@ -43,7 +43,9 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine]) -> ConsoleReport {
             report.lost.push(line.clone());
             continue;
         }
-        if line.acknowledged && let Some(&repeated @ 1..) = ends.values().min() {
+        if line.acknowledged
+            && let Some(&repeated @ 1..) = ends.values().min()
+        {
             report.repeated.push((line.clone(), repeated));
         }
         places = ends.into_keys().collect();

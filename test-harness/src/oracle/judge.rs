@@ -202,7 +202,10 @@ impl Oracle {
         }
         let names = self.names.clone();
         let name = |slot: u8| {
-            names.iter().find(|(number, _)| *number == slot).map_or_else(String::new, |(_, name)| name.clone())
+            names
+                .iter()
+                .find(|(number, _)| *number == slot)
+                .map_or_else(String::new, |(_, name)| name.clone())
         };
         self.findings.extend(self.follower.findings().iter().cloned());
         self.findings.extend(self.tracker.findings(&name));
@@ -239,12 +242,22 @@ impl Oracle {
         match *event {
             Event::Application { slot, data, .. } if slot == self.client => match Record::decode(data) {
                 Some(record) => self.follower.record(now, &record),
-                None => self.findings.push(Finding::at(Kind::Evidence, now, "a record of the client is unreadable")),
+                None => self.findings.push(Finding::at(
+                    Kind::Evidence,
+                    now,
+                    "a record of the client is unreadable",
+                )),
             },
-            Event::Application { slot, data, .. } if slot == self.injector => match InjectorRecord::decode(data) {
-                Some(record) => self.injector(record),
-                None => self.findings.push(Finding::at(Kind::Evidence, now, "a record of the injector is unreadable")),
-            },
+            Event::Application { slot, data, .. } if slot == self.injector => {
+                match InjectorRecord::decode(data) {
+                    Some(record) => self.injector(record),
+                    None => self.findings.push(Finding::at(
+                        Kind::Evidence,
+                        now,
+                        "a record of the injector is unreadable",
+                    )),
+                }
+            }
             Event::KernelPanic { text } => {
                 self.findings.push(Finding::at(Kind::Crash, now, format!("the kernel panicked: {text}")));
             }
@@ -327,10 +340,12 @@ impl Oracle {
 
     /// Rows whose data nobody could look at.
     fn unsettled(&self, name: &dyn Fn(u8) -> String) -> Vec<Finding> {
-        let rows = self.tracker.rows().iter().filter(|row| row.recovered.is_some() && row.data_intact != Some(true));
+        let rows =
+            self.tracker.rows().iter().filter(|row| row.recovered.is_some() && row.data_intact != Some(true));
         let finding = |row: &Row| {
             let state = if row.data_intact.is_none() { "were not looked at" } else { "are not intact" };
-            let what = if row.planned.kind == RowKind::Root { "root".to_owned() } else { row.target_names(name) };
+            let what =
+                if row.planned.kind == RowKind::Root { "root".to_owned() } else { row.target_names(name) };
             let text = format!("{} of {what}: data {state} afterwards", row.planned.fault.name());
             Finding::at(Kind::Correctness, row.opened, text)
         };

@@ -174,7 +174,11 @@ fn every_mishap_is_found_and_named() {
     assert_eq!(kinds(Mishap::LostConsoleLine), [Kind::Correctness]);
     assert_eq!(kinds(Mishap::DamagedFrame), [Kind::Evidence]);
     assert_eq!(kinds(Mishap::NoEnd), [Kind::Liveness]);
-    assert_eq!(kinds(Mishap::NoWalkAfterwards), [Kind::Correctness, Kind::Liveness], "nobody looked; a row is missing");
+    assert_eq!(
+        kinds(Mishap::NoWalkAfterwards),
+        [Kind::Correctness, Kind::Liveness],
+        "nobody looked; a row is missing"
+    );
 }
 
 #[test]
