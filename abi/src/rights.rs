@@ -66,7 +66,7 @@ pub struct SlotRights {
     pub arena_base: u64,
     /// Size of the arena; its halves alternate by incarnation.
     pub arena_size: u64,
-    /// Checkpoint: two halves of `checkpoint_size` each, with a header each.
+    /// Checkpoint: two halves of `checkpoint_size` each; the kernel keeps their lengths and checksums.
     pub checkpoint_base: u64,
     /// Most bytes in a checkpoint.
     pub checkpoint_size: u64,
