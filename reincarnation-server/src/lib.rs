@@ -17,19 +17,20 @@ use reincarnation_core::{
 use userlib::control::{self, slot_ctl};
 use userlib::{DeathClass, log_text, sys, time};
 
-/// Takes charge of `slot` as it is found; `false` if the manifest gives no control of it.
+/// Takes charge of `slot` as it is found. [`Status::Denied`] if the manifest gives no control of it,
+/// [`Status::BadHandle`] if there is no such slot.
 pub fn take_charge<const N: usize>(
     supervisor: &mut Supervisor<N>,
     slot: SlotId,
     checkpoint: Option<&[u8]>,
-) -> bool {
+) -> Result<(), Status> {
     // A heartbeat harms nobody, and the answer says whether the slot is ours.
-    if control::control(slot, slot_ctl::HEARTBEAT) == Err(Status::Denied) {
-        return false;
+    match control::control(slot, slot_ctl::HEARTBEAT) {
+        Ok(()) | Err(Status::WrongState) => {}
+        refused => return refused,
     }
-    let (Ok(info), Ok(policy)) = (control::slot_info(slot), control::policy(slot)) else {
-        return false;
-    };
+    let info = control::slot_info(slot)?;
+    let policy = control::policy(slot)?;
     let found = Found {
         state: SlotState::from_code(info.state).unwrap_or(SlotState::Empty),
         incarnation: info.incarnation,
@@ -40,7 +41,7 @@ pub fn take_charge<const N: usize>(
     };
     let policy = Policy::from_rights(&policy, sys::frequency());
     supervisor.adopt(sys::counter(), slot, &found, policy, checkpoint);
-    true
+    Ok(())
 }
 
 /// Tells the supervisor of every death that is not acknowledged.

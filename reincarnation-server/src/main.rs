@@ -11,8 +11,8 @@
 
 mod service;
 
-use abi::SLOTS_MAX;
 use abi::message::bits;
+use abi::{SLOTS_MAX, Status};
 use reincarnation_core::{Action, Supervisor, checkpoint_max};
 use reincarnation_server::{notice, perform, take_charge, write_report};
 use userlib::{Event, Instant, Request, Start, checkpoint, log_text, recv, recv_notifications, sys, time};
@@ -64,7 +64,9 @@ impl Server {
         let mut buffer = [0; checkpoint_max(SLOTS_MAX)];
         let committed = checkpoint::load(&mut buffer);
         for slot in 0..SLOTS_MAX {
-            take_charge(&mut self.supervisor, slot as u8, committed);
+            if take_charge(&mut self.supervisor, slot as u8, committed) == Err(Status::BadHandle) {
+                break;
+            }
         }
         notice(&mut self.supervisor);
     }

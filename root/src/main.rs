@@ -27,7 +27,7 @@ fn main(_start: Start) -> ! {
     let rs = binding!(slot "rs");
     let mut supervisor = Supervisor::<SLOTS>::new(0);
     assert!(usize::from(rs) < SLOTS, "rs must be among the first {SLOTS} entries of the manifest");
-    assert!(take_charge(&mut supervisor, rs, None), "root must control rs");
+    assert!(take_charge(&mut supervisor, rs, None).is_ok(), "root must control rs");
     let mut next_pet = Instant::now();
     loop {
         let deadline = work(&mut supervisor);

@@ -3,6 +3,8 @@
 use crate::Ticks;
 use abi::rights;
 
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
 /// How a component is watched and restarted. Times in ticks; fields as in [`rights::Policy`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Policy {
@@ -32,9 +34,10 @@ pub struct Policy {
 impl Policy {
     /// From the manifest's nanoseconds to ticks of a clock with `frequency` ticks a second.
     pub fn from_rights(policy: &rights::Policy, frequency: u64) -> Self {
+        // Not by 128-bit division, which is done in software and would be most of what RS's own restart costs.
         let ticks = |ns: u64| {
-            let product = u128::from(ns) * u128::from(frequency);
-            u64::try_from(product.div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
+            let rest = (ns % NS_PER_SECOND * frequency).div_ceil(NS_PER_SECOND);
+            (ns / NS_PER_SECOND).saturating_mul(frequency).saturating_add(rest)
         };
         Self {
             heartbeat_period: ticks(policy.heartbeat_period),
@@ -71,6 +74,7 @@ impl Policy {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use zerocopy::FromZeros;
 
     #[test]
     fn the_first_restart_is_at_once_and_pauses_double() {
@@ -80,6 +84,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn nanoseconds_become_ticks_rounded_up(ns in 0u64..1 << 50, frequency in 1_000_000u64..1_000_000_000) {
+            let rights = rights::Policy { max_service: ns, ..FromZeros::new_zeroed() };
+            let ticks = u128::from(Policy::from_rights(&rights, frequency).max_service);
+            prop_assert_eq!(ticks, (u128::from(ns) * u128::from(frequency)).div_ceil(1_000_000_000));
+        }
+
         #[test]
         fn pauses_never_shrink_along_a_row(backoff_first: u64, backoff_max: u64, streak in 0u32..200) {
             let policy = Policy { backoff_first, backoff_max, ..Policy::default() };

@@ -242,3 +242,18 @@ fn commands_are_refused_where_they_make_no_sense_and_survive_rs() {
     kernel.work(&mut supervisor, 1000);
     assert_eq!((kernel.slots[2].state, kernel.slots[2].closed), (SlotState::Running, false));
 }
+
+#[test]
+fn what_was_decided_is_done_by_the_next_rs() {
+    let mut kernel = kernel([0, 0, 0b1000, 0b0100]);
+    let mut supervisor = kernel.adopt();
+    kernel.work(&mut supervisor, 1000);
+    supervisor.command(0, 1, Command::Restart(1)).unwrap();
+    kernel.die(3, DeathClass::Panic, true);
+    kernel.notice(&mut supervisor);
+    assert_eq!(supervisor.next(0), Action::Commit);
+    kernel.perform(&mut supervisor, Action::Commit);
+    supervisor = kernel.adopt();
+    kernel.work(&mut supervisor, 1000);
+    assert_eq!(kernel.slots.each_ref().map(|slot| slot.incarnation), [0, 2, 2, 2]);
+}
