@@ -284,7 +284,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_a_component_says_panics_or_reaches_the_terminal_raw(bytes in proptest::collection::vec(any::<u8>(), 2 * size_of::<Row>())) {
+        fn nothing_that_a_component_says_panics_or_reaches_the_terminal_raw(bytes in proptest::collection::vec(any::<u8>(), 3 * size_of::<Row>())) {
             let rows = [
                 Row::read_from_prefix(&bytes).unwrap().0,
                 Row::read_from_suffix(&bytes).unwrap().1,
