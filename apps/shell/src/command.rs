@@ -76,17 +76,29 @@ pub struct Entry {
 }
 
 const fn entry(name: &'static str, arguments: &'static str, summary: &'static str) -> Entry {
-    Entry { name, arguments, summary }
+    Entry {
+        name,
+        arguments,
+        summary,
+    }
 }
 
 /// All commands.
 pub const ENTRIES: &[Entry] = &[
     entry("help", "[COMMAND]", "this list, or the usage of one command"),
     entry("ps", "", "components: state, restarts, memory, CPU, last death"),
-    entry("services", "", "components as servers: requests queued and in service"),
+    entry(
+        "services",
+        "",
+        "components as servers: requests queued and in service",
+    ),
     entry("ls", "[PATH]", "list a directory"),
     entry("cat", "FILE...", "show files"),
-    entry("write", "FILE TEXT...", "make or replace a file with one line of text"),
+    entry(
+        "write",
+        "FILE TEXT...",
+        "make or replace a file with one line of text",
+    ),
     entry("append", "FILE TEXT...", "add one line of text to a file"),
     entry("cp", "FROM TO", "copy a file"),
     entry("mv", "FROM TO", "rename or move a file or directory"),
@@ -95,12 +107,20 @@ pub const ENTRIES: &[Entry] = &[
     entry("stat", "PATH...", "facts about files and directories"),
     entry("df", "", "space on the card"),
     entry("sync", "", "wait until everything is on the card"),
-    entry("log", "COMPONENT", "recent text log and last death of a component"),
+    entry(
+        "log",
+        "COMPONENT",
+        "recent text log and last death of a component",
+    ),
     entry("mem", "", "memory of components, counters of the kernel"),
     entry("uptime", "", "seconds since power-on"),
     entry("kill", "COMPONENT", "kill a component; it comes back"),
     entry("fault", "COMPONENT KIND", "make a component fail"),
-    entry("service", "[stop|start|restart|release COMPONENT]", "list or control components"),
+    entry(
+        "service",
+        "[stop|start|restart|release COMPONENT]",
+        "list or control components",
+    ),
 ];
 
 impl Entry {
@@ -155,13 +175,23 @@ fn meaning(entry: &'static Entry, arguments: &[String]) -> Result<Command, Strin
         ("kill", [component]) => Command::Kill(one(component)),
         ("fault", [component, kind]) => {
             let fault = Fault::from_name(kind);
-            Command::Fault(one(component), fault.ok_or_else(|| format!("fault: no kind {kind:?}; kinds: {}", kinds()))?)
+            Command::Fault(
+                one(component),
+                fault.ok_or_else(|| format!("fault: no kind {kind:?}; kinds: {}", kinds()))?,
+            )
         }
         ("service", [verb, component]) => {
-            let verb = Verb::named(verb).ok_or_else(|| format!("service: cannot {verb:?}; usage: {}", entry.usage()))?;
+            let verb = Verb::named(verb)
+                .ok_or_else(|| format!("service: cannot {verb:?}; usage: {}", entry.usage()))?;
             Command::Service(verb, one(component))
         }
-        _ => return Err(format!("{}: wrong arguments; usage: {}", entry.name, entry.usage())),
+        _ => {
+            return Err(format!(
+                "{}: wrong arguments; usage: {}",
+                entry.name,
+                entry.usage()
+            ));
+        }
     })
 }
 
@@ -176,14 +206,21 @@ impl Verb {
 
     fn named(name: &str) -> Option<Self> {
         let all = [Self::Stop, Self::Start, Self::Restart, Self::Release];
-        Self::NAMES.iter().zip(all).find(|(known, _)| **known == name).map(|(_, verb)| verb)
+        Self::NAMES
+            .iter()
+            .zip(all)
+            .find(|(known, _)| **known == name)
+            .map(|(_, verb)| verb)
     }
 }
 
 /// What `help` prints.
 pub fn help(of: Option<&Entry>) -> String {
     let Some(entry) = of else {
-        return ENTRIES.iter().map(|entry| format!("{:<46} {}\n", entry.usage(), entry.summary)).collect();
+        return ENTRIES
+            .iter()
+            .map(|entry| format!("{:<46} {}\n", entry.usage(), entry.summary))
+            .collect();
     };
     let mut text = format!("usage: {}\n{}\n", entry.usage(), entry.summary);
     if entry.name == "fault" {
@@ -194,7 +231,11 @@ pub fn help(of: Option<&Entry>) -> String {
 
 /// `path` from the root: the shell has no current directory.
 pub fn absolute(path: &str) -> String {
-    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+    if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    }
 }
 
 /// Where `from` goes when `to` is a directory.
@@ -215,9 +256,18 @@ mod tests {
 
     #[test]
     fn lines_mean_commands() {
-        assert_eq!(run("write f a  'b  c'"), Ok(Command::Write("f".into(), "a b  c".into())));
-        assert_eq!(run("fault fs wild-write"), Ok(Command::Fault("fs".into(), Fault::WildWrite)));
-        assert_eq!(run("service release fs"), Ok(Command::Service(Verb::Release, "fs".into())));
+        assert_eq!(
+            run("write f a  'b  c'"),
+            Ok(Command::Write("f".into(), "a b  c".into()))
+        );
+        assert_eq!(
+            run("fault fs wild-write"),
+            Ok(Command::Fault("fs".into(), Fault::WildWrite))
+        );
+        assert_eq!(
+            run("service release fs"),
+            Ok(Command::Service(Verb::Release, "fs".into()))
+        );
         assert_eq!(run("service"), Ok(Command::Services));
         assert_eq!(run("ls"), Ok(Command::List("/".into())));
         assert_eq!(command(&[]), None);
@@ -225,7 +275,10 @@ mod tests {
 
     #[test]
     fn errors_name_the_thing_and_the_remedy() {
-        assert_eq!(run("frob").unwrap_err(), "frob: no such command; `help` lists all");
+        assert_eq!(
+            run("frob").unwrap_err(),
+            "frob: no such command; `help` lists all"
+        );
         assert_eq!(run("cp a").unwrap_err(), "cp: wrong arguments; usage: cp FROM TO");
         assert!(run("fault fs slow").unwrap_err().contains("stack-overflow"));
         assert!(run("service hug fs").unwrap_err().contains("release"));
@@ -236,7 +289,15 @@ mod tests {
         for entry in ENTRIES {
             let line = match entry.name {
                 "fault" => "fault fs kill".to_owned(),
-                name => format!("{name} {}", entry.arguments.replace("[COMMAND]", "ps").split('[').next().unwrap()),
+                name => format!(
+                    "{name} {}",
+                    entry
+                        .arguments
+                        .replace("[COMMAND]", "ps")
+                        .split('[')
+                        .next()
+                        .unwrap()
+                ),
             };
             assert!(run(&line).is_ok(), "{line}");
             assert!(help(Some(entry)).contains(entry.name) && help(None).contains(entry.summary));

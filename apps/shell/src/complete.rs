@@ -54,16 +54,23 @@ pub fn known(kind: Kind) -> Vec<String> {
 
 /// The directory and the beginning of a name in it that `word` stands for.
 pub fn split_path(word: &str) -> (&str, &str) {
-    word.rfind('/').map_or(("/", word), |slash| (&word[..=slash], &word[slash + 1..]))
+    word.rfind('/')
+        .map_or(("/", word), |slash| (&word[..=slash], &word[slash + 1..]))
 }
 
 /// Keeps the candidates that begin with `start`, and returns what they have in common after it.
 pub fn common(start: &str, candidates: &mut Vec<String>) -> String {
     candidates.retain(|candidate| candidate.starts_with(start));
-    let Some((first, rest)) = candidates.split_first() else { return String::new() };
+    let Some((first, rest)) = candidates.split_first() else {
+        return String::new();
+    };
     let mut end = first.len();
     for other in rest {
-        let same = first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+        let same = first
+            .bytes()
+            .zip(other.bytes())
+            .take_while(|(a, b)| a == b)
+            .count();
         end = end.min(same);
     }
     first[start.len()..first.floor_char_boundary(end).max(start.len())].into()

@@ -270,7 +270,9 @@ impl Editor {
             self.progress = Progress::Character(bits, left, least);
             return None;
         }
-        char::from_u32(bits).filter(|character| bits >= least && !character.is_control()).map(Key::Character)
+        char::from_u32(bits)
+            .filter(|character| bits >= least && !character.is_control())
+            .map(Key::Character)
     }
 
     fn press(&mut self, key: Key, out: &mut Vec<u8>) -> Option<Action> {
@@ -301,8 +303,15 @@ impl Editor {
     /// Moves and deletions.
     fn edit(&mut self, key: Key) {
         let (cursor, end) = (self.cursor, self.line.len());
-        let left = self.before_cursor().char_indices().next_back().map_or(0, |(at, _)| at);
-        let right = self.line[cursor..].chars().next().map_or(end, |character| cursor + character.len_utf8());
+        let left = self
+            .before_cursor()
+            .char_indices()
+            .next_back()
+            .map_or(0, |(at, _)| at);
+        let right = self.line[cursor..]
+            .chars()
+            .next()
+            .map_or(end, |character| cursor + character.len_utf8());
         let removed = match key {
             Key::Backspace => left..cursor,
             Key::Delete | Key::Close => cursor..right,

@@ -27,7 +27,8 @@ impl Screen {
                 '\x1b' => self.control(&mut rest),
                 character => {
                     self.row.resize(self.row.len().max(self.column), ' ');
-                    self.row.splice(self.column..(self.column + 1).min(self.row.len()), [character]);
+                    self.row
+                        .splice(self.column..(self.column + 1).min(self.row.len()), [character]);
                     self.column += 1;
                     assert!(self.column < COLUMNS, "the row wrapped");
                 }
@@ -87,7 +88,11 @@ impl Model {
         if self.back == 0 {
             self.typed = self.line.clone();
         }
-        self.line = if back == 0 { self.typed.clone() } else { self.history[self.history.len() - back].clone() };
+        self.line = if back == 0 {
+            self.typed.clone()
+        } else {
+            self.history[self.history.len() - back].clone()
+        };
         self.back = back;
         self.at = self.line.len();
     }
@@ -106,7 +111,10 @@ impl Model {
                 if !blank && self.history.last() != Some(&self.line) {
                     self.history.push(self.line.clone());
                 }
-                *self = Self { history: core::mem::take(&mut self.history), ..Self::default() };
+                *self = Self {
+                    history: core::mem::take(&mut self.history),
+                    ..Self::default()
+                };
             }
         }
     }
@@ -155,7 +163,12 @@ const KEYS: &[(&[u8], fn(&mut Model))] = &[
             m.recall(m.back - 1);
         }
     }),
-    (b"\x03", |m| *m = Model { history: core::mem::take(&mut m.history), ..Model::default() }),
+    (b"\x03", |m| {
+        *m = Model {
+            history: core::mem::take(&mut m.history),
+            ..Model::default()
+        }
+    }),
 ];
 
 fn backspace(model: &mut Model) {

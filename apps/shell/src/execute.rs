@@ -56,10 +56,12 @@ impl Shell {
             Command::Append(path, text) => self.write(&absolute(&path), &text, false),
             Command::Copy(from, to) => self.copy(&absolute(&from), &absolute(&to)),
             Command::Move(from, to) => self.rename(&absolute(&from), &absolute(&to)),
-            Command::Remove(paths) => paths.iter().try_for_each(|path| self.files.remove(&absolute(path)).map_err(about(path))),
-            Command::MakeDirectory(paths) => {
-                paths.iter().try_for_each(|path| self.files.make_directory(&absolute(path)).map_err(about(path)))
-            }
+            Command::Remove(paths) => paths
+                .iter()
+                .try_for_each(|path| self.files.remove(&absolute(path)).map_err(about(path))),
+            Command::MakeDirectory(paths) => paths
+                .iter()
+                .try_for_each(|path| self.files.make_directory(&absolute(path)).map_err(about(path))),
             Command::Sync => self.files.sync().map_err(about("sync")),
             question => {
                 let text = self.answer(question)?;
@@ -74,11 +76,15 @@ impl Shell {
         Ok(match question {
             Command::Ps => report::ps(&self.supervisor.rows()?, now().ns()),
             Command::Services => report::services(&self.supervisor.rows()?, now().ns()),
-            Command::Stat(paths) => paths.iter().map(|path| self.stat(path)).collect::<Result<_, _>>()?,
+            Command::Stat(paths) => paths
+                .iter()
+                .map(|path| self.stat(path))
+                .collect::<Result<_, _>>()?,
             Command::Space => report::space(&self.files.space().map_err(about("df"))?),
             Command::Log(component) => self.log(&component)?,
             Command::Memory => {
-                let counters = control::counters().map_err(|status| format!("mem: the kernel answers {status:?}"))?;
+                let counters =
+                    control::counters().map_err(|status| format!("mem: the kernel answers {status:?}"))?;
                 report::memory(&self.supervisor.rows()?, &counters)
             }
             Command::Uptime => format!("{} s\n", table::seconds(now().ns())),
@@ -107,7 +113,9 @@ impl Shell {
     }
 
     fn cat(&mut self, path: &str) -> Done {
-        self.files.open(SOURCE, OpenFlags::READ, path).map_err(about(path))?;
+        self.files
+            .open(SOURCE, OpenFlags::READ, path)
+            .map_err(about(path))?;
         let result = self.show(path);
         self.files.close(SOURCE).map_err(about(path))?;
         result
@@ -118,7 +126,10 @@ impl Shell {
         let mut buffer = vec![0; CHUNK / 8];
         let (mut offset, mut last) = (0, b'\n');
         loop {
-            let count = self.files.read(SOURCE, offset, &mut buffer).map_err(about(path))?;
+            let count = self
+                .files
+                .read(SOURCE, offset, &mut buffer)
+                .map_err(about(path))?;
             let Some(end) = buffer[..count].last() else { break };
             last = *end;
             for byte in &mut buffer[..count] {
@@ -168,8 +179,17 @@ impl Shell {
         found.sort_by(|one, other| one.0.cmp(&other.0));
         for (name, kind, inode) in &found {
             let full = core::str::from_utf8(name).ok().map(|name| inside(path, name));
-            let bytes = full.and_then(|full| self.files.stat(&full).ok()).map(|facts| facts.size);
-            self.terminal.print(&report::entry(&Entry { inode: *inode, kind: *kind, name }, bytes));
+            let bytes = full
+                .and_then(|full| self.files.stat(&full).ok())
+                .map(|facts| facts.size);
+            self.terminal.print(&report::entry(
+                &Entry {
+                    inode: *inode,
+                    kind: *kind,
+                    name,
+                },
+                bytes,
+            ));
             if self.terminal.interrupted() {
                 return Err(INTERRUPTED.to_owned());
             }
@@ -179,7 +199,11 @@ impl Shell {
 
     fn write(&self, path: &str, text: &str, replace: bool) -> Done {
         let access = OpenFlags::WRITE.with(OpenFlags::CREATE);
-        let flags = if replace { access.with(OpenFlags::TRUNCATE) } else { access };
+        let flags = if replace {
+            access.with(OpenFlags::TRUNCATE)
+        } else {
+            access
+        };
         self.files.open(TARGET, flags, path).map_err(about(path))?;
         let line = format!("{text}\n");
         let result = if replace {
@@ -201,7 +225,10 @@ impl Shell {
 
     fn copy(&mut self, from: &str, to: &str) -> Done {
         let to = &self.destination(from, to);
-        let inode = self.files.open(SOURCE, OpenFlags::READ, from).map_err(about(from))?;
+        let inode = self
+            .files
+            .open(SOURCE, OpenFlags::READ, from)
+            .map_err(about(from))?;
         let result = if self.files.stat(to).is_ok_and(|facts| facts.inode == inode) {
             Err(format!("{to}: is the same file as {from}; name another one"))
         } else {
@@ -237,7 +264,9 @@ impl Shell {
 
     fn rename(&self, from: &str, to: &str) -> Done {
         let to = self.destination(from, to);
-        self.files.rename(from, &to).map_err(|failed| format!("{from} to {to}: {}", failed.text()))
+        self.files
+            .rename(from, &to)
+            .map_err(|failed| format!("{from} to {to}: {}", failed.text()))
     }
 
     /// For completion: names in a directory, directories with a slash, files with a blank. None if it cannot be read.

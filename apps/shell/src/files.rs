@@ -28,7 +28,9 @@ impl Failed {
             Self::Kernel(status) if status.outcome() == Some(Outcome::Unknown) => {
                 "no answer in time: it may have been done; look before you repeat it"
             }
-            Self::Kernel(_) => "no answer in time, nothing was changed; `services` tells who is busy; try again",
+            Self::Kernel(_) => {
+                "no answer in time, nothing was changed; `services` tells who is busy; try again"
+            }
         }
     }
 }
@@ -49,8 +51,14 @@ impl Files {
     fn ask(&self, request: &Request, grants: Grants) -> Result<Answer> {
         let label = request.label();
         let message = Message::new(u64::from(label as u32), &request.registers());
-        let reply = self.0.call(&message, grants).map_err(|error| Failed::Kernel(error.0))?;
-        let status = u32::try_from(reply.label).ok().and_then(Status::from_raw).unwrap_or(Status::Malformed);
+        let reply = self
+            .0
+            .call(&message, grants)
+            .map_err(|error| Failed::Kernel(error.0))?;
+        let status = u32::try_from(reply.label)
+            .ok()
+            .and_then(Status::from_raw)
+            .unwrap_or(Status::Malformed);
         if status != Status::Ok {
             return Err(Failed::Server(status));
         }
@@ -64,7 +72,14 @@ impl Files {
     /// Opens a file, under a descriptor that an earlier command or incarnation may have left open.
     pub fn open(&self, descriptor: u8, flags: OpenFlags, path: &str) -> Result<u32> {
         self.close(descriptor)?;
-        match self.ask_path(&Request::Open { descriptor, flags, path_bytes: path.len() }, path)? {
+        match self.ask_path(
+            &Request::Open {
+                descriptor,
+                flags,
+                path_bytes: path.len(),
+            },
+            path,
+        )? {
             Answer::Opened { inode, .. } => Ok(inode),
             _ => Err(CONTRADICTION),
         }
@@ -72,13 +87,21 @@ impl Files {
 
     /// Closes a descriptor, open or not.
     pub fn close(&self, descriptor: u8) -> Result<()> {
-        self.ask(&Request::Close { descriptor }, [Grant::None, Grant::None]).map(|_| ())
+        self.ask(&Request::Close { descriptor }, [Grant::None, Grant::None])
+            .map(|_| ())
     }
 
     /// Reads from `offset`; fewer bytes than there is room only at the end of the file.
     pub fn read(&self, descriptor: u8, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let room = buffer.len();
-        match self.ask(&Request::Read { descriptor, offset, bytes: room }, [Grant::None, Grant::Write(buffer)])? {
+        match self.ask(
+            &Request::Read {
+                descriptor,
+                offset,
+                bytes: room,
+            },
+            [Grant::None, Grant::Write(buffer)],
+        )? {
             Answer::Moved { bytes, .. } if bytes <= room => Ok(bytes),
             _ => Err(CONTRADICTION),
         }
@@ -86,41 +109,66 @@ impl Files {
 
     /// Writes all of `data` at `offset`.
     pub fn write(&self, descriptor: u8, offset: u64, data: &[u8]) -> Result<()> {
-        let request = Request::Write { descriptor, offset, bytes: data.len() };
+        let request = Request::Write {
+            descriptor,
+            offset,
+            bytes: data.len(),
+        };
         self.ask(&request, [Grant::Read(data), Grant::None]).map(|_| ())
     }
 
     /// Writes all of `data` at the end.
     pub fn append(&self, descriptor: u8, data: &[u8]) -> Result<()> {
-        let request = Request::Append { descriptor, bytes: data.len() };
+        let request = Request::Append {
+            descriptor,
+            bytes: data.len(),
+        };
         self.ask(&request, [Grant::Read(data), Grant::None]).map(|_| ())
     }
 
     /// Gives another name.
     pub fn rename(&self, old: &str, new: &str) -> Result<()> {
-        let request = Request::Rename { old_bytes: old.len(), new_bytes: new.len() };
-        self.ask(&request, [Grant::Read(old.as_bytes()), Grant::Read(new.as_bytes())]).map(|_| ())
+        let request = Request::Rename {
+            old_bytes: old.len(),
+            new_bytes: new.len(),
+        };
+        self.ask(
+            &request,
+            [Grant::Read(old.as_bytes()), Grant::Read(new.as_bytes())],
+        )
+        .map(|_| ())
     }
 
     /// Removes a file or an empty directory.
     pub fn remove(&self, path: &str) -> Result<()> {
         let path_bytes = path.len();
         match self.ask_path(&Request::Unlink { path_bytes }, path) {
-            Err(Failed::Server(Status::IsDirectory)) => {
-                self.ask_path(&Request::RemoveDirectory { path_bytes }, path).map(|_| ())
-            }
+            Err(Failed::Server(Status::IsDirectory)) => self
+                .ask_path(&Request::RemoveDirectory { path_bytes }, path)
+                .map(|_| ()),
             result => result.map(|_| ()),
         }
     }
 
     /// Makes a directory.
     pub fn make_directory(&self, path: &str) -> Result<()> {
-        self.ask_path(&Request::MakeDirectory { path_bytes: path.len() }, path).map(|_| ())
+        self.ask_path(
+            &Request::MakeDirectory {
+                path_bytes: path.len(),
+            },
+            path,
+        )
+        .map(|_| ())
     }
 
     /// What a path names.
     pub fn stat(&self, path: &str) -> Result<Facts> {
-        match self.ask_path(&Request::Stat { path_bytes: path.len() }, path)? {
+        match self.ask_path(
+            &Request::Stat {
+                path_bytes: path.len(),
+            },
+            path,
+        )? {
             Answer::Facts(facts) => Ok(facts),
             _ => Err(CONTRADICTION),
         }
@@ -142,7 +190,11 @@ impl Files {
     /// A part of a directory: bytes of entries, and where to go on, if anywhere.
     pub fn list(&self, path: &str, cookie: Cookie, buffer: &mut [u8]) -> Result<(usize, Option<Cookie>)> {
         let room = buffer.len();
-        let request = Request::ReadDirectory { cookie, path_bytes: path.len(), bytes: room };
+        let request = Request::ReadDirectory {
+            cookie,
+            path_bytes: path.len(),
+            bytes: room,
+        };
         match self.ask(&request, [Grant::Read(path.as_bytes()), Grant::Write(buffer)])? {
             Answer::Listed { next, bytes, end, .. } if bytes <= room => Ok((bytes, (!end).then_some(next))),
             _ => Err(CONTRADICTION),

@@ -16,8 +16,12 @@ pub enum ParseError {
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OpenQuote(quote) => write!(f, "the quote {quote} is not closed: close it, or write \\{quote}"),
-            Self::LoneBackslash => f.write_str("nothing follows the last backslash: write \\\\ for a backslash"),
+            Self::OpenQuote(quote) => {
+                write!(f, "the quote {quote} is not closed: close it, or write \\{quote}")
+            }
+            Self::LoneBackslash => {
+                f.write_str("nothing follows the last backslash: write \\\\ for a backslash")
+            }
         }
     }
 }
@@ -33,7 +37,8 @@ pub fn words(line: &str) -> Result<Vec<String>, ParseError> {
         match (quote, character) {
             (Some(open), close) if open == close => quote = None,
             (Some('"') | None, '\\') => {
-                word.get_or_insert_default().push(characters.next().ok_or(ParseError::LoneBackslash)?);
+                word.get_or_insert_default()
+                    .push(characters.next().ok_or(ParseError::LoneBackslash)?);
             }
             (None, '\'' | '"') => {
                 quote = Some(character);
@@ -54,7 +59,10 @@ mod tests {
 
     #[test]
     fn quotes_and_backslashes_keep_words_together() {
-        assert_eq!(words("  a  'b c' d\"e \\\" f\"\\ g \"\" ").unwrap(), ["a", "b c", "de \" f g", ""]);
+        assert_eq!(
+            words("  a  'b c' d\"e \\\" f\"\\ g \"\" ").unwrap(),
+            ["a", "b c", "de \" f g", ""]
+        );
         assert_eq!(words("'\\'").unwrap(), ["\\"]);
         assert_eq!(words("a 'b"), Err(ParseError::OpenQuote('\'')));
         assert_eq!(words("a \\"), Err(ParseError::LoneBackslash));

@@ -16,13 +16,19 @@ const RECORD_HEADER: usize = 6;
 
 /// Name of a component.
 pub fn name(row: &Row) -> String {
-    let end = row.name.iter().position(|byte| *byte == 0).unwrap_or(row.name.len());
+    let end = row
+        .name
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(row.name.len());
     printable(&row.name[..end])
 }
 
 /// Name of the component in a slot.
 fn name_of(rows: &[Row], slot: u32) -> String {
-    rows.iter().find(|row| row.slot == slot).map_or_else(|| slot.to_string(), name)
+    rows.iter()
+        .find(|row| row.slot == slot)
+        .map_or_else(|| slot.to_string(), name)
 }
 
 /// What a component is doing, or why it is doing nothing.
@@ -63,7 +69,11 @@ fn last_death(row: &Row) -> String {
     }
     let length = (row.death_text_length as usize).min(row.death_text.len());
     let text = printable(&row.death_text[..length]);
-    let text = if text.is_empty() { text } else { format!(": {text}") };
+    let text = if text.is_empty() {
+        text
+    } else {
+        format!(": {text}")
+    };
     format!("{} at {:#x}{text}", class(row.death_class), row.death_pc)
 }
 
@@ -154,12 +164,17 @@ pub fn memory(rows: &[Row], counters: &Counters) -> String {
 pub fn log(mut ring: &[u8]) -> String {
     let mut text = String::new();
     while let Some((header, rest)) = ring.split_at_checked(RECORD_HEADER) {
-        let Some((data, rest)) = rest.split_at_checked(header[1].into()) else { break };
+        let Some((data, rest)) = rest.split_at_checked(header[1].into()) else {
+            break;
+        };
         let incarnation = u32::from_le_bytes([header[2], header[3], header[4], header[5]]);
         text += &if u64::from(header[0]) == TEXT {
             format!("[{incarnation}] {}\n", printable(data))
         } else {
-            format!("[{incarnation}] (binary record, {} bytes: read with ./x log)\n", data.len())
+            format!(
+                "[{incarnation}] (binary record, {} bytes: read with ./x log)\n",
+                data.len()
+            )
         };
         ring = rest;
     }
@@ -184,10 +199,17 @@ pub fn death(record: &DeathRecord, frequency: u64) -> String {
         text += &format!("  {}\n", printable(&record.text[..length]));
     }
     if record.in_service > 0 {
-        text += &format!("  requests in service: {}, label {}\n", record.in_service, record.request_label);
+        text += &format!(
+            "  requests in service: {}, label {}\n",
+            record.in_service, record.request_label
+        );
     }
-    let frames: Vec<String> =
-        record.backtrace.iter().take_while(|frame| **frame != 0).map(|frame| format!("{frame:#x}")).collect();
+    let frames: Vec<String> = record
+        .backtrace
+        .iter()
+        .take_while(|frame| **frame != 0)
+        .map(|frame| format!("{frame:#x}"))
+        .collect();
     if !frames.is_empty() {
         text += &format!("  backtrace: {}\n", frames.join(" "));
     }
@@ -206,7 +228,11 @@ fn kind(kind: Kind) -> &'static str {
 pub fn entry(entry: &Entry<'_>, size_bytes: Option<u64>) -> String {
     let slash = if entry.kind == Kind::Directory { "/" } else { "" };
     let length = size_bytes.map_or_else(|| "?".into(), |bytes| bytes.to_string());
-    format!("{:<9} {length:>10}  {}{slash}\n", kind(entry.kind), printable(entry.name))
+    format!(
+        "{:<9} {length:>10}  {}{slash}\n",
+        kind(entry.kind),
+        printable(entry.name)
+    )
 }
 
 /// `stat`.
@@ -263,7 +289,10 @@ mod tests {
         (fs.death_class, fs.death_pc, fs.death_text_length) = (DeathClass::Panic as u32, 0x40_1000, 4);
         fs.death_text[..4].copy_from_slice(b"oh\x1b!");
         let text = ps(&[row("block", 2), fs], 0);
-        assert!(text.contains("calls block") && text.contains("panic at 0x401000: oh.!"), "{text}");
+        assert!(
+            text.contains("calls block") && text.contains("panic at 0x401000: oh.!"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -279,7 +308,10 @@ mod tests {
     #[test]
     fn log_records_are_text_or_named() {
         let ring = [2, 2, 1, 0, 0, 0, b'h', b'i', 0, 3, 2, 0, 0, 0, 9, 9, 9, 2, 200, 0];
-        assert_eq!(log(&ring), "[1] hi\n[2] (binary record, 3 bytes: read with ./x log)\n");
+        assert_eq!(
+            log(&ring),
+            "[1] hi\n[2] (binary record, 3 bytes: read with ./x log)\n"
+        );
     }
 
     proptest! {

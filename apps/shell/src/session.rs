@@ -52,7 +52,13 @@ impl Session {
             (None, 1) => "\nSamsara shell: `help` lists the commands\n".into(),
             (None, number) => format!("\nshell: restarted, incarnation {number}\n"),
         };
-        let mut session = Self { shell, editor: Editor::restore(&state.editor), running: None, buffer, attached };
+        let mut session = Self {
+            shell,
+            editor: Editor::restore(&state.editor),
+            running: None,
+            buffer,
+            attached,
+        };
         session.commit();
         session.shell.terminal.print(&greeting);
         session.draw();
@@ -64,7 +70,11 @@ impl Session {
         let mut answered = self.take_input();
         loop {
             let complete = answered && !self.shell.terminal.missed.get();
-            let deadline = if complete { Instant::NEVER } else { now().plus_ms(RETRY_MS) };
+            let deadline = if complete {
+                Instant::NEVER
+            } else {
+                now().plus_ms(RETRY_MS)
+            };
             let bits = recv_notifications(deadline);
             if !complete && bits.is_none() {
                 self.shell.terminal.missed.set(false);
@@ -77,8 +87,11 @@ impl Session {
     }
 
     fn commit(&mut self) {
-        let state =
-            State { editor: self.editor.save(), position: self.shell.terminal.position, running: self.running.clone() };
+        let state = State {
+            editor: self.editor.save(),
+            position: self.shell.terminal.position,
+            running: self.running.clone(),
+        };
         checkpoint::commit_value(VERSION, &state, &mut self.buffer)
             .expect("the state fits into the manifest's checkpoint");
     }

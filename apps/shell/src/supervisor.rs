@@ -26,7 +26,9 @@ type Result<T> = core::result::Result<T, String>;
 
 fn no_answer(status: Status) -> String {
     let what = match status.outcome() {
-        Some(Outcome::Unknown) => "it died with the request, or is too slow: the request may have been carried out",
+        Some(Outcome::Unknown) => {
+            "it died with the request, or is too slow: the request may have been carried out"
+        }
         _ => "nothing was done",
     };
     format!("rs does not answer ({what}); root restarts it: try again")
@@ -57,7 +59,9 @@ impl Supervisor {
 
     /// Asks for data of at most `buffer.len()` bytes or rows; returns how many came.
     fn fetch(&self, subject: &str, request: Request, buffer: &mut [u8]) -> Result<usize> {
-        let reply = self.0.call(&request.encode(), [Grant::Write(buffer), Grant::None]);
+        let reply = self
+            .0
+            .call(&request.encode(), [Grant::Write(buffer), Grant::None]);
         match Reply::decode(&reply.map_err(|error| no_answer(error.0))?) {
             Reply::Written { count, .. } => Ok(count as usize),
             Reply::Failed(error) => Err(refusal(subject, error)),
@@ -90,7 +94,11 @@ impl Supervisor {
     /// How it died last.
     pub fn death(&self, row: &Row) -> Result<DeathRecord> {
         let mut record = DeathRecord::new_zeroed();
-        self.fetch(&name(row), Request::Death(row.slot as SlotId), record.as_mut_bytes())?;
+        self.fetch(
+            &name(row),
+            Request::Death(row.slot as SlotId),
+            record.as_mut_bytes(),
+        )?;
         Ok(record)
     }
 
@@ -104,18 +112,26 @@ impl Supervisor {
                     "{component}: nobody may kill root; `fault {component} exit` makes it fail, which resets the board"
                 ));
             }
-            Fault::Kill if itself => (Fault::Exit, " (nobody but root may kill rs: it makes itself exit)"),
+            Fault::Kill if itself => (
+                Fault::Exit,
+                " (nobody but root may kill rs: it makes itself exit)",
+            ),
             fault => (fault, ""),
         };
         let slot = row.slot as SlotId;
         match self.0.call(&Request::Fault(slot, fault).encode(), NO_GRANTS) {
-            Err(error) if itself && error.outcome() == Outcome::Unknown => {
-                Ok(format!("{component}: {}{note}; it died with the request, root starts the next\n", fault.name()))
-            }
+            Err(error) if itself && error.outcome() == Outcome::Unknown => Ok(format!(
+                "{component}: {}{note}; it died with the request, root starts the next\n",
+                fault.name()
+            )),
             Err(error) => Err(no_answer(error.0)),
             Ok(reply) => match Reply::decode(&reply) {
                 Reply::Failed(error) => Err(refusal(component, error)),
-                _ => Ok(format!("{component}: {}, incarnation {}{note}\n", fault.name(), row.incarnation)),
+                _ => Ok(format!(
+                    "{component}: {}, incarnation {}{note}\n",
+                    fault.name(),
+                    row.incarnation
+                )),
             },
         }
     }
@@ -125,12 +141,18 @@ impl Supervisor {
         let row = self.find(component)?;
         let slot = row.slot as SlotId;
         let (request, done) = match verb {
-            Verb::Stop => (Request::Stop(slot), "stopped; its service answers \"unavailable\" until `service start`"),
+            Verb::Stop => (
+                Request::Stop(slot),
+                "stopped; its service answers \"unavailable\" until `service start`",
+            ),
             Verb::Start => (Request::Start(slot), "started"),
             Verb::Restart => (Request::Restart(slot, row.incarnation), "restarted"),
             Verb::Release => (Request::Release(slot), "released and started"),
         };
-        let reply = self.0.call(&request.encode(), NO_GRANTS).map_err(|error| no_answer(error.0))?;
+        let reply = self
+            .0
+            .call(&request.encode(), NO_GRANTS)
+            .map_err(|error| no_answer(error.0))?;
         match Reply::decode(&reply) {
             Reply::Failed(error) => Err(refusal(component, error)),
             _ => Ok(format!("{component}: {done}\n")),

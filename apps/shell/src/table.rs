@@ -37,7 +37,13 @@ impl Table {
 
     /// The table as text.
     pub fn text(&self) -> String {
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let mut text = String::new();
         for row in &self.rows {
@@ -63,7 +69,11 @@ pub fn size(bytes: u64) -> String {
     let power = bytes.ilog2() / 10;
     let unit = ['B', 'K', 'M', 'G', 'T', 'P', 'E'][power as usize];
     let (whole, rest) = (bytes >> (10 * power), bytes >> (10 * (power - 1)) & 1023);
-    if whole < 10 { format!("{whole}.{}{unit}", rest * 10 / 1024) } else { format!("{whole}{unit}") }
+    if whole < 10 {
+        format!("{whole}.{}{unit}", rest * 10 / 1024)
+    } else {
+        format!("{whole}{unit}")
+    }
 }
 
 /// Nanoseconds as seconds with three digits behind the point, rounded down.
@@ -87,7 +97,10 @@ mod tests {
     #[test]
     fn sizes_and_times_are_short() {
         let sizes = [0, 1023, 1024, 1536, 10_239, 10_240, 131_072, u64::MAX].map(size);
-        assert_eq!(sizes, ["0B", "1023B", "1.0K", "1.5K", "9.9K", "10K", "128K", "15E"]);
+        assert_eq!(
+            sizes,
+            ["0B", "1023B", "1.0K", "1.5K", "9.9K", "10K", "128K", "15E"]
+        );
         assert_eq!(seconds(61_002_999_999), "61.002");
     }
 

@@ -20,7 +20,11 @@ pub struct Terminal {
 impl Terminal {
     /// The console behind this handle.
     pub fn new(client: Client) -> Self {
-        Self { client, position: 0, missed: Cell::new(false) }
+        Self {
+            client,
+            position: 0,
+            missed: Cell::new(false),
+        }
     }
 
     /// Goes to the first byte that no shell was given. `false`: the console does not answer.
@@ -36,8 +40,12 @@ impl Terminal {
     /// Shows bytes as they are. A console that takes none is told to nobody but `missed`: there is no other way out.
     pub fn write(&self, bytes: &[u8]) {
         for chunk in bytes.chunks(WRITE_MAX as usize) {
-            let request = Request::Write { length: chunk.len() as u32 };
-            let reply = self.client.call(&request.encode(), [Grant::Read(chunk), Grant::None]);
+            let request = Request::Write {
+                length: chunk.len() as u32,
+            };
+            let reply = self
+                .client
+                .call(&request.encode(), [Grant::Read(chunk), Grant::None]);
             if reply.map(|reply| Reply::decode(&reply)) != Ok(Reply::Written) {
                 self.missed.set(true);
                 return;
@@ -65,8 +73,14 @@ impl Terminal {
     /// Input from the position on, which stays where it is: the same bytes come again until it is moved. `None`: the
     /// console does not answer.
     pub fn peek(&mut self, buffer: &mut [u8; READ_MAX as usize]) -> Option<usize> {
-        let request = Request::Read { position: self.position, room: READ_MAX };
-        let reply = self.client.call(&request.encode(), [Grant::Write(buffer), Grant::None]).ok()?;
+        let request = Request::Read {
+            position: self.position,
+            room: READ_MAX,
+        };
+        let reply = self
+            .client
+            .call(&request.encode(), [Grant::Write(buffer), Grant::None])
+            .ok()?;
         match Reply::decode(&reply) {
             Reply::Input { position, length, .. } => {
                 self.position = position;
