@@ -165,7 +165,9 @@ fn meaning(entry: &'static Entry, arguments: &[String]) -> Result<Command, Strin
                 .ok_or_else(|| format!("service: cannot {verb:?}; usage: {}", entry.usage()))?;
             Command::Service(verb, one(component))
         }
-        _ => return Err(format!("{}: wrong arguments; usage: {}", entry.name, entry.usage())),
+        _ => {
+            return Err(format!("{}: wrong arguments; usage: {}", entry.name, entry.usage()));
+        }
     })
 }
 

@@ -60,7 +60,9 @@ pub fn split_path(word: &str) -> (&str, &str) {
 /// Keeps the candidates that begin with `start`, and returns what they have in common after it.
 pub fn common(start: &str, candidates: &mut Vec<String>) -> String {
     candidates.retain(|candidate| candidate.starts_with(start));
-    let Some((first, rest)) = candidates.split_first() else { return String::new() };
+    let Some((first, rest)) = candidates.split_first() else {
+        return String::new();
+    };
     let mut end = first.len();
     for other in rest {
         let same = first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();

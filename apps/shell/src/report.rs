@@ -154,7 +154,9 @@ pub fn memory(rows: &[Row], counters: &Counters) -> String {
 pub fn log(mut ring: &[u8]) -> String {
     let mut text = String::new();
     while let Some((header, rest)) = ring.split_at_checked(RECORD_HEADER) {
-        let Some((data, rest)) = rest.split_at_checked(header[1].into()) else { break };
+        let Some((data, rest)) = rest.split_at_checked(header[1].into()) else {
+            break;
+        };
         let incarnation = u32::from_le_bytes([header[2], header[3], header[4], header[5]]);
         text += &if u64::from(header[0]) == TEXT {
             format!("[{incarnation}] {}\n", printable(data))
@@ -284,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_a_component_says_panics_or_reaches_the_terminal_raw(bytes in proptest::collection::vec(any::<u8>(), 2 * size_of::<Row>() + size_of::<DeathRecord>())) {
+        fn nothing_that_a_component_says_panics_or_reaches_the_terminal_raw(bytes in proptest::collection::vec(any::<u8>(), 3 * size_of::<Row>())) {
             let rows = [
                 Row::read_from_prefix(&bytes).unwrap().0,
                 Row::read_from_suffix(&bytes).unwrap().1,
