@@ -149,7 +149,11 @@ impl Info {
     pub fn decode(reply: &Message) -> Result<Self, Error> {
         done(reply)?;
         let [blocks, write_protected, low, high, ..] = reply.words;
-        Ok(Self { blocks, write_protected: write_protected != 0, identity: u128::from(high) << 64 | u128::from(low) })
+        Ok(Self {
+            blocks,
+            write_protected: write_protected != 0,
+            identity: u128::from(high) << 64 | u128::from(low),
+        })
     }
 }
 

@@ -203,7 +203,10 @@ mod tests {
     fn writes_are_recognised_and_everything_else_repeated() {
         let label = |request: Request| 1 << request.encode().label;
         assert_eq!(SERVICE.deduplicated, label(Request::Write { length: 1 }));
-        assert_eq!(SERVICE.idempotent, label(Request::Attach) | label(Request::Read { position: 0, room: 0 }));
+        assert_eq!(
+            SERVICE.idempotent,
+            label(Request::Attach) | label(Request::Read { position: 0, room: 0 })
+        );
         assert_eq!(SERVICE.labels, SERVICE.idempotent | SERVICE.deduplicated);
     }
 }

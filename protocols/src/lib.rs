@@ -12,6 +12,7 @@ pub mod block;
 pub mod console;
 pub mod echo;
 pub mod files;
+pub mod progress;
 pub mod random;
 pub mod reincarnation;
 
@@ -35,6 +36,7 @@ pub const SERVICES: &[Service] = &[
     console::SERVICE,
     echo::SERVICE,
     files::SERVICE,
+    progress::SERVICE,
     random::SERVICE,
     reincarnation::SERVICE,
 ];

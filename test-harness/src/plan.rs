@@ -148,7 +148,8 @@ impl Drawing {
 
     /// None at all half of the time.
     fn trigger(&mut self, triggers: &[Trigger]) -> (u64, u32) {
-        let (which, choice, count) = (self.within([0, 1]), self.generator.next_u64(), self.within([1, COUNT_MAX]));
+        let (which, choice, count) =
+            (self.within([0, 1]), self.generator.next_u64(), self.within([1, COUNT_MAX]));
         if which == 0 || triggers.is_empty() {
             return (trigger::NOW, 0);
         }

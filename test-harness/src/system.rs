@@ -62,7 +62,9 @@ impl System {
     pub fn slot(&self, name: &str) -> Result<u8> {
         let names = || self.slots.iter().map(|slot| slot.name.as_str()).collect::<Vec<_>>().join(", ");
         let found = self.slots.iter().find(|slot| slot.name == name).map(|slot| slot.slot);
-        found.with_context(|| format!("system {:?} has no component {name:?}: it has {}", self.manifest, names()))
+        found.with_context(|| {
+            format!("system {:?} has no component {name:?}: it has {}", self.manifest, names())
+        })
     }
 
     /// Name of the component in this slot.

@@ -56,13 +56,43 @@ const SEL4: &str = "seL4";
 /// The figures in their order. References: seL4 1326364b, gcc -O2, non-SMP, with its fast path, measured with sel4bench by
 /// the same method on the same emulated board; Linux 6.1 on the same board.
 const ROWS: [Row; 12] = [
-    Row { name: "null_syscall", what: "enter the kernel and leave it", goal: 80, reference: Some((91, SEL4)) },
-    Row { name: "ipc_call", what: "client's call until the server runs", goal: 150, reference: Some((191, SEL4)) },
-    Row { name: "ipc_reply_recv", what: "server's reply until the client runs", goal: 150, reference: Some((215, SEL4)) },
+    Row {
+        name: "null_syscall",
+        what: "enter the kernel and leave it",
+        goal: 80,
+        reference: Some((91, SEL4)),
+    },
+    Row {
+        name: "ipc_call",
+        what: "client's call until the server runs",
+        goal: 150,
+        reference: Some((191, SEL4)),
+    },
+    Row {
+        name: "ipc_reply_recv",
+        what: "server's reply until the client runs",
+        goal: 150,
+        reference: Some((215, SEL4)),
+    },
     Row { name: "ipc_round_trip", what: "both", goal: 300, reference: Some((406, SEL4)) },
-    Row { name: "notify_switch", what: "notify until the waiting component runs", goal: 400, reference: Some((656, SEL4)) },
-    Row { name: "notify_no_switch", what: "notify a component of lower priority", goal: 150, reference: Some((384, SEL4)) },
-    Row { name: "fault_to_notice", what: "exception until the controller runs", goal: 500, reference: Some((513, SEL4)) },
+    Row {
+        name: "notify_switch",
+        what: "notify until the waiting component runs",
+        goal: 400,
+        reference: Some((656, SEL4)),
+    },
+    Row {
+        name: "notify_no_switch",
+        what: "notify a component of lower priority",
+        goal: 150,
+        reference: Some((384, SEL4)),
+    },
+    Row {
+        name: "fault_to_notice",
+        what: "exception until the controller runs",
+        goal: 500,
+        reference: Some((513, SEL4)),
+    },
     Row { name: "irq_to_driver", what: "timer's time until its driver runs", goal: 450, reference: None },
     Row { name: "grant_copy_4k", what: "copy 4 KiB from a blocked client", goal: 1_200, reference: None },
     Row {
@@ -77,7 +107,12 @@ const ROWS: [Row; 12] = [
         goal: 60_000_000,
         reference: Some((926_000_000, "Linux to init")),
     },
-    Row { name: "kernel_text", what: ".text and .rodata (bytes)", goal: 65_536, reference: Some((32_320, SEL4)) },
+    Row {
+        name: "kernel_text",
+        what: ".text and .rodata (bytes)",
+        goal: 65_536,
+        reference: Some((32_320, SEL4)),
+    },
 ];
 
 /// What `x bench` is told.
@@ -109,7 +144,11 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     let (demo, bench, fault) = (boot(DEMO_MANIFEST)?, boot(MANIFEST)?, boot(FAULT_MANIFEST)?);
     let kernel = &demo.system.kernel_sha256;
     for other in [&bench, &fault] {
-        ensure!(&other.system.kernel_sha256 == kernel, "{} has another kernel than the demo", other.system.manifest);
+        ensure!(
+            &other.system.kernel_sha256 == kernel,
+            "{} has another kernel than the demo",
+            other.system.manifest
+        );
     }
     let mut figures = operations(&bench.measure()?)?;
     figures.extend(faults(&fault.measure()?)?);
@@ -139,8 +178,13 @@ struct Boot<'a> {
 impl<'a> Boot<'a> {
     fn build(tools: &Toolchain, machine: &'a Machine, manifest: &str, limit: Duration) -> Result<Self> {
         let built = build_system(tools, manifest.as_ref())?;
-        let system = System::in_folder(built.image.parent().context("the image lies in a folder")?)?;
-        ensure!(system.board == machine.name, "{manifest} is for board {:?}, not {:?}", system.board, machine.name);
+        let system = System::in_folder(&built.folder)?;
+        ensure!(
+            system.board == machine.name,
+            "{manifest} is for board {:?}, not {:?}",
+            system.board,
+            machine.name
+        );
         Ok(Self { machine, system, limit })
     }
 
@@ -208,12 +252,23 @@ impl Evidence {
     fn new(system: &System) -> Self {
         let names: BTreeMap<_, _> = system.slots.iter().map(|slot| (slot.slot, slot.name.clone())).collect();
         let measures = system.slots.iter().any(|slot| slot.image.as_deref() == Some("bench"));
-        Self { names, groups: BTreeMap::new(), ready: BTreeMap::new(), died: None, restarts: Vec::new(), measures }
+        Self {
+            names,
+            groups: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            died: None,
+            restarts: Vec::new(),
+            measures,
+        }
     }
 
     /// A bench says when it is done; any other system is complete when every slot has received.
     fn is_complete(&self) -> bool {
-        if self.measures { self.groups.contains_key(&Series::Done) } else { self.ready.len() == self.names.len() }
+        if self.measures {
+            self.groups.contains_key(&Series::Done)
+        } else {
+            self.ready.len() == self.names.len()
+        }
     }
 
     /// Virtual time at which the last slot received for the first time.
@@ -286,7 +341,9 @@ fn exact(evidence: &Evidence, series: Series) -> Result<u64> {
 /// [`exact`] without the `stub`.
 fn net(evidence: &Evidence, series: Series, stub: u64) -> Result<u64> {
     let length = exact(evidence, series)?;
-    length.checked_sub(stub).with_context(|| format!("{series:?}: {length} instructions are less than the stub"))
+    length
+        .checked_sub(stub)
+        .with_context(|| format!("{series:?}: {length} instructions are less than the stub"))
 }
 
 /// The figures of `system/bench.toml`.
@@ -300,7 +357,10 @@ fn operations(evidence: &Evidence) -> Result<Figures> {
     let (call, reply) = (net(evidence, Series::Call, stub)?, net(evidence, Series::Reply, stub)?);
     let service = exact(evidence, Series::Service)?;
     let trip = net(evidence, Series::RoundTrip, service + 2 * stub)?;
-    ensure!(trip == call + reply, "the way there ({call}) and back ({reply}) do not make the round trip ({trip})");
+    ensure!(
+        trip == call + reply,
+        "the way there ({call}) and back ({reply}) do not make the round trip ({trip})"
+    );
     Ok(Figures::from([
         ("null_syscall", net(evidence, Series::NullCall, stub)?),
         ("ipc_call", call),
@@ -362,7 +422,8 @@ fn table(figures: &Figures) -> Result<String> {
     for row in &ROWS {
         let value = value(figures, row)?;
         let goal = format!("{} {}", if value <= row.goal { "<=" } else { "over" }, grouped(row.goal));
-        let reference = row.reference.map_or_else(|| "-".into(), |(value, name)| format!("{} {name}", grouped(value)));
+        let reference =
+            row.reference.map_or_else(|| "-".into(), |(value, name)| format!("{} {name}", grouped(value)));
         writeln!(text, "{:<18}{:>12}{goal:>14}  {reference:<36}{}", row.name, grouped(value), row.what)?;
     }
     Ok(text)
@@ -418,7 +479,10 @@ mod tests {
     #[test]
     fn only_the_first_repetition_may_differ() {
         let group = |number, length| sampled(Series::Call, number, length, 3);
-        assert_eq!(exact(&evidence([group(0, 500), group(1, 400), group(2, 400)]), Series::Call).unwrap(), 400);
+        assert_eq!(
+            exact(&evidence([group(0, 500), group(1, 400), group(2, 400)]), Series::Call).unwrap(),
+            400
+        );
         assert!(exact(&evidence([group(0, 400), group(1, 400), group(2, 401)]), Series::Call).is_err());
         assert!(exact(&evidence([group(0, 400), group(1, 400)]), Series::Call).is_err());
         assert!(exact(&evidence([]), Series::Call).is_err());

@@ -45,10 +45,10 @@ pub struct Options {
 /// # Errors
 /// The demo could not be run.
 pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
-    let machine = super::run::machine(tools, options.board.as_deref())?;
+    let machine = crate::run::machine(tools, options.board.as_deref())?;
     let built = build_system(tools, MANIFEST.as_ref())?;
     let system = System::in_folder(&built.folder)?;
-    super::run::check_board(&machine, &system)?;
+    crate::run::check_board(&machine, &system)?;
     let folder = built.folder.join("run");
     let card = folder.join("card.img");
     card::make(&card, CARD_BYTES)?;
@@ -90,7 +90,9 @@ fn summary(machine: &Machine, verdict: &Verdict, options: &Options, elapsed: Dur
     println!("trace hash {}", verdict.trace_hash);
     println!("the same again: ./x demo --board {} --seed {}", machine.name, options.seed);
     match verdict.failure() {
-        None => println!("ok: everything came back with its data intact, after {:.0} s", elapsed.as_secs_f64()),
+        None => {
+            println!("ok: everything came back with its data intact, after {:.0} s", elapsed.as_secs_f64())
+        }
         Some(kind) => println!("FAILED: {} (exit code {})", kind.name(), kind as u8),
     }
 }

@@ -75,8 +75,14 @@ struct Reading {
 
 impl Reading {
     fn open(evidence: &Path, system: &System) -> Result<Self> {
-        let file = File::open(evidence).with_context(|| format!("opening {} (run `./x run`)", evidence.display()))?;
-        Ok(Self { file, position: 0, splitter: Splitter::new(), printer: LogPrinter::new(Images::of(system)) })
+        let file = File::open(evidence)
+            .with_context(|| format!("opening {} (run `./x run`)", evidence.display()))?;
+        Ok(Self {
+            file,
+            position: 0,
+            splitter: Splitter::new(),
+            printer: LogPrinter::new(Images::of(system)),
+        })
     }
 
     /// Prints what has been added; false if there was nothing. A file that became shorter is a new run.

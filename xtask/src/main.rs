@@ -7,8 +7,11 @@
 mod bench;
 mod build;
 mod check;
+mod demo;
 mod image;
+mod log;
 mod manifest;
+mod run;
 mod test;
 mod tidy;
 mod tools;
@@ -34,6 +37,12 @@ enum Command {
     Build(build::Options),
     /// Formatting, lints of host and target code, and the house rules.
     Check(check::Options),
+    /// Fails every component in every way, and judges the outcome from outside.
+    Demo(demo::Options),
+    /// The log of the last run: records with file and line, deaths with backtraces.
+    Log(log::Options),
+    /// Boots the interactive system on this terminal, in real time.
+    Run(run::Options),
     /// Every test: host, emulator, smoke campaign.
     Test(test::Options),
 }
@@ -41,16 +50,24 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = tools::Toolchain::from_env().and_then(|tools| match arguments.command {
-        Command::Bench(options) => bench::run(&tools, &options),
-        Command::Build(options) => build::run(&tools, &options),
-        Command::Check(options) => check::run(&tools, &options),
-        Command::Test(options) => test::run(&tools, &options),
+        Command::Bench(options) => bench::run(&tools, &options).map(succeeded),
+        Command::Build(options) => build::run(&tools, &options).map(succeeded),
+        Command::Check(options) => check::run(&tools, &options).map(succeeded),
+        Command::Demo(options) => demo::run(&tools, &options),
+        Command::Log(options) => log::run(&tools, &options),
+        Command::Run(options) => run::run(&tools, &options),
+        Command::Test(options) => test::run(&tools, &options).map(succeeded),
     });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The code of a command that either succeeds or fails.
+const fn succeeded((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }

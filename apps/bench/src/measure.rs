@@ -21,7 +21,8 @@ pub struct Block {
     pub after: u64,
 }
 
-const _: () = assert!(core::mem::offset_of!(Block, shift) == 120 && core::mem::offset_of!(Block, before) == 128);
+const _: () =
+    assert!(core::mem::offset_of!(Block, shift) == 120 && core::mem::offset_of!(Block, before) == 128);
 
 impl Block {
     /// A block with these first registers.
@@ -85,7 +86,10 @@ pub fn run(operation: Operation, block: &mut Block) {
             Operation::Hundred => measure_hundred(block),
             Operation::NullCall => measure_null_call(block),
             Operation::Call => {
-                assert!(block.registers[12] >> 63 == 0 && block.registers[14] >> 63 == 0, "only grants for reading");
+                assert!(
+                    block.registers[12] >> 63 == 0 && block.registers[14] >> 63 == 0,
+                    "only grants for reading"
+                );
                 measure_call(block);
             }
             Operation::Notify => measure_notify(block),

@@ -1,2 +1,32 @@
-//! (placeholder)
-fn main() {}
+//! The process of the workload: one program, two parts, which the manifest chooses by what it lets the component call.
+//!
+//! | the manifest entry may call | part |
+//! |---|---|
+//! | `files` | the client ([`client`]), which works on files |
+//! | `progress`, `reincarnation` | the monitor ([`monitor`]), which asks others how far they have come |
+
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+mod client;
+mod files;
+mod monitor;
+
+use userlib::{Instant, Start, binding, recv_notifications};
+
+userlib::entry!(main);
+
+fn main(start: Start) -> ! {
+    if let Some(files) = binding!(call ?"files") {
+        client::run(start, files, binding!(call ?"console"));
+    }
+    monitor::run(&[binding!(call ?"progress"), binding!(call ?"reincarnation")])
+}
+
+/// There is nothing to do: answers heartbeats for ever.
+fn idle() -> ! {
+    loop {
+        recv_notifications(Instant::NEVER);
+    }
+}

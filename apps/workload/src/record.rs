@@ -1,6 +1,9 @@
 //! What the client puts on the evidence line.
 
+use crate::operation::Operation;
+use abi::{Outcome, Status};
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use protocols::files;
 use serde::{Deserialize, Serialize};
 
 /// Checksum of file contents in [`Found`]. The small table: this runs on the board, too.
@@ -14,6 +17,39 @@ pub const KERNEL_STATUS: u32 = 0x100;
 
 /// [`Record::Acknowledged`] of a server that said "done".
 pub const DONE: u32 = 0;
+
+/// What an answer to an operation says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// It was carried out (or refused, where the refusal was the aim).
+    AsExpected,
+    /// It was not carried out, and may be asked for again.
+    NotExecuted,
+    /// It was carried out or not.
+    Unknown,
+    /// The server's answer is wrong.
+    Wrong,
+}
+
+/// What `status`, as in [`Record::Acknowledged`], says of `operation`.
+pub fn answer(operation: &Operation, status: u32) -> Answer {
+    let expected = match operation {
+        Operation::UnlinkOpen { .. } => files::Status::Busy as u32,
+        _ => DONE,
+    };
+    if status == expected {
+        return Answer::AsExpected;
+    }
+    if status == files::Status::OutcomeUnknown as u32 {
+        return Answer::Unknown;
+    }
+    let kernel = status.checked_sub(KERNEL_STATUS).and_then(|code| Status::from_code(code.into()));
+    match kernel {
+        Some(Status::Unavailable | Status::Expired) => Answer::NotExecuted,
+        Some(status) if status.outcome() == Some(Outcome::Unknown) => Answer::Unknown,
+        _ => Answer::Wrong,
+    }
+}
 
 /// What is under a name, as it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -111,11 +147,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn answers_are_told_apart() {
+        let kernel = |status: Status| KERNEL_STATUS + status as u32;
+        let refused = Operation::UnlinkOpen { file: 0 };
+        assert_eq!(answer(&Operation::Sync, DONE), Answer::AsExpected);
+        assert_eq!(answer(&refused, DONE), Answer::Wrong, "an open file was removed");
+        assert_eq!(answer(&refused, files::Status::Busy as u32), Answer::AsExpected);
+        assert_eq!(answer(&Operation::Sync, files::Status::NoSpace as u32), Answer::Wrong);
+        assert_eq!(answer(&Operation::Sync, kernel(Status::Expired)), Answer::NotExecuted);
+        assert_eq!(answer(&Operation::Sync, kernel(Status::UnknownDied)), Answer::Unknown);
+        assert_eq!(answer(&Operation::Sync, kernel(Status::BadHandle)), Answer::Wrong);
+    }
+
+    #[test]
     fn records_round_trip_and_fit_a_log_record() {
-        let found = Found::File {
-            size: u64::MAX,
-            checksum: u32::MAX,
-        };
+        let found = Found::File { size: u64::MAX, checksum: u32::MAX };
         let path = "x".repeat(160);
         let entry = Record::Entry { path: &path, found };
         let mut bytes = [0; RECORD_MAX];
@@ -123,9 +169,6 @@ mod tests {
         assert_eq!(Record::decode(encoded), Some(entry));
         assert!(RECORD_MAX as u64 <= abi::syscall::log::BYTES_MAX);
         let path = "x".repeat(RECORD_MAX);
-        assert_eq!(
-            Record::Entry { path: &path, found }.encode(&mut [0; RECORD_MAX]),
-            None
-        );
+        assert_eq!(Record::Entry { path: &path, found }.encode(&mut [0; RECORD_MAX]), None);
     }
 }

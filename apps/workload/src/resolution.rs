@@ -34,7 +34,9 @@ pub fn witnesses(state: &State, operation: &Operation) -> heapless::Vec<Path, 2>
             (path_of(file), Some(Path::File(directory, state.operation)))
         }
         Operation::Replace { file, replaced } => (path_of(file), path_of(replaced)),
-        Operation::UnlinkOpen { .. } | Operation::Fsync { .. } | Operation::Sync | Operation::Walk => (None, None),
+        Operation::UnlinkOpen { .. } | Operation::Fsync { .. } | Operation::Sync | Operation::Walk => {
+            (None, None)
+        }
     };
     first.into_iter().chain(second).collect()
 }
@@ -46,10 +48,7 @@ pub fn resolve(seed: u64, state: &State, operation: &Operation, found: &[Found])
     let paths = witnesses(state, operation);
     let agrees = |state: &State| {
         paths.len() == found.len()
-            && paths
-                .iter()
-                .zip(found)
-                .all(|(&path, &found)| expected(seed, state, path) == found)
+            && paths.iter().zip(found).all(|(&path, &found)| expected(seed, state, path) == found)
     };
     if agrees(&after) {
         Resolution::Done

@@ -269,7 +269,10 @@ impl Registers for Machine {
                 }
             }
             0x30 => {
-                assert!(uart.control & 1 == 0 || value & 1 == 1 || uart.transmit.is_empty(), "output cut off");
+                assert!(
+                    uart.control & 1 == 0 || value & 1 == 1 || uart.transmit.is_empty(),
+                    "output cut off"
+                );
                 uart.control = value;
             }
             0x34 => uart.levels = value,

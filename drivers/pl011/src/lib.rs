@@ -30,7 +30,9 @@ mod fake;
 mod tests;
 
 use abi::CallId;
-use device::{Block, Control, Data, FifoLevel, Flag, FractionalBaudRate, IntegerBaudRate, Interrupt, LineControl};
+use device::{
+    Block, Control, Data, FifoLevel, Flag, FractionalBaudRate, IntegerBaudRate, Interrupt, LineControl,
+};
 use heapless::Deque;
 use protocols::console::{Error, REPEAT_MAX, Reply};
 use serde::{Deserialize, Serialize};
@@ -107,7 +109,15 @@ impl State {
     /// position from before the checkpoint was dropped cannot take new bytes for old ones.
     fn new(incarnation: u32) -> Self {
         let first = u64::from(incarnation) << 32;
-        Self { version: STATE_VERSION, input: Deque::new(), first, given: first, lost: 0, write: u64::MAX, written: 0 }
+        Self {
+            version: STATE_VERSION,
+            input: Deque::new(),
+            first,
+            given: first,
+            lost: 0,
+            write: u64::MAX,
+            written: 0,
+        }
     }
 
     fn restore(saved: &[u8]) -> Option<Self> {
@@ -116,7 +126,9 @@ impl State {
 
     /// Whether an incarnation can have committed this, and positions can be counted on from here.
     fn is_sound(&self) -> bool {
-        self.version == STATE_VERSION && self.first < 1 << 63 && (self.first..=self.end()).contains(&self.given)
+        self.version == STATE_VERSION
+            && self.first < 1 << 63
+            && (self.first..=self.end()).contains(&self.given)
     }
 
     /// Stream number of the byte that will arrive next.
@@ -233,7 +245,8 @@ impl<D: Registers, P: Process> Console<D, P> {
         register!(device, Block, fractional_baud_rate).write(FractionalBaudRate::DIVISOR.val(divisor & 0x3F));
         register!(device, Block, line_control)
             .write(LineControl::WORD_LENGTH::EightBits + LineControl::FIFO_ENABLE::SET);
-        register!(device, Block, fifo_level).write(FifoLevel::TRANSMIT::OneEighth + FifoLevel::RECEIVE::OneHalf);
+        register!(device, Block, fifo_level)
+            .write(FifoLevel::TRANSMIT::OneEighth + FifoLevel::RECEIVE::OneHalf);
         register!(device, Block, interrupt_clear).write(Interrupt::ALL::SET);
         register!(device, Block, control)
             .write(Control::UART_ENABLE::SET + Control::TRANSMIT_ENABLE::SET + Control::RECEIVE_ENABLE::SET);
@@ -265,8 +278,9 @@ impl<D: Registers, P: Process> Console<D, P> {
             && !register!(&self.device, Block, flag).is_set(Flag::RECEIVE_EMPTY)
         {
             let character = register!(&self.device, Block, data).extract();
-            let damaged = character
-                .any_matching_bits_set(Data::FRAMING_ERROR::SET + Data::PARITY_ERROR::SET + Data::BREAK_ERROR::SET);
+            let damaged = character.any_matching_bits_set(
+                Data::FRAMING_ERROR::SET + Data::PARITY_ERROR::SET + Data::BREAK_ERROR::SET,
+            );
             self.state.lost += u64::from(character.is_set(Data::OVERRUN_ERROR)) + u64::from(damaged);
             if !damaged {
                 // Cannot fail: the loop's condition says that there is room.
@@ -330,7 +344,8 @@ impl<D: Registers, P: Process> Console<D, P> {
 
     fn commit(&self) {
         let mut buffer = [0; STATE_MAX];
-        let state = postcard::to_slice(&self.state, &mut buffer).expect("STATE_MAX is the size of the largest state");
+        let state =
+            postcard::to_slice(&self.state, &mut buffer).expect("STATE_MAX is the size of the largest state");
         self.process.commit(state);
     }
 }

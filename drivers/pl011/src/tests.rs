@@ -196,7 +196,8 @@ fn survive(make: Make, script: &[(usize, usize, u64)]) -> Result<(), TestCaseErr
             })
             .is_none()
         {
-            (incarnation, deaths, lost_max) = (incarnation + 1, deaths + 1, lost_max + machine.uncommitted.get());
+            (incarnation, deaths, lost_max) =
+                (incarnation + 1, deaths + 1, lost_max + machine.uncommitted.get());
         }
         written.extend(bytes);
         let mut console = start(&machine, incarnation);
@@ -211,7 +212,10 @@ fn survive(make: Make, script: &[(usize, usize, u64)]) -> Result<(), TestCaseErr
     let restarts = if make == Make::Board { 2 * (deaths + 2 * script.len() + 1) } else { 0 };
     prop_assert!(typed.len() - reader.input.len() <= lost_max + restarts);
     let mut rest = typed.iter();
-    prop_assert!(reader.input.iter().all(|byte| rest.any(|typed| typed == byte)), "input out of order or twice");
+    prop_assert!(
+        reader.input.iter().all(|byte| rest.any(|typed| typed == byte)),
+        "input out of order or twice"
+    );
     Ok(())
 }
 
@@ -238,7 +242,10 @@ fn a_write_survives_death_at_every_step() {
             }
             machine.settle();
             let sent = &machine.uart().sent;
-            assert!(is_output(sent, &whole, usize::from(!completed)), "{make:?}, death at step {fuse}: {sent:?}");
+            assert!(
+                is_output(sent, &whole, usize::from(!completed)),
+                "{make:?}, death at step {fuse}: {sent:?}"
+            );
             if completed {
                 assert!(fuse > 200, "the fuse never burned");
                 assert_eq!(sent, &whole);
@@ -374,6 +381,20 @@ fn a_full_board_fifo_counts_what_it_lost() {
     idle(&mut console, &machine, 10);
     assert!(console.state.lost > 0);
     assert_eq!(reader.input[..INPUT_MAX], text(INPUT_MAX));
+}
+
+/// A long write lasts longer than the receive FIFO does; nothing else serves the receiver meanwhile.
+#[test]
+fn input_that_arrives_during_a_write_is_kept() {
+    let machine = Machine::new(Make::Board);
+    let mut console = start(&machine, 1);
+    let mut reader = Reader::new(&console);
+    machine.type_in(&text(100));
+    assert_eq!(console.write(CallId(1), &text(256)), Reply::Written);
+    idle(&mut console, &machine, 50);
+    reader.read_all(&mut console, READ_MAX);
+    assert_eq!(reader.input, text(100));
+    assert_eq!(console.state.lost, 0);
 }
 
 #[test]

@@ -207,6 +207,10 @@ mod tests {
         assert_eq!(Status(1 << 31 | 1 << 19).check(), Err(Error::OutOfRange));
         assert_eq!(Status(1 << 26).check(), Err(Error::WriteProtected));
         assert_eq!(Status(1 << 21).check(), Err(Error::Card(1 << 21)));
-        assert_eq!(Status(0x0040_0920).check(), Ok(Status(0x0040_0920)), "an illegal command before is no error now");
+        assert_eq!(
+            Status(0x0040_0920).check(),
+            Ok(Status(0x0040_0920)),
+            "an illegal command before is no error now"
+        );
     }
 }

@@ -13,7 +13,8 @@
 
 use crate::Error;
 use crate::device::{
-    BlockSizeCount, Capabilities, ClockReset, HostControl, Interrupt, PresentState, Sdhci, TransferCommand, Version,
+    BlockSizeCount, Capabilities, ClockReset, HostControl, Interrupt, PresentState, Sdhci, TransferCommand,
+    Version,
 };
 use core::cell::Cell;
 use tock_registers::fields::FieldValue;
@@ -205,7 +206,13 @@ impl<D: Registers, C: Clock> Controller<D, C> {
 
     /// Sends a command that makes the card send `words`, in blocks of `block_words`; `stop` has the controller send
     /// CMD12 after the last one. Returns the response to the command.
-    pub fn read(&self, command: Command, stop: bool, block_words: usize, words: &mut [u32]) -> Result<u128, Error> {
+    pub fn read(
+        &self,
+        command: Command,
+        stop: bool,
+        block_words: usize,
+        words: &mut [u32],
+    ) -> Result<u128, Error> {
         let limit_ns = self.limit(READ_LIMIT_NS);
         self.set_blocks(block_words, words.len());
         let mode = transfer_mode(words.len() / block_words, stop) + TransferCommand::READ::SET;
@@ -223,7 +230,13 @@ impl<D: Registers, C: Clock> Controller<D, C> {
 
     /// Sends a command that makes the card take `words`, in blocks of `block_words`; otherwise as [`Controller::read`].
     /// The card may go on programming afterwards.
-    pub fn write(&self, command: Command, stop: bool, block_words: usize, words: &[u32]) -> Result<u128, Error> {
+    pub fn write(
+        &self,
+        command: Command,
+        stop: bool,
+        block_words: usize,
+        words: &[u32],
+    ) -> Result<u128, Error> {
         let limit_ns = self.limit(BUSY_LIMIT_NS);
         self.set_blocks(block_words, words.len());
         self.issue(command, transfer_mode(words.len() / block_words, stop), true)?;
@@ -260,7 +273,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     fn set_blocks(&self, block_words: usize, words: usize) {
         self.put(
             register!(&self.device, Sdhci, block_size_count),
-            BlockSizeCount::SIZE.val(block_words as u32 * 4) + BlockSizeCount::COUNT.val((words / block_words) as u32),
+            BlockSizeCount::SIZE.val(block_words as u32 * 4)
+                + BlockSizeCount::COUNT.val((words / block_words) as u32),
         );
     }
 
@@ -295,7 +309,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
 
     fn is_free(&self, data_line: bool) -> bool {
         let state = register!(&self.device, Sdhci, present_state).extract();
-        !(state.is_set(PresentState::COMMAND_INHIBIT) || data_line && state.is_set(PresentState::DATA_INHIBIT))
+        !(state.is_set(PresentState::COMMAND_INHIBIT)
+            || data_line && state.is_set(PresentState::DATA_INHIBIT))
     }
 
     /// Whether the card leaves data line 0 high, which it holds low while it programs.
@@ -320,7 +335,12 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     }
 
     /// Waits for `flag` in the interrupt status until `limit_ns`; `late` is the error for when it does not come.
-    fn until_flag(&self, flag: FieldValue<u32, Interrupt::Register>, limit_ns: u64, late: Error) -> Result<(), Error> {
+    fn until_flag(
+        &self,
+        flag: FieldValue<u32, Interrupt::Register>,
+        limit_ns: u64,
+        late: Error,
+    ) -> Result<(), Error> {
         let begin_ns = self.clock.now_ns();
         loop {
             let now_ns = self.clock.now_ns();
@@ -346,8 +366,11 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         }
     }
 
-    fn put<'a, K>(&'a self, register: Register<'a, D, K>, fields: FieldValue<u32, <Register<'a, D, K> as Writeable>::R>)
-    where
+    fn put<'a, K>(
+        &'a self,
+        register: Register<'a, D, K>,
+        fields: FieldValue<u32, <Register<'a, D, K> as Writeable>::R>,
+    ) where
         Register<'a, D, K>: Writeable<T = u32>,
     {
         self.put_word(register, fields.into());

@@ -269,8 +269,14 @@ impl Card {
             }
             (9, State::StandBy) if addressed => return Answer::Long(self.csd),
             (7, State::StandBy) if addressed => self.state = State::Transfer,
-            (13, State::StandBy | State::Transfer | State::SendingData | State::ReceivingData | State::Programming)
-                if addressed => {}
+            (
+                13,
+                State::StandBy
+                | State::Transfer
+                | State::SendingData
+                | State::ReceivingData
+                | State::Programming,
+            ) if addressed => {}
             (12, State::SendingData | State::ReceivingData) => {
                 let status = self.status(now);
                 self.stop(now);
@@ -297,7 +303,10 @@ impl Card {
         match (index, self.state) {
             (41, State::Idle) => {
                 let voltages = 0x00FF_8000;
-                if self.polls_left > 0 || argument & voltages == 0 || (self.high_capacity && argument & 1 << 30 == 0) {
+                if self.polls_left > 0
+                    || argument & voltages == 0
+                    || (self.high_capacity && argument & 1 << 30 == 0)
+                {
                     self.polls_left = self.polls_left.saturating_sub(1);
                     return Answer::Short(voltages);
                 }
@@ -491,7 +500,10 @@ impl Machine {
         let (index, kind) = (value >> 24 & 0x3F, value >> 16 & 3);
         let abort = value >> 22 & 3 == 3;
         assert!(!host.command_inhibit, "CMD{index} while a command is under way");
-        assert!(abort || !(value & 1 << 21 != 0 || kind == 3) || host.transfer.is_none() && !host.busy, "CMD{index}");
+        assert!(
+            abort || !(value & 1 << 21 != 0 || kind == 3) || host.transfer.is_none() && !host.busy,
+            "CMD{index}"
+        );
         self.commands.borrow_mut().push((index, host.argument));
         let clock = host.card_clock(self.base());
         assert!(clock <= 25_000_000, "card clock of {clock} Hz");
@@ -554,7 +566,8 @@ impl Machine {
             self.start_transfer(host, value, scr);
         } else if kind == 3 {
             host.busy = true;
-            let busy_ns = self.card.borrow().as_ref().map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
+            let busy_ns =
+                self.card.borrow().as_ref().map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
             self.schedule(host, busy_ns + 1_000, Event::Complete);
         }
     }
@@ -621,7 +634,8 @@ impl Machine {
         if !transfer.read {
             let bytes: Vec<u8> = transfer.words.drain(..).flat_map(u32::to_le_bytes).collect();
             let mut card = self.card.borrow_mut();
-            let taken = card.as_mut().is_some_and(|card| card.receive_block(&bytes.try_into().unwrap(), self.now()));
+            let taken =
+                card.as_mut().is_some_and(|card| card.receive_block(&bytes.try_into().unwrap(), self.now()));
             if !taken {
                 self.schedule(host, 5_000_000_000, Event::Error(1 << 15 | 1 << 20));
                 return;
@@ -640,7 +654,8 @@ impl Machine {
             }
         }
         // A card is still programming when the last block has been acknowledged; the busy time of CMD12 is waited for.
-        let busy_ns = if host.transfer.as_ref().is_some_and(|transfer| transfer.stop) { programming_ns } else { 0 };
+        let busy_ns =
+            if host.transfer.as_ref().is_some_and(|transfer| transfer.stop) { programming_ns } else { 0 };
         self.schedule(host, busy_ns + 1_000, Event::Complete);
     }
 
@@ -662,7 +677,11 @@ impl Machine {
 
     fn write_clock_reset(&self, host: &mut Host, value: u32) {
         if host.clock_reset & 4 != 0 && value & 4 != 0 {
-            assert_eq!(host.clock_reset & 0xFFC0, value & 0xFFC0, "divisor changed while the card's clock runs");
+            assert_eq!(
+                host.clock_reset & 0xFFC0,
+                value & 0xFFC0,
+                "divisor changed while the card's clock runs"
+            );
         }
         assert!(value & 4 == 0 || host.clock_reset & 2 != 0, "card clock switched on before it is stable");
         if value & 1 != 0 && (host.clock_reset ^ value) & 0xFFC1 != 0 {
@@ -706,7 +725,9 @@ impl Host {
                 self.raise(flags);
             }
             Event::BlockReady => {
-                let Some(transfer) = &mut self.transfer else { return };
+                let Some(transfer) = &mut self.transfer else {
+                    return;
+                };
                 transfer.ready = true;
                 let flag = if transfer.read { 1 << 5 } else { 1 << 4 };
                 self.raise(flag);

@@ -175,7 +175,11 @@ impl<D: Registers, C: Clock> SdCard<D, C> {
         let before = self.known.take();
         let result = self.attempt(|controller, card| {
             controller.status(card)?;
-            Ok(Info { blocks: card.data.blocks, write_protected: card.data.write_protected, identity: card.identity })
+            Ok(Info {
+                blocks: card.data.blocks,
+                write_protected: card.data.write_protected,
+                identity: card.identity,
+            })
         });
         self.known = result.map_or(before, |info| Some(info.identity));
         result
@@ -265,7 +269,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
             self.application(address, 6, 2)?;
             self.use_four_bits();
         }
-        let card = Card { identity, address, data, counts_blocks, set_block_count: configuration.set_block_count };
+        let card =
+            Card { identity, address, data, counts_blocks, set_block_count: configuration.set_block_count };
         self.until_idle(&card)?;
         Ok(card)
     }
@@ -283,7 +288,11 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     /// ACMD41 until the card has powered up. A slot in which nothing answers the first one is empty.
     fn power_up(&self, version_2: bool) -> Result<OperationConditions, Error> {
         let capacity = if version_2 { OperationConditions::HOST_CAPACITY } else { 0 };
-        self.short(55, 0).map_err(|error| if error == Error::CommandTimeout { Error::NoCard } else { error })?;
+        self.short(55, 0).map_err(
+            |error| {
+                if error == Error::CommandTimeout { Error::NoCard } else { error }
+            },
+        )?;
         let mut waited_ns = 0;
         loop {
             let command = Command {
@@ -321,7 +330,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         let address = card.data_address(lba, blocks.len())?;
         let multiple = blocks.len() > 1;
         let counted = self.announce(card, blocks.len())?;
-        let command = Command { index: if multiple { 18 } else { 17 }, argument: address, response: Response::Short };
+        let command =
+            Command { index: if multiple { 18 } else { 17 }, argument: address, response: Response::Short };
         let status = self.read(command, !counted, BLOCK_WORDS, blocks.as_flattened_mut())?;
         Status(status as u32).check().map(drop)
     }
@@ -333,7 +343,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         }
         let multiple = blocks.len() > 1;
         let counted = self.announce(card, blocks.len())?;
-        let command = Command { index: if multiple { 25 } else { 24 }, argument: address, response: Response::Short };
+        let command =
+            Command { index: if multiple { 25 } else { 24 }, argument: address, response: Response::Short };
         let status = self.write(command, !counted, BLOCK_WORDS, blocks.as_flattened())?;
         Status(status as u32).check()?;
         self.until_idle(card)

@@ -15,7 +15,9 @@ fn driver(machine: &Machine) -> Driver<'_> {
 
 /// A block whose contents tell its number and its version.
 fn block(lba: u64, version: u32) -> Block {
-    std::array::from_fn(|i| (lba as u32).wrapping_mul(0x9E37_79B9) ^ version.wrapping_mul(0x85EB_CA6B) ^ i as u32)
+    std::array::from_fn(|i| {
+        (lba as u32).wrapping_mul(0x9E37_79B9) ^ version.wrapping_mul(0x85EB_CA6B) ^ i as u32
+    })
 }
 
 fn bytes(block: &Block) -> [u8; 512] {
@@ -87,7 +89,8 @@ impl Reference {
         let card = machine.card.borrow();
         let contents = &card.as_ref().expect("the card is there").contents;
         let written = contents.iter().all(|(&lba, found)| self.may_be(lba, found));
-        let missing = |(lba, versions): (&u64, &Vec<u32>)| !versions.contains(&0) && !contents.contains_key(lba);
+        let missing =
+            |(lba, versions): (&u64, &Vec<u32>)| !versions.contains(&0) && !contents.contains_key(lba);
         written && !self.blocks.iter().any(missing)
     }
 
@@ -270,7 +273,9 @@ fn the_card_says_what_it_is() {
 
 #[test]
 fn the_last_block_of_the_largest_cards_is_addressed_right() {
-    for (card, lba) in [(FakeCard::standard(4095), (4 << 20) - 1), (FakeCard::high((1 << 22) - 1), (1 << 32) - 1)] {
+    for (card, lba) in
+        [(FakeCard::standard(4095), (4 << 20) - 1), (FakeCard::high((1 << 22) - 1), (1 << 32) - 1)]
+    {
         let machine = Machine::new(Some(card));
         assert_eq!(driver(&machine).write(lba, &[block(lba, 1)]), Ok(()));
         assert_eq!(machine.block(lba), bytes(&block(lba, 1)));
@@ -302,13 +307,15 @@ fn a_write_protected_card_is_read_but_not_written() {
 
 #[test]
 fn several_blocks_are_one_command() {
-    for (card, expected) in cards().iter().zip([vec![23, 25], vec![23, 25], vec![25], vec![23, 25], vec![25]]) {
+    for (card, expected) in cards().iter().zip([vec![23, 25], vec![23, 25], vec![25], vec![23, 25], vec![25]])
+    {
         let machine = Machine::new(Some(card.clone()));
         let mut driver = driver(&machine);
         assert!(driver.info().is_ok());
         machine.commands.borrow_mut().clear();
         assert_eq!(driver.write(0, &vec![block(0, 1); 128]), Ok(()));
-        let sent: Vec<u32> = machine.commands.borrow().iter().map(|command| command.0).filter(|&i| i != 13).collect();
+        let sent: Vec<u32> =
+            machine.commands.borrow().iter().map(|command| command.0).filter(|&i| i != 13).collect();
         assert_eq!(sent, expected);
     }
 }

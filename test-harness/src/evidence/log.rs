@@ -25,9 +25,11 @@ impl LogPrinter {
     pub fn lines(&mut self, item: &Item) -> Vec<String> {
         match item {
             Item::Frame(recorded) => self.frame(&recorded.view()),
-            Item::Text(bytes) => {
-                String::from_utf8_lossy(bytes).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
-            }
+            Item::Text(bytes) => String::from_utf8_lossy(bytes)
+                .lines()
+                .filter(|line| !line.is_empty())
+                .map(str::to_owned)
+                .collect(),
             Item::Damaged(error, bytes) => vec![format!("{} bytes are no frame ({error:?})", bytes.len())],
         }
     }
@@ -71,10 +73,15 @@ impl LogPrinter {
                 let who = self.who(slot, incarnation);
                 format!("{who} injected: {}, {in_service} requests in service", fault.name())
             }
-            Event::Closed { slot } => format!("{} is closed: calls are answered \"unavailable\"", self.name(slot)),
+            Event::Closed { slot } => {
+                format!("{} is closed: calls are answered \"unavailable\"", self.name(slot))
+            }
             Event::Opened { slot } => format!("{} is open again", self.name(slot)),
             Event::SecondCopy { slot, page } => {
-                format!("{}: page {page} of the bundle is damaged, taken from the second copy", self.name(slot))
+                format!(
+                    "{}: page {page} of the bundle is damaged, taken from the second copy",
+                    self.name(slot)
+                )
             }
             Event::Poisoned { slot, call } => {
                 format!("{}: request {call:#x} killed its server twice and was taken away", self.name(slot))

@@ -37,9 +37,11 @@ impl Image {
         if Sha256::digest(&elf)[..ID_BYTES] != build {
             bail!("{} was built again since", path.display());
         }
-        let table = Table::parse(&elf).with_context(|| format!("reading the log table of {}", path.display()))?;
+        let table =
+            Table::parse(&elf).with_context(|| format!("reading the log table of {}", path.display()))?;
         let locations = match &table {
-            Some(table) => Some(table.get_locations(&elf)?).filter(|found| table.indices().all(|i| found.contains_key(&(i as u64)))),
+            Some(table) => Some(table.get_locations(&elf)?)
+                .filter(|found| table.indices().all(|i| found.contains_key(&(i as u64)))),
             None => None,
         };
         let symbols = Loader::new(path).map_err(|error| anyhow!("symbols of {}: {error}", path.display()))?;
@@ -52,7 +54,8 @@ impl Image {
     /// Fails when the bytes are no frame of this image.
     pub fn log_line(&self, frame: &[u8]) -> Result<LogLine> {
         let table = self.table.as_ref().with_context(|| format!("image {} has no log table", self.name))?;
-        let (frame, used) = table.decode(frame).map_err(|error| anyhow!("log frame of {}: {error}", self.name))?;
+        let (frame, used) =
+            table.decode(frame).map_err(|error| anyhow!("log frame of {}: {error}", self.name))?;
         let location = self.locations.as_ref().and_then(|locations| locations.get(&frame.index()));
         let _ = used;
         Ok(LogLine {
@@ -69,7 +72,8 @@ impl Image {
         let mut functions = Vec::new();
         if let Ok(mut frames) = self.symbols.find_frames(address) {
             while let Ok(Some(frame)) = frames.next() {
-                let name = frame.function.as_ref().and_then(|function| Some(function.demangle().ok()?.into_owned()));
+                let name =
+                    frame.function.as_ref().and_then(|function| Some(function.demangle().ok()?.into_owned()));
                 let place = frame.location.and_then(|place| Some(format!("{}:{}", place.file?, place.line?)));
                 functions.push(match (name, place) {
                     (Some(name), Some(place)) => format!("{name} at {place}"),

@@ -70,7 +70,8 @@ pub fn read(image: &Path) -> Result<Contents> {
 /// Compares what is on the card with the trees that may be there; the first one is named when none fits.
 pub fn compare(contents: &Contents, possible: &[Tree]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut complain = |text: String| findings.push(Finding::overall(Kind::Correctness, format!("card: {text}")));
+    let mut complain =
+        |text: String| findings.push(Finding::overall(Kind::Correctness, format!("card: {text}")));
     let expected = possible.iter().find(|tree| **tree == contents.tree).or(possible.first());
     if let Some(expected) = expected {
         for difference in differences(expected, &walk(&contents.tree)) {
@@ -88,10 +89,16 @@ pub fn compare(contents: &Contents, possible: &[Tree]) -> Vec<Finding> {
         if let Node::File(bytes) = node
             && contents.sizes.get(path) != Some(&(bytes.len() as u64))
         {
-            complain(format!("{path}: {} bytes read, the inode says {:?}", bytes.len(), contents.sizes.get(path)));
+            complain(format!(
+                "{path}: {} bytes read, the inode says {:?}",
+                bytes.len(),
+                contents.sizes.get(path)
+            ));
         }
     }
-    for name in contents.root.iter().filter(|name| !OWN.contains(&name.as_str()) && format!("/{name}") != ROOT) {
+    for name in
+        contents.root.iter().filter(|name| !OWN.contains(&name.as_str()) && format!("/{name}") != ROOT)
+    {
         complain(format!("/{name}: nobody made it"));
     }
     findings
@@ -99,7 +106,9 @@ pub fn compare(contents: &Contents, possible: &[Tree]) -> Vec<Finding> {
 
 /// Acknowledged bytes that are not on the card as they must be.
 pub fn lost_bytes(contents: &Contents, possible: &[Tree]) -> u64 {
-    let lost = |tree: &Tree| differences(tree, &walk(&contents.tree)).iter().map(|difference| difference.bytes).sum();
+    let lost = |tree: &Tree| {
+        differences(tree, &walk(&contents.tree)).iter().map(|difference| difference.bytes).sum()
+    };
     possible.iter().map(lost).min().unwrap_or(0)
 }
 
@@ -126,7 +135,8 @@ fn debugfs(image: &Path, script: &str) -> Result<String> {
 fn names_in_root(image: &Path) -> Result<Vec<String>> {
     let listing = debugfs(image, "ls -p /\n")?;
     let names = listing.lines().filter_map(|line| line.strip_prefix('/')?.split('/').nth(4));
-    let mut names: Vec<_> = names.filter(|name| !matches!(*name, "." | ".." | "")).map(str::to_owned).collect();
+    let mut names: Vec<_> =
+        names.filter(|name| !matches!(*name, "." | ".." | "")).map(str::to_owned).collect();
     names.sort();
     Ok(names)
 }
@@ -162,7 +172,8 @@ fn inodes(image: &Path, tree: &Tree) -> Result<(Numbers<u32>, Numbers<u64>)> {
     for block in blocks {
         let path = block.lines().next().unwrap_or_default().trim().to_owned();
         let number = |key: &str| -> Result<u64> {
-            let rest = block.split(key).nth(1).with_context(|| format!("no {key:?} for {path} in {block}"))?;
+            let rest =
+                block.split(key).nth(1).with_context(|| format!("no {key:?} for {path} in {block}"))?;
             let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
             digits.parse().with_context(|| format!("{key:?} of {path} is no number"))
         };
@@ -198,7 +209,8 @@ mod tests {
         }
         let commands = folder.join("commands");
         fs::write(&commands, script).unwrap();
-        let output = Command::new(tool("debugfs")).arg("-w").arg("-f").arg(&commands).arg(&image).output().unwrap();
+        let output =
+            Command::new(tool("debugfs")).arg("-w").arg("-f").arg(&commands).arg(&image).output().unwrap();
         assert!(output.status.success());
         image
     }

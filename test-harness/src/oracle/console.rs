@@ -43,7 +43,9 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine]) -> ConsoleReport {
             report.lost.push(line.clone());
             continue;
         }
-        if line.acknowledged && let Some(&repeated @ 1..) = ends.values().min() {
+        if line.acknowledged
+            && let Some(&repeated @ 1..) = ends.values().min()
+        {
             report.repeated.push((line.clone(), repeated));
         }
         places = ends.into_keys().collect();
@@ -160,7 +162,7 @@ mod tests {
         let lines = [line(1, true)];
         let text = &lines[0].text;
         let twice = |back: usize| format!("{}{}", &text[..30], &text[30 - back..]);
-        assert_eq!(lost(&twice(REPEAT_MAX), &lines), []);
+        assert_eq!(lost(&twice(REPEAT_MAX), &lines), [0_u32; 0]);
         assert_eq!(lost(&twice(REPEAT_MAX + 1), &lines), [1]);
     }
 

@@ -202,7 +202,10 @@ impl Oracle {
         }
         let names = self.names.clone();
         let name = |slot: u8| {
-            names.iter().find(|(number, _)| *number == slot).map_or_else(String::new, |(_, name)| name.clone())
+            names
+                .iter()
+                .find(|(number, _)| *number == slot)
+                .map_or_else(String::new, |(_, name)| name.clone())
         };
         self.findings.extend(self.follower.findings().iter().cloned());
         self.findings.extend(self.tracker.findings(&name));
@@ -239,12 +242,22 @@ impl Oracle {
         match *event {
             Event::Application { slot, data, .. } if slot == self.client => match Record::decode(data) {
                 Some(record) => self.follower.record(now, &record),
-                None => self.findings.push(Finding::at(Kind::Evidence, now, "a record of the client is unreadable")),
+                None => self.findings.push(Finding::at(
+                    Kind::Evidence,
+                    now,
+                    "a record of the client is unreadable",
+                )),
             },
-            Event::Application { slot, data, .. } if slot == self.injector => match InjectorRecord::decode(data) {
-                Some(record) => self.injector(record),
-                None => self.findings.push(Finding::at(Kind::Evidence, now, "a record of the injector is unreadable")),
-            },
+            Event::Application { slot, data, .. } if slot == self.injector => {
+                match InjectorRecord::decode(data) {
+                    Some(record) => self.injector(record),
+                    None => self.findings.push(Finding::at(
+                        Kind::Evidence,
+                        now,
+                        "a record of the injector is unreadable",
+                    )),
+                }
+            }
             Event::KernelPanic { text } => {
                 self.findings.push(Finding::at(Kind::Crash, now, format!("the kernel panicked: {text}")));
             }
@@ -276,13 +289,15 @@ impl Oracle {
         }
     }
 
-    /// Each walk says of the rows that were over before it began whether their data are intact. A walk that finds damage
-    /// says so of every row that nobody has judged yet.
+    /// Each walk says of the rows that were over before it began whether their data are intact; after a reset of the
+    /// board it may begin before the file server is there and wait for it. A walk that finds damage says so of every row
+    /// that nobody has judged yet.
     fn judge_walks(&mut self) {
         let walks = self.follower.walks();
         for walk in &walks[self.judged_walks..] {
             for row in self.tracker.rows_mut().iter_mut().filter(|row| row.data_intact.is_none()) {
-                let seen = row.recovered.is_some_and(|recovered| recovered <= walk.started);
+                let from = if row.planned.kind == RowKind::Root { Some(row.opened) } else { row.recovered };
+                let seen = from.is_some_and(|from| from <= walk.started) && row.recovered.is_some();
                 if seen || !walk.intact && row.opened <= walk.ended {
                     row.data_intact = Some(walk.intact);
                 }
@@ -325,13 +340,18 @@ impl Oracle {
 
     /// Rows whose data nobody could look at.
     fn unsettled(&self, name: &dyn Fn(u8) -> String) -> Vec<Finding> {
-        let rows = self.tracker.rows().iter().filter(|row| row.recovered.is_some() && row.data_intact != Some(true));
+        let rows =
+            self.tracker.rows().iter().filter(|row| row.recovered.is_some() && row.data_intact != Some(true));
         let finding = |row: &Row| {
             let state = if row.data_intact.is_none() { "were not looked at" } else { "are not intact" };
-            let what = if row.planned.kind == RowKind::Root { "root".to_owned() } else { row.target_names(name) };
+            let what =
+                if row.planned.kind == RowKind::Root { "root".to_owned() } else { row.target_names(name) };
             let text = format!("{} of {what}: data {state} afterwards", row.planned.fault.name());
             Finding::at(Kind::Correctness, row.opened, text)
         };
         rows.map(finding).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,7 +110,10 @@ impl Row {
                 problems.push((Kind::Correctness, format!("{title}: {} died of {class:?}", name(*slot))));
             }
             if fate.deaths > 1 {
-                problems.push((Kind::Correctness, format!("{title}: {} died {} times", name(*slot), fate.deaths)));
+                problems.push((
+                    Kind::Correctness,
+                    format!("{title}: {} died {} times", name(*slot), fate.deaths),
+                ));
             }
         }
         if self.planned.kind == RowKind::Stuck && self.requests_in_service() == 0 {
@@ -258,9 +261,10 @@ impl Tracker {
     /// Whether the open row has taken longer than it may.
     pub fn is_overdue(&self, now: u64) -> bool {
         let injected = |row: &Row| row.fates.iter().filter_map(|fate| Some(fate.injected?.0)).min();
-        self.open && self.rows.last().is_some_and(|row| {
-            row.recovered.is_none() && injected(row).is_some_and(|injected| now > injected + self.limit)
-        })
+        self.open
+            && self.rows.last().is_some_and(|row| {
+                row.recovered.is_none() && injected(row).is_some_and(|injected| now > injected + self.limit)
+            })
     }
 
     /// Everything that is wrong with the rows that are over, and with those that never began.
@@ -273,7 +277,10 @@ impl Tracker {
         }
         let missing = self.planned.len() - self.rows.len();
         if missing > 0 {
-            findings.push(Finding::overall(Kind::Liveness, format!("{missing} rows of the plan were not carried out")));
+            findings.push(Finding::overall(
+                Kind::Liveness,
+                format!("{missing} rows of the plan were not carried out"),
+            ));
         }
         findings
     }
@@ -392,7 +399,8 @@ mod tests {
     }
 
     fn die(tracker: &mut Tracker, time: u64, slot: u8, class: DeathClass) {
-        let event = Event::Died { slot, incarnation: 1, class, pc: 0, esr: 0, far: 0, in_service: 0, text: "" };
+        let event =
+            Event::Died { slot, incarnation: 1, class, pc: 0, esr: 0, far: 0, in_service: 0, text: "" };
         tracker.event(time, &event);
     }
 
@@ -504,7 +512,10 @@ mod tests {
         assert!(boot(&mut tracker, 200));
         tracker.finish(300);
         let row = &tracker.rows()[0];
-        assert_eq!((row.class().as_str(), row.detect_ns(), row.outage_ns()), ("board reset", Some(2), Some(105)));
+        assert_eq!(
+            (row.class().as_str(), row.detect_ns(), row.outage_ns()),
+            ("board reset", Some(2), Some(105))
+        );
         assert_eq!((tracker.unplanned_resets(), tracker.boots()), (0, 2));
         assert_eq!(kinds(&tracker), []);
     }

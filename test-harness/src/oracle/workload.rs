@@ -11,10 +11,10 @@
 
 use super::tree::{self, Difference, Node, Tree};
 use super::{Finding, Kind};
-use abi::{Outcome, Status};
+use abi::Status;
 use protocols::files;
 use std::collections::BTreeMap;
-use workload_core::record::{DONE, Found, KERNEL_STATUS};
+use workload_core::record::{Answer, DONE, Found, KERNEL_STATUS, answer};
 use workload_core::resolution::{resolve, witnesses};
 use workload_core::{Operation, Record, Resolution, State, line, next};
 
@@ -209,7 +209,11 @@ impl Follower {
 
     fn begin(&mut self, time: u64, seed: u64, operation: u32, fresh: bool) {
         if seed != self.seed {
-            self.complain(Kind::Evidence, time, format!("the client works with seed {seed}, not {}", self.seed));
+            self.complain(
+                Kind::Evidence,
+                time,
+                format!("the client works with seed {seed}, not {}", self.seed),
+            );
         }
         let begun = self.state.operation > 0 || self.in_flight;
         if fresh && begun {
@@ -221,7 +225,8 @@ impl Follower {
         }
         let expected = [self.state.operation, self.previous.operation];
         if !fresh && !expected.contains(&operation) {
-            let text = format!("the client goes on with operation {operation}, but had come to {}", expected[0]);
+            let text =
+                format!("the client goes on with operation {operation}, but had come to {}", expected[0]);
             self.complain(Kind::Correctness, time, text);
         }
         self.phase = if fresh { Phase::Between } else { Phase::Resolving(operation, Vec::new()) };
@@ -230,7 +235,11 @@ impl Follower {
     fn intent(&mut self, time: u64, operation: u32, code: u8) {
         let expected = next(self.seed, &self.state);
         if !matches!(self.phase, Phase::Between) {
-            self.complain(Kind::Evidence, time, format!("operation {operation} begins while {:?}", self.phase));
+            self.complain(
+                Kind::Evidence,
+                time,
+                format!("operation {operation} begins while {:?}", self.phase),
+            );
         }
         if (operation, code) != (self.state.operation, expected.code()) {
             let text = format!(
@@ -243,9 +252,7 @@ impl Follower {
         }
         self.in_flight = true;
         self.phase = match expected {
-            Operation::Walk => {
-                Phase::Walking { started: time, after_reset: false, entries: BTreeMap::new() }
-            }
+            Operation::Walk => Phase::Walking { started: time, after_reset: false, entries: BTreeMap::new() },
             _ => Phase::InFlight,
         };
     }
@@ -253,10 +260,14 @@ impl Follower {
     fn answer(&mut self, time: u64, operation: u32, status: u32) {
         let expected = next(self.seed, &self.state);
         if operation != self.state.operation || !self.in_flight {
-            self.complain(Kind::Evidence, time, format!("operation {operation} is answered but was not asked for"));
+            self.complain(
+                Kind::Evidence,
+                time,
+                format!("operation {operation} is answered but was not asked for"),
+            );
             return;
         }
-        match outcome(&expected, status) {
+        match answer(&expected, status) {
             Answer::AsExpected => self.acknowledge(time, &expected, true),
             Answer::NotExecuted => {
                 self.repeated += 1;
@@ -268,7 +279,11 @@ impl Follower {
                 self.phase = Phase::Resolving(operation, Vec::new());
             }
             Answer::Wrong => {
-                let text = format!("operation {operation} ({}) was answered {}", expected.name(), status_text(status));
+                let text = format!(
+                    "operation {operation} ({}) was answered {}",
+                    expected.name(),
+                    status_text(status)
+                );
                 self.complain(Kind::Correctness, time, text);
                 self.phase = Phase::Resolving(operation, Vec::new());
             }
@@ -345,7 +360,11 @@ impl Follower {
     fn resolved(&mut self, time: u64, operation: u32, claimed: Resolution) {
         let phase = std::mem::replace(&mut self.phase, Phase::Between);
         let Phase::Resolving(number, found) = phase else {
-            self.complain(Kind::Evidence, time, format!("operation {operation} is resolved but was not in doubt"));
+            self.complain(
+                Kind::Evidence,
+                time,
+                format!("operation {operation} is resolved but was not in doubt"),
+            );
             return;
         };
         let acknowledged = number != self.state.operation;
@@ -353,7 +372,8 @@ impl Follower {
         let doubtful = next(self.seed, &state);
         let judged = resolve(self.seed, &state, &doubtful, &found);
         if (number, judged) != (operation, claimed) {
-            let text = format!("operation {operation} is called {claimed:?}, but what was found says {judged:?}");
+            let text =
+                format!("operation {operation} is called {claimed:?}, but what was found says {judged:?}");
             self.complain(Kind::Evidence, time, text);
         }
         let has_effect = !witnesses(&state, &doubtful).is_empty();
@@ -361,11 +381,13 @@ impl Follower {
             Resolution::Done if acknowledged => {}
             Resolution::Done if self.in_flight || !has_effect => self.acknowledge(time, &doubtful, false),
             Resolution::Done => {
-                let text = format!("operation {operation} ({}) took place but nobody asked for it", doubtful.name());
+                let text =
+                    format!("operation {operation} ({}) took place but nobody asked for it", doubtful.name());
                 self.complain(Kind::Correctness, time, text);
             }
             Resolution::NotDone if acknowledged => {
-                let text = format!("operation {operation} ({}) was acknowledged and is not there", doubtful.name());
+                let text =
+                    format!("operation {operation} ({}) was acknowledged and is not there", doubtful.name());
                 self.complain(Kind::Correctness, time, text);
             }
             Resolution::NotDone => self.in_flight = false,
@@ -385,38 +407,16 @@ impl Follower {
 
     fn finished(&mut self, time: u64, status: u32) {
         if status != DONE {
-            self.complain(Kind::Correctness, time, format!("unmounting was answered {}", status_text(status)));
+            self.complain(
+                Kind::Correctness,
+                time,
+                format!("unmounting was answered {}", status_text(status)),
+            );
         }
         if self.in_flight {
             self.complain(Kind::Evidence, time, "the workload ended in the middle of an operation");
         }
         self.phase = Phase::Finished;
-    }
-}
-
-enum Answer {
-    AsExpected,
-    NotExecuted,
-    Unknown,
-    Wrong,
-}
-
-fn outcome(operation: &Operation, status: u32) -> Answer {
-    let expected = match operation {
-        Operation::UnlinkOpen { .. } => files::Status::Busy as u32,
-        _ => DONE,
-    };
-    if status == expected {
-        return Answer::AsExpected;
-    }
-    if status == files::Status::OutcomeUnknown as u32 {
-        return Answer::Unknown;
-    }
-    let kernel = status.checked_sub(KERNEL_STATUS).and_then(|code| Status::from_code(code.into()));
-    match kernel {
-        Some(Status::Unavailable | Status::Expired) => Answer::NotExecuted,
-        Some(status) if status.outcome() == Some(Outcome::Unknown) => Answer::Unknown,
-        _ => Answer::Wrong,
     }
 }
 
@@ -426,7 +426,8 @@ fn status_text(status: u32) -> String {
             Some(status) => format!("{status:?} by the kernel"),
             None => format!("{code} by the kernel"),
         },
-        None => files::Status::from_raw(status).map_or_else(|| status.to_string(), |status| status.text().to_owned()),
+        None => files::Status::from_raw(status)
+            .map_or_else(|| status.to_string(), |status| status.text().to_owned()),
     }
 }
 

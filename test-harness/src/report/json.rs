@@ -68,8 +68,10 @@ mod tests {
 
     #[test]
     fn the_schema_is_kept() {
-        let planned = PlannedRow { kind: RowKind::Single, entries: 0..1, slots: vec![3], fault: Fault::Panic };
-        let fate = Fate { injected: Some((100, 2)), died: Some((130, "panic", 2)), ready: Some(160), deaths: 1 };
+        let planned =
+            PlannedRow { kind: RowKind::Single, entries: 0..1, slots: vec![3], fault: Fault::Panic };
+        let fate =
+            Fate { injected: Some((100, 2)), died: Some((130, "panic", 2)), ready: Some(160), deaths: 1 };
         let row = Row {
             planned,
             opened: 90,
@@ -101,7 +103,10 @@ mod tests {
         assert_eq!(value["rows"][1]["targets"], json!(["root", "block"]));
         assert_eq!(value["rows"][1]["outage_ns"], Value::Null);
         let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["board", "fsck_clean", "kernel_sha256", "ok", "reboots", "rows", "seed", "trace_hash"]);
+        assert_eq!(
+            keys,
+            ["board", "fsck_clean", "kernel_sha256", "ok", "reboots", "rows", "seed", "trace_hash"]
+        );
         assert_eq!(value["ok"], json!(true));
     }
 }

@@ -37,7 +37,8 @@ impl<W: Write> Table<W> {
     /// # Errors
     /// Fails when the output does.
     pub fn begin(&mut self) -> io::Result<()> {
-        let heads = ["component", "fault", "detected as", "detection", "outage", "incarnation", "data", "others"];
+        let heads =
+            ["component", "fault", "detected as", "detection", "outage", "incarnation", "data", "others"];
         writeln!(self.output, "{}", columns(heads))?;
         writeln!(self.output, "{}", "-".repeat(columns(heads).len()))
     }
@@ -103,7 +104,9 @@ fn is_good(row: &Row) -> bool {
 
 fn columns(cells: [&str; 8]) -> String {
     let [target, fault, class, detect, outage, incarnation, data, others] = cells;
-    format!("{target:<16} {fault:<19} {class:<17} {detect:>10} {outage:>10} {incarnation:>13} {data:<7} {others}")
+    format!(
+        "{target:<16} {fault:<19} {class:<17} {detect:>10} {outage:>10} {incarnation:>13} {data:<7} {others}"
+    )
 }
 
 fn row_line(row: &Row, name: &dyn Fn(u8) -> String) -> String {
@@ -206,7 +209,10 @@ mod tests {
         let text = printed(&verdict(vec![row(Some(true))]), false);
         let line = text.lines().nth(2).unwrap();
         let words: Vec<_> = line.split_whitespace().collect();
-        assert_eq!(words, ["block", "mute", "hang", "5.12", "ms", "9.00", "ms", "1>2", "intact", "untouched"]);
+        assert_eq!(
+            words,
+            ["block", "mute", "hang", "5.12", "ms", "9.00", "ms", "1>2", "intact", "untouched"]
+        );
         assert!(!text.contains('\x1b'), "no escapes without a terminal");
         assert!(text.contains("deaths 0 · acknowledged bytes lost 0 · reboots 0"));
     }

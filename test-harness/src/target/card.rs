@@ -49,7 +49,11 @@ pub fn make(path: &Path, bytes: u64) -> Result<()> {
     file.set_len(bytes).with_context(|| format!("sizing {}", path.display()))?;
     let mut command = Command::new(tool("mkfs.ext4"));
     // mke2fs takes the time from here; without it two cards differ.
-    command.args(FORMAT).arg(path).env("E2FSPROGS_FAKE_TIME", "1700000000").env("SOURCE_DATE_EPOCH", "1700000000");
+    command
+        .args(FORMAT)
+        .arg(path)
+        .env("E2FSPROGS_FAKE_TIME", "1700000000")
+        .env("SOURCE_DATE_EPOCH", "1700000000");
     let output = command.output().context("running mkfs.ext4 (Debian: e2fsprogs)")?;
     if !output.status.success() {
         bail!("mkfs.ext4 failed: {}", String::from_utf8_lossy(&output.stderr).trim());

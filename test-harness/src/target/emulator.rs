@@ -117,7 +117,8 @@ impl Emulator {
         let writer = console.try_clone().context("duplicating the console's socket")?;
         read_line(console, SerialLine::Console, sender.clone());
         read_line(evidence, SerialLine::Evidence, sender.clone());
-        let mut qmp = Qmp::new(control, move |event, data| report_event(&sender, event, data)).map_err(explain)?;
+        let mut qmp =
+            Qmp::new(control, move |event, data| report_event(&sender, event, data)).map_err(explain)?;
         qmp.command("cont", &json!({})).map_err(explain)?;
         Ok(Self { process, qmp, happenings, console: writer, messages, errors, told_to_quit: false })
     }
@@ -193,7 +194,9 @@ impl Emulator {
     pub fn wait(&mut self, deadline: Instant) -> Result<Ending> {
         let Some(status) = self.process.wait_until(deadline)? else {
             self.process.kill();
-            return Ok(Ending::Died { reason: format!("it did not end and was killed; {}", tail(&self.messages)) });
+            return Ok(Ending::Died {
+                reason: format!("it did not end and was killed; {}", tail(&self.messages)),
+            });
         };
         Ok(match (status.success(), self.told_to_quit) {
             (true, false) => Ending::PoweredOff,
@@ -213,7 +216,8 @@ impl Listeners {
     fn new(folder: &Path) -> Result<Self> {
         let listen = |name: &str| -> Result<UnixListener> {
             let path = folder.join(name);
-            let listener = UnixListener::bind(&path).with_context(|| format!("listening on {}", path.display()))?;
+            let listener =
+                UnixListener::bind(&path).with_context(|| format!("listening on {}", path.display()))?;
             listener.set_nonblocking(true).context("making a socket non-blocking")?;
             Ok(listener)
         };
@@ -224,7 +228,14 @@ impl Listeners {
 fn command(launch: &Launch, sockets: &Path, messages: &Path, errors: &Path) -> Result<Command> {
     let machine = launch.machine;
     let mut command = Command::new(machine.program());
-    command.args(&machine.arguments).args(["-display", "none", "-monitor", "none", "-nodefaults", "-no-user-config"]);
+    command.args(&machine.arguments).args([
+        "-display",
+        "none",
+        "-monitor",
+        "none",
+        "-nodefaults",
+        "-no-user-config",
+    ]);
     command.arg("-S").arg("-kernel").arg(launch.kernel);
     command.arg("-qmp").arg(format!("unix:{}", sockets.join("control").display()));
     for line in &machine.serial {

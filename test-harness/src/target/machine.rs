@@ -116,7 +116,8 @@ mod tests {
     #[test]
     fn a_machine_without_an_evidence_line_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let text = "binary='q'\narguments=[]\nserial=['console']\ncard=''\nplan_address=0\ndeterministic=[]\n";
+        let text =
+            "binary='q'\narguments=[]\nserial=['console']\ncard=''\nplan_address=0\ndeterministic=[]\n";
         std::fs::write(folder.path().join("m.toml"), text).unwrap();
         assert!(Machine::named(folder.path(), "m").is_err());
     }

@@ -15,8 +15,12 @@ struct Client {
 
 impl Client {
     fn new(seed: u64) -> Self {
-        let mut client =
-            Self { seed, state: State::default(), time: 0, follower: Follower::new(seed, Promise::Acknowledged) };
+        let mut client = Self {
+            seed,
+            state: State::default(),
+            time: 0,
+            follower: Follower::new(seed, Promise::Acknowledged),
+        };
         client.say(&Record::Begin { seed, operation: 0, fresh: true });
         client
     }
