@@ -48,12 +48,14 @@ pub fn run() -> ! {
     };
     bench.pause();
     for number in 0..GROUPS {
+        bench.pause();
         group(Series::Stub, number, |shift| simple(Operation::Stub, shift));
         group(Series::Hundred, number, |shift| simple(Operation::Hundred, shift));
         group(Series::NullCall, number, |shift| simple(Operation::NullCall, shift));
         bench.calls(number);
         group(Series::NotifySwitch, number, |shift| bench.notify_server(shift));
         group(Series::NotifyNoSwitch, number, |shift| bench.notify_idler(shift));
+        bench.pause();
         group(Series::Interrupt, number, |shift| bench.interrupt(shift));
         group(Series::Copy, number, |shift| bench.copy(shift));
     }
@@ -82,7 +84,7 @@ fn deadline() -> u64 {
 }
 
 impl Bench {
-    /// Lets components of lower priority run.
+    /// Lets components of lower priority run, so that the next operation finds nobody else ready.
     fn pause(&self) {
         sleep_until(Instant::now().plus_ns(PAUSE_NS));
     }
