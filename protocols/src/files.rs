@@ -365,10 +365,7 @@ impl Request {
             | Self::ReadDirectory { path_bytes, .. }
             | Self::Stat { path_bytes } => [path_bytes, 0],
             Self::Write { bytes, .. } | Self::Append { bytes, .. } => [bytes, 0],
-            Self::Rename {
-                old_bytes,
-                new_bytes,
-            } => [old_bytes, new_bytes],
+            Self::Rename { old_bytes, new_bytes } => [old_bytes, new_bytes],
             _ => [0, 0],
         }
     }
@@ -423,10 +420,7 @@ impl Request {
                 r[0] = descriptor as u64;
                 r[1] = size;
             }
-            Self::Rename {
-                old_bytes,
-                new_bytes,
-            } => {
+            Self::Rename { old_bytes, new_bytes } => {
                 r[2] = old_bytes as u64;
                 r[3] = new_bytes as u64;
             }
@@ -444,9 +438,9 @@ impl Request {
             | Self::MakeDirectory { path_bytes }
             | Self::RemoveDirectory { path_bytes }
             | Self::Stat { path_bytes } => r[2] = path_bytes as u64,
-            Self::Fsync { descriptor }
-            | Self::DescriptorStat { descriptor }
-            | Self::Close { descriptor } => r[0] = descriptor as u64,
+            Self::Fsync { descriptor } | Self::DescriptorStat { descriptor } | Self::Close { descriptor } => {
+                r[0] = descriptor as u64
+            }
             Self::FileSystemStat | Self::Sync | Self::Unmount => {}
         }
         r
@@ -902,10 +896,7 @@ mod tests {
     fn every_request_survives_its_registers() {
         for (request, label) in samples().into_iter().zip(Label::ALL) {
             assert_eq!(request.label(), label);
-            assert_eq!(
-                Request::decode(label as u32, &request.registers()),
-                Ok(request)
-            );
+            assert_eq!(Request::decode(label as u32, &request.registers()), Ok(request));
         }
     }
 
@@ -914,10 +905,7 @@ mod tests {
         assert_eq!(IDEMPOTENT_LABELS & DEDUPLICATED_LABELS, 0);
         for label in Label::ALL {
             assert!((label as u32) < 64);
-            assert_ne!(
-                (IDEMPOTENT_LABELS | DEDUPLICATED_LABELS) & 1 << label as u32,
-                0
-            );
+            assert_ne!((IDEMPOTENT_LABELS | DEDUPLICATED_LABELS) & 1 << label as u32, 0);
         }
         assert_ne!(DEDUPLICATED_LABELS & 1 << Label::Append as u32, 0);
         assert_ne!(IDEMPOTENT_LABELS & 1 << Label::Write as u32, 0);
@@ -965,13 +953,7 @@ mod tests {
         for (label, answer) in [
             (Label::Stat, Answer::Facts(facts)),
             (Label::ReadDirectory, listed),
-            (
-                Label::Append,
-                Answer::Moved {
-                    offset: 5,
-                    bytes: 6,
-                },
-            ),
+            (Label::Append, Answer::Moved { offset: 5, bytes: 6 }),
             (Label::Open, Answer::Opened { inode: 1, size: 2 }),
             (Label::Sync, Answer::Done),
         ] {

@@ -60,7 +60,9 @@ fn build_of(evidence: &Path) -> Result<PathBuf> {
         Ok(folder) => Ok(PathBuf::from(folder.trim())),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let parent = evidence.parent().and_then(Path::parent);
-            Ok(parent.context("no build beside the evidence: name it by --system")?.to_owned())
+            Ok(parent
+                .context("no build beside the evidence: name it by --system")?
+                .to_owned())
         }
         Err(error) => Err(error).with_context(|| format!("reading {}", beside.display())),
     }
@@ -75,8 +77,14 @@ struct Reading {
 
 impl Reading {
     fn open(evidence: &Path, system: &System) -> Result<Self> {
-        let file = File::open(evidence).with_context(|| format!("opening {} (run `./x run`)", evidence.display()))?;
-        Ok(Self { file, position: 0, splitter: Splitter::new(), printer: LogPrinter::new(Images::of(system)) })
+        let file = File::open(evidence)
+            .with_context(|| format!("opening {} (run `./x run`)", evidence.display()))?;
+        Ok(Self {
+            file,
+            position: 0,
+            splitter: Splitter::new(),
+            printer: LogPrinter::new(Images::of(system)),
+        })
     }
 
     /// Prints what has been added; false if there was nothing. A file that became shorter is a new run.
@@ -89,7 +97,8 @@ impl Reading {
         self.position += length as u64;
         let printer = &mut self.printer;
         let mut lines = Vec::new();
-        self.splitter.push(&buffer[..length], |item: Item| lines.extend(printer.lines(&item)));
+        self.splitter
+            .push(&buffer[..length], |item: Item| lines.extend(printer.lines(&item)));
         let mut output = std::io::stdout().lock();
         for line in lines {
             writeln!(output, "{line}").context("writing to the terminal")?;

@@ -43,7 +43,9 @@ pub fn answer(operation: &Operation, status: u32) -> Answer {
     if status == files::Status::OutcomeUnknown as u32 {
         return Answer::Unknown;
     }
-    let kernel = status.checked_sub(KERNEL_STATUS).and_then(|code| Status::from_code(code.into()));
+    let kernel = status
+        .checked_sub(KERNEL_STATUS)
+        .and_then(|code| Status::from_code(code.into()));
     match kernel {
         Some(Status::Unavailable | Status::Expired) => Answer::NotExecuted,
         Some(status) if status.outcome() == Some(Outcome::Unknown) => Answer::Unknown,
@@ -153,9 +155,18 @@ mod tests {
         assert_eq!(answer(&Operation::Sync, DONE), Answer::AsExpected);
         assert_eq!(answer(&refused, DONE), Answer::Wrong, "an open file was removed");
         assert_eq!(answer(&refused, files::Status::Busy as u32), Answer::AsExpected);
-        assert_eq!(answer(&Operation::Sync, files::Status::NoSpace as u32), Answer::Wrong);
-        assert_eq!(answer(&Operation::Sync, kernel(Status::Expired)), Answer::NotExecuted);
-        assert_eq!(answer(&Operation::Sync, kernel(Status::UnknownDied)), Answer::Unknown);
+        assert_eq!(
+            answer(&Operation::Sync, files::Status::NoSpace as u32),
+            Answer::Wrong
+        );
+        assert_eq!(
+            answer(&Operation::Sync, kernel(Status::Expired)),
+            Answer::NotExecuted
+        );
+        assert_eq!(
+            answer(&Operation::Sync, kernel(Status::UnknownDied)),
+            Answer::Unknown
+        );
         assert_eq!(answer(&Operation::Sync, kernel(Status::BadHandle)), Answer::Wrong);
     }
 

@@ -34,7 +34,9 @@ pub fn witnesses(state: &State, operation: &Operation) -> heapless::Vec<Path, 2>
             (path_of(file), Some(Path::File(directory, state.operation)))
         }
         Operation::Replace { file, replaced } => (path_of(file), path_of(replaced)),
-        Operation::UnlinkOpen { .. } | Operation::Fsync { .. } | Operation::Sync | Operation::Walk => (None, None),
+        Operation::UnlinkOpen { .. } | Operation::Fsync { .. } | Operation::Sync | Operation::Walk => {
+            (None, None)
+        }
     };
     first.into_iter().chain(second).collect()
 }

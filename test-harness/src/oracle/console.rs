@@ -43,7 +43,9 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine]) -> ConsoleReport {
             report.lost.push(line.clone());
             continue;
         }
-        if line.acknowledged && let Some(&repeated @ 1..) = ends.values().min() {
+        if line.acknowledged
+            && let Some(&repeated @ 1..) = ends.values().min()
+        {
             report.repeated.push((line.clone(), repeated));
         }
         places = ends.into_keys().collect();
@@ -56,7 +58,9 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine]) -> ConsoleReport {
 /// Where the next line may begin: here, or behind text of others, which is text without a line of the client.
 fn starts(stream: &[u8], place: usize) -> impl Iterator<Item = usize> {
     let behind = find(&stream[place..], PREFIX.as_bytes()).map(|offset| place + offset);
-    [Some(place), behind.filter(|&start| start != place)].into_iter().flatten()
+    [Some(place), behind.filter(|&start| start != place)]
+        .into_iter()
+        .flatten()
 }
 
 /// Adds the places at which `line`, written from `start` on, may have ended, with the number of bytes repeated.
@@ -87,7 +91,10 @@ fn find(stream: &[u8], pattern: &[u8]) -> Option<usize> {
 }
 
 fn count(stream: &[u8], pattern: &[u8]) -> usize {
-    stream.windows(pattern.len()).filter(|window| *window == pattern).count()
+    stream
+        .windows(pattern.len())
+        .filter(|window| *window == pattern)
+        .count()
 }
 
 #[cfg(test)]
@@ -97,12 +104,23 @@ mod tests {
     use workload_core::Operation;
 
     fn line(number: u32, acknowledged: bool) -> ConsoleLine {
-        let text = workload_core::line::line(number, &Operation::Sync).as_str().to_owned();
-        ConsoleLine { operation: number, text, acknowledged, time: u64::from(number) }
+        let text = workload_core::line::line(number, &Operation::Sync)
+            .as_str()
+            .to_owned();
+        ConsoleLine {
+            operation: number,
+            text,
+            acknowledged,
+            time: u64::from(number),
+        }
     }
 
     fn lost(stream: &str, lines: &[ConsoleLine]) -> Vec<u32> {
-        judge(stream.as_bytes(), lines).lost.iter().map(|line| line.operation).collect()
+        judge(stream.as_bytes(), lines)
+            .lost
+            .iter()
+            .map(|line| line.operation)
+            .collect()
     }
 
     proptest! {

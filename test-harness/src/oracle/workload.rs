@@ -49,6 +49,8 @@ pub struct Walk {
     pub ended: u64,
     /// Everything was there, and nothing else.
     pub intact: bool,
+    /// It was the one after a reset of the board.
+    pub after_reset: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,11 @@ enum Phase {
     /// The outcome of the operation with this number is being found out.
     Resolving(u32, Vec<Found>),
     /// Names are being reported; true: after a reset of the board.
-    Walking { started: u64, after_reset: bool, entries: BTreeMap<String, Found> },
+    Walking {
+        started: u64,
+        after_reset: bool,
+        entries: BTreeMap<String, Found>,
+    },
     /// The file system was unmounted.
     Finished,
 }
@@ -192,12 +198,19 @@ impl Follower {
     /// Takes the next record of the client.
     pub fn record(&mut self, time: u64, record: &Record) {
         match *record {
-            Record::Begin { seed, operation, fresh } => self.begin(time, seed, operation, fresh),
+            Record::Begin {
+                seed,
+                operation,
+                fresh,
+            } => self.begin(time, seed, operation, fresh),
             Record::Intent { operation, code } => self.intent(time, operation, code),
             Record::Acknowledged { operation, status } => self.answer(time, operation, status),
             Record::Entry { path, found } => self.entry(time, path, found),
             Record::EndOfWalk { entries } => self.end_of_walk(time, entries),
-            Record::Resolved { operation, resolution } => self.resolved(time, operation, resolution),
+            Record::Resolved {
+                operation,
+                resolution,
+            } => self.resolved(time, operation, resolution),
             Record::Line { operation } => self.line(time, operation),
             Record::Finished { status } => self.finished(time, status),
         }
@@ -209,28 +222,47 @@ impl Follower {
 
     fn begin(&mut self, time: u64, seed: u64, operation: u32, fresh: bool) {
         if seed != self.seed {
-            self.complain(Kind::Evidence, time, format!("the client works with seed {seed}, not {}", self.seed));
+            self.complain(
+                Kind::Evidence,
+                time,
+                format!("the client works with seed {seed}, not {}", self.seed),
+            );
         }
         let begun = self.state.operation > 0 || self.in_flight;
         if fresh && begun {
             if !self.was_reset {
                 self.complain(Kind::Correctness, time, "the client lost its checkpoint");
             }
-            self.phase = Phase::Walking { started: time, after_reset: true, entries: BTreeMap::new() };
+            self.phase = Phase::Walking {
+                started: time,
+                after_reset: true,
+                entries: BTreeMap::new(),
+            };
             return;
         }
         let expected = [self.state.operation, self.previous.operation];
         if !fresh && !expected.contains(&operation) {
-            let text = format!("the client goes on with operation {operation}, but had come to {}", expected[0]);
+            let text = format!(
+                "the client goes on with operation {operation}, but had come to {}",
+                expected[0]
+            );
             self.complain(Kind::Correctness, time, text);
         }
-        self.phase = if fresh { Phase::Between } else { Phase::Resolving(operation, Vec::new()) };
+        self.phase = if fresh {
+            Phase::Between
+        } else {
+            Phase::Resolving(operation, Vec::new())
+        };
     }
 
     fn intent(&mut self, time: u64, operation: u32, code: u8) {
         let expected = next(self.seed, &self.state);
         if !matches!(self.phase, Phase::Between) {
-            self.complain(Kind::Evidence, time, format!("operation {operation} begins while {:?}", self.phase));
+            self.complain(
+                Kind::Evidence,
+                time,
+                format!("operation {operation} begins while {:?}", self.phase),
+            );
         }
         if (operation, code) != (self.state.operation, expected.code()) {
             let text = format!(
@@ -243,9 +275,11 @@ impl Follower {
         }
         self.in_flight = true;
         self.phase = match expected {
-            Operation::Walk => {
-                Phase::Walking { started: time, after_reset: false, entries: BTreeMap::new() }
-            }
+            Operation::Walk => Phase::Walking {
+                started: time,
+                after_reset: false,
+                entries: BTreeMap::new(),
+            },
             _ => Phase::InFlight,
         };
     }
@@ -253,7 +287,11 @@ impl Follower {
     fn answer(&mut self, time: u64, operation: u32, status: u32) {
         let expected = next(self.seed, &self.state);
         if operation != self.state.operation || !self.in_flight {
-            self.complain(Kind::Evidence, time, format!("operation {operation} is answered but was not asked for"));
+            self.complain(
+                Kind::Evidence,
+                time,
+                format!("operation {operation} is answered but was not asked for"),
+            );
             return;
         }
         match answer(&expected, status) {
@@ -268,7 +306,11 @@ impl Follower {
                 self.phase = Phase::Resolving(operation, Vec::new());
             }
             Answer::Wrong => {
-                let text = format!("operation {operation} ({}) was answered {}", expected.name(), status_text(status));
+                let text = format!(
+                    "operation {operation} ({}) was answered {}",
+                    expected.name(),
+                    status_text(status)
+                );
                 self.complain(Kind::Correctness, time, text);
                 self.phase = Phase::Resolving(operation, Vec::new());
             }
@@ -290,7 +332,12 @@ impl Follower {
         self.phase = Phase::Between;
         if with_line {
             let text = line::line(number, operation).as_str().to_owned();
-            self.lines.push(ConsoleLine { operation: number, text, acknowledged: false, time });
+            self.lines.push(ConsoleLine {
+                operation: number,
+                text,
+                acknowledged: false,
+                time,
+            });
         }
     }
 
@@ -298,7 +345,11 @@ impl Follower {
         match &mut self.phase {
             Phase::Walking { entries, .. } => {
                 if entries.insert(path.to_owned(), found).is_some() {
-                    self.complain(Kind::Correctness, time, format!("{path} is in its directory twice"));
+                    self.complain(
+                        Kind::Correctness,
+                        time,
+                        format!("{path} is in its directory twice"),
+                    );
                 }
             }
             Phase::Resolving(_, seen) => seen.push(found),
@@ -311,7 +362,12 @@ impl Follower {
 
     fn end_of_walk(&mut self, time: u64, count: u32) {
         let phase = std::mem::replace(&mut self.phase, Phase::InFlight);
-        let Phase::Walking { started, after_reset, entries } = phase else {
+        let Phase::Walking {
+            started,
+            after_reset,
+            entries,
+        } = phase
+        else {
             self.complain(Kind::Evidence, time, "a walk ends that did not begin");
             return;
         };
@@ -319,8 +375,17 @@ impl Follower {
             let text = format!("a walk reported {} entries and counted {count}", entries.len());
             self.complain(Kind::Evidence, time, text);
         }
-        let differences = if after_reset { self.settle_reset(&entries) } else { self.compare(&entries) };
-        self.walks.push(Walk { started, ended: time, intact: differences.is_empty() });
+        let differences = if after_reset {
+            self.settle_reset(&entries)
+        } else {
+            self.compare(&entries)
+        };
+        self.walks.push(Walk {
+            started,
+            ended: time,
+            intact: differences.is_empty(),
+            after_reset,
+        });
         for difference in differences {
             self.lost.insert(difference.path.clone(), difference.bytes);
             self.complain(Kind::Correctness, time, difference.to_string());
@@ -334,7 +399,9 @@ impl Follower {
     /// Chooses the tree that the reset left among those that it may leave.
     fn settle_reset(&mut self, entries: &BTreeMap<String, Found>) -> Vec<Difference> {
         let mut possible = self.possible_trees();
-        let fits = possible.iter().position(|tree| tree::differences(tree, entries).is_empty());
+        let fits = possible
+            .iter()
+            .position(|tree| tree::differences(tree, entries).is_empty());
         let tree = possible.swap_remove(fits.unwrap_or(0));
         let differences = tree::differences(&tree, entries);
         self.after_reset = Some(tree);
@@ -345,15 +412,24 @@ impl Follower {
     fn resolved(&mut self, time: u64, operation: u32, claimed: Resolution) {
         let phase = std::mem::replace(&mut self.phase, Phase::Between);
         let Phase::Resolving(number, found) = phase else {
-            self.complain(Kind::Evidence, time, format!("operation {operation} is resolved but was not in doubt"));
+            self.complain(
+                Kind::Evidence,
+                time,
+                format!("operation {operation} is resolved but was not in doubt"),
+            );
             return;
         };
         let acknowledged = number != self.state.operation;
-        let state = if acknowledged { self.previous.clone() } else { self.state.clone() };
+        let state = if acknowledged {
+            self.previous.clone()
+        } else {
+            self.state.clone()
+        };
         let doubtful = next(self.seed, &state);
         let judged = resolve(self.seed, &state, &doubtful, &found);
         if (number, judged) != (operation, claimed) {
-            let text = format!("operation {operation} is called {claimed:?}, but what was found says {judged:?}");
+            let text =
+                format!("operation {operation} is called {claimed:?}, but what was found says {judged:?}");
             self.complain(Kind::Evidence, time, text);
         }
         let has_effect = !witnesses(&state, &doubtful).is_empty();
@@ -361,11 +437,17 @@ impl Follower {
             Resolution::Done if acknowledged => {}
             Resolution::Done if self.in_flight || !has_effect => self.acknowledge(time, &doubtful, false),
             Resolution::Done => {
-                let text = format!("operation {operation} ({}) took place but nobody asked for it", doubtful.name());
+                let text = format!(
+                    "operation {operation} ({}) took place but nobody asked for it",
+                    doubtful.name()
+                );
                 self.complain(Kind::Correctness, time, text);
             }
             Resolution::NotDone if acknowledged => {
-                let text = format!("operation {operation} ({}) was acknowledged and is not there", doubtful.name());
+                let text = format!(
+                    "operation {operation} ({}) was acknowledged and is not there",
+                    doubtful.name()
+                );
                 self.complain(Kind::Correctness, time, text);
             }
             Resolution::NotDone => self.in_flight = false,
@@ -379,16 +461,28 @@ impl Follower {
     fn line(&mut self, time: u64, operation: u32) {
         match self.lines.last_mut() {
             Some(line) if line.operation == operation => line.acknowledged = true,
-            _ => self.complain(Kind::Evidence, time, format!("line {operation} was not to be written")),
+            _ => self.complain(
+                Kind::Evidence,
+                time,
+                format!("line {operation} was not to be written"),
+            ),
         }
     }
 
     fn finished(&mut self, time: u64, status: u32) {
         if status != DONE {
-            self.complain(Kind::Correctness, time, format!("unmounting was answered {}", status_text(status)));
+            self.complain(
+                Kind::Correctness,
+                time,
+                format!("unmounting was answered {}", status_text(status)),
+            );
         }
         if self.in_flight {
-            self.complain(Kind::Evidence, time, "the workload ended in the middle of an operation");
+            self.complain(
+                Kind::Evidence,
+                time,
+                "the workload ended in the middle of an operation",
+            );
         }
         self.phase = Phase::Finished;
     }
@@ -400,7 +494,8 @@ fn status_text(status: u32) -> String {
             Some(status) => format!("{status:?} by the kernel"),
             None => format!("{code} by the kernel"),
         },
-        None => files::Status::from_raw(status).map_or_else(|| status.to_string(), |status| status.text().to_owned()),
+        None => files::Status::from_raw(status)
+            .map_or_else(|| status.to_string(), |status| status.text().to_owned()),
     }
 }
 

@@ -53,10 +53,16 @@ impl Machine {
         let machine: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
         for line in [SerialLine::Console, SerialLine::Evidence] {
             if machine.serial.iter().filter(|&&serial| serial == line).count() != 1 {
-                bail!("{}: `serial` must name \"console\" and \"evidence\" once each", path.display());
+                bail!(
+                    "{}: `serial` must name \"console\" and \"evidence\" once each",
+                    path.display()
+                );
             }
         }
-        Ok(Self { name: name.to_owned(), ..machine })
+        Ok(Self {
+            name: name.to_owned(),
+            ..machine
+        })
     }
 
     /// Reads the description of the board that is the default.
@@ -64,11 +70,17 @@ impl Machine {
     /// # Errors
     /// Fails unless exactly one description in `folder` has `default = true`.
     pub fn default_in(folder: &Path) -> Result<Self> {
-        let machines: Result<Vec<_>> = names(folder)?.iter().map(|name| Self::named(folder, name)).collect();
+        let machines: Result<Vec<_>> = names(folder)?
+            .iter()
+            .map(|name| Self::named(folder, name))
+            .collect();
         let mut defaults: Vec<_> = machines?.into_iter().filter(|machine| machine.default).collect();
         match (defaults.pop(), defaults.is_empty()) {
             (Some(machine), true) => Ok(machine),
-            _ => bail!("{}: exactly one machine must have `default = true`", folder.display()),
+            _ => bail!(
+                "{}: exactly one machine must have `default = true`",
+                folder.display()
+            ),
         }
     }
 
@@ -85,8 +97,9 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let descriptions = paths.filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    let mut names: Vec<_> =
-        descriptions.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    let mut names: Vec<_> = descriptions
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -116,7 +129,8 @@ mod tests {
     #[test]
     fn a_machine_without_an_evidence_line_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let text = "binary='q'\narguments=[]\nserial=['console']\ncard=''\nplan_address=0\ndeterministic=[]\n";
+        let text =
+            "binary='q'\narguments=[]\nserial=['console']\ncard=''\nplan_address=0\ndeterministic=[]\n";
         std::fs::write(folder.path().join("m.toml"), text).unwrap();
         assert!(Machine::named(folder.path(), "m").is_err());
     }

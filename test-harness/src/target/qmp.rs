@@ -27,7 +27,11 @@ impl Qmp {
         let reader = BufReader::new(stream.try_clone().context("duplicating the control socket")?);
         let (sender, answers) = channel();
         std::thread::spawn(move || read_all(reader, &sender, on_event));
-        let mut qmp = Self { stream, answers, next_id: 0 };
+        let mut qmp = Self {
+            stream,
+            answers,
+            next_id: 0,
+        };
         qmp.command("qmp_capabilities", &json!({}))?;
         Ok(qmp)
     }
@@ -41,10 +45,13 @@ impl Qmp {
         let request = json!({ "execute": name, "arguments": arguments, "id": self.next_id });
         writeln!(self.stream, "{request}").with_context(|| format!("sending {name} to the emulator"))?;
         loop {
-            let answer = self.answers.recv_timeout(ANSWER_LIMIT).map_err(|error| match error {
-                RecvTimeoutError::Timeout => anyhow!("the emulator does not answer {name}"),
-                RecvTimeoutError::Disconnected => anyhow!("the emulator ended before it answered {name}"),
-            })?;
+            let answer = self
+                .answers
+                .recv_timeout(ANSWER_LIMIT)
+                .map_err(|error| match error {
+                    RecvTimeoutError::Timeout => anyhow!("the emulator does not answer {name}"),
+                    RecvTimeoutError::Disconnected => anyhow!("the emulator ended before it answered {name}"),
+                })?;
             if answer["id"] != json!(self.next_id) {
                 continue;
             }
@@ -59,7 +66,9 @@ impl Qmp {
 fn read_all(reader: BufReader<UnixStream>, answers: &Sender<Value>, on_event: impl Fn(&str, &Value)) {
     for line in reader.lines() {
         let Ok(line) = line else { return };
-        let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
+        let Ok(message) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
         match message.get("event").and_then(Value::as_str) {
             Some(event) => on_event(event, &message["data"]),
             None if message.get("QMP").is_some() => {}
@@ -92,9 +101,17 @@ mod tests {
             events.send((name.to_owned(), data["guest"].clone())).unwrap();
         })
         .unwrap();
-        assert_eq!(qmp.command("query-status", &json!({})).unwrap()["status"], "running");
+        assert_eq!(
+            qmp.command("query-status", &json!({})).unwrap()["status"],
+            "running"
+        );
         assert_eq!(seen.recv().unwrap(), ("RESET".to_owned(), json!(true)));
-        assert!(qmp.command("refused", &json!({})).unwrap_err().to_string().contains("refuses refused"));
+        assert!(
+            qmp.command("refused", &json!({}))
+                .unwrap_err()
+                .to_string()
+                .contains("refuses refused")
+        );
         drop(theirs);
         assert!(qmp.command("late", &json!({})).is_err());
     }
