@@ -34,8 +34,8 @@ pub struct ConsoleLine {
     pub operation: u32,
     /// Its text.
     pub text: String,
-    /// Whether the driver acknowledged it.
-    pub acknowledged: bool,
+    /// When the driver acknowledged it, if it did.
+    pub acknowledged: Option<u64>,
     /// When the operation was acknowledged: the line was written after that.
     pub time: u64,
 }
@@ -335,7 +335,7 @@ impl Follower {
             self.lines.push(ConsoleLine {
                 operation: number,
                 text,
-                acknowledged: false,
+                acknowledged: None,
                 time,
             });
         }
@@ -460,7 +460,7 @@ impl Follower {
 
     fn line(&mut self, time: u64, operation: u32) {
         match self.lines.last_mut() {
-            Some(line) if line.operation == operation => line.acknowledged = true,
+            Some(line) if line.operation == operation => line.acknowledged = Some(time),
             _ => self.complain(
                 Kind::Evidence,
                 time,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Longest that an answer may take.
@@ -16,6 +17,7 @@ pub struct Qmp {
     stream: UnixStream,
     answers: Receiver<Value>,
     next_id: u64,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Qmp {
@@ -26,14 +28,23 @@ impl Qmp {
     pub fn new(stream: UnixStream, on_event: impl Fn(&str, &Value) + Send + 'static) -> Result<Self> {
         let reader = BufReader::new(stream.try_clone().context("duplicating the control socket")?);
         let (sender, answers) = channel();
-        std::thread::spawn(move || read_all(reader, &sender, on_event));
+        let reader = std::thread::spawn(move || read_all(reader, &sender, on_event));
         let mut qmp = Self {
             stream,
             answers,
             next_id: 0,
+            reader: Some(reader),
         };
         qmp.command("qmp_capabilities", &json!({}))?;
         Ok(qmp)
+    }
+
+    /// The emulator has ended: returns when its last events have been reported.
+    pub fn drain(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            // A reader that panicked has nothing more to report.
+            let _ = reader.join();
+        }
     }
 
     /// Carries out a command and returns its result.
