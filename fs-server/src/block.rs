@@ -35,7 +35,8 @@ impl Card {
     }
 
     fn transfer(&self, request: Request, window: Grant<'_>) -> Result<(), DeviceError> {
-        let reply = self.driver.call(&request.encode(), [window, Grant::None]).map_err(|_| DeviceError::Failed)?;
+        let reply =
+            self.driver.call(&request.encode(), [window, Grant::None]).map_err(|_| DeviceError::Failed)?;
         done(&reply).map_err(refused)
     }
 }

@@ -61,7 +61,9 @@ impl Process {
         };
         let lengths = wanted.input_lengths();
         for (grant, (buffer, length)) in self.input.iter_mut().zip(lengths).enumerate() {
-            request.copy_in(grant, 0, &mut buffer[..length]).or_else(|status| if length == 0 { Ok(()) } else { Err(status) })
+            request
+                .copy_in(grant, 0, &mut buffer[..length])
+                .or_else(|status| if length == 0 { Ok(()) } else { Err(status) })
                 .map_err(|_| Status::Malformed)?;
         }
         let sender = Sender { slot: request.meta.sender, incarnation: request.meta.incarnation };

@@ -35,7 +35,8 @@ extern "C" fn kernel_main() -> ! {
 impl Kernel {
     fn initialise(&mut self, table: Table) {
         let frequency = cpu::frequency();
-        let ticks = |nanoseconds: u64| (u128::from(nanoseconds) * u128::from(frequency) / 1_000_000_000) as u64;
+        let ticks =
+            |nanoseconds: u64| (u128::from(nanoseconds) * u128::from(frequency) / 1_000_000_000) as u64;
         self.core.set_slice(ticks(SLICE_US * 1000));
         // SAFETY: 1. the final tables map the devices for ever; 2. the kernel makes this one value, and one for a panic.
         let board = unsafe { bsp::Board::new(boot::KERNEL_OFFSET) };

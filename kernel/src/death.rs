@@ -112,7 +112,8 @@ impl Shell {
     fn backtrace(&self, slot: SlotId, out: &mut [u64; BACKTRACE_MAX]) {
         let mut at = self.frames.get(slot).x[29];
         for address in out {
-            let (Some(next), Some(link)) = (self.read_user_word(slot, at), self.read_user_word(slot, at.wrapping_add(8)))
+            let (Some(next), Some(link)) =
+                (self.read_user_word(slot, at), self.read_user_word(slot, at.wrapping_add(8)))
             else {
                 return;
             };
@@ -152,6 +153,7 @@ impl Shell {
     /// Resets the board or switches it off, on behalf of `slot`.
     pub fn reset_board(&mut self, slot: SlotId, power_off: bool, now: u64) -> ! {
         self.emit(now, Event::Reset { slot, power_off });
+        cpu::stop_timer();
         if power_off {
             self.board().power.power_off();
         } else {
@@ -160,4 +162,3 @@ impl Shell {
         cpu::halt()
     }
 }
-

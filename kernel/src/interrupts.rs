@@ -28,8 +28,9 @@ pub struct Lines([Line; LINES]);
 
 impl Lines {
     /// Nobody has a right to any line.
-    pub const NONE: Self =
-        Self([Line { owner: None, index: 0, storm_count: 0, storm_window: 0, window_ends: 0, count: 0 }; LINES]);
+    pub const NONE: Self = Self(
+        [Line { owner: None, index: 0, storm_count: 0, storm_window: 0, window_ends: 0, count: 0 }; LINES],
+    );
 
     /// Takes the rights from the table; `frequency` is that of the clock.
     pub fn bind(&mut self, slots: &[SlotRights], frequency: u64) {

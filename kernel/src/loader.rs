@@ -37,7 +37,9 @@ impl Kernel {
     /// Answers `Ok` when the slot runs, `More` when there is more to do, `Corrupt` when a page is damaged in both copies.
     pub fn load(&mut self, slot: SlotId, now: u64) -> Status {
         let rights = self.shell.rights(slot);
-        let Some(image) = self.shell.table().images.get(rights.image as usize) else { return Status::Nothing };
+        let Some(image) = self.shell.table().images.get(rights.image as usize) else {
+            return Status::Nothing;
+        };
         let fresh = self.core.slot(slot).state != SlotState::Loading;
         if let Err(status) = self.core.begin_loading(slot) {
             return status;
@@ -101,7 +103,13 @@ impl Shell {
         }
     }
 
-    fn load_image_page(&mut self, slot: SlotId, image: &ImageHeader, page: u32, now: u64) -> Result<(), Status> {
+    fn load_image_page(
+        &mut self,
+        slot: SlotId,
+        image: &ImageHeader,
+        page: u32,
+        now: u64,
+    ) -> Result<(), Status> {
         let address = IMAGE_BASE + u64::from(page) * PAGE_SIZE as u64;
         if page >= image.stored_pages() {
             return self.map_zeroed(slot, address);
@@ -161,7 +169,14 @@ impl Shell {
         Ok(())
     }
 
-    fn map_range(&mut self, slot: SlotId, address: u64, physical: u64, size: u64, how: Attributes) -> Result<(), BankFull> {
+    fn map_range(
+        &mut self,
+        slot: SlotId,
+        address: u64,
+        physical: u64,
+        size: u64,
+        how: Attributes,
+    ) -> Result<(), BankFull> {
         let first = physical & !(PAGE_SIZE as u64 - 1);
         let pages = (physical + size - first).div_ceil(PAGE_SIZE as u64);
         for page in 0..if size == 0 { 0 } else { pages } {

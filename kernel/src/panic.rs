@@ -37,7 +37,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     board.uart.send(text.as_bytes());
     board.uart.send(b"\r\n");
     let mut bytes = [0; FRAME_MAX];
-    if let Some(length) = encode(&Frame { time: cpu::now(), event: Event::KernelPanic { text } }, &mut bytes) {
+    if let Some(length) = encode(&Frame { time: cpu::now(), event: Event::KernelPanic { text } }, &mut bytes)
+    {
         board.uart.send(&bytes[..length]);
     }
     board.power.reset();

@@ -93,6 +93,10 @@ fn sealed(base: usize, length: usize) -> &'static [u8] {
     unsafe { memory::bytes(base, length) }
 }
 
-fn items<T: FromBytes + Immutable + KnownLayout>(base: usize, count: usize) -> Result<&'static [T], &'static str> {
-    <[T]>::ref_from_bytes_with_elems(sealed(base, count * size_of::<T>()), count).map_err(|_| "misaligned tables")
+fn items<T: FromBytes + Immutable + KnownLayout>(
+    base: usize,
+    count: usize,
+) -> Result<&'static [T], &'static str> {
+    <[T]>::ref_from_bytes_with_elems(sealed(base, count * size_of::<T>()), count)
+        .map_err(|_| "misaligned tables")
 }

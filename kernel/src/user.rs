@@ -52,7 +52,13 @@ impl Shell {
     ///
     /// # Errors
     /// [`Status::BadAddress`] if the component could not write all of it.
-    pub fn write_user_from(&self, slot: SlotId, address: u64, from: usize, length: usize) -> Result<(), Status> {
+    pub fn write_user_from(
+        &self,
+        slot: SlotId,
+        address: u64,
+        from: usize,
+        length: usize,
+    ) -> Result<(), Status> {
         let mut done = 0;
         while done < length {
             let at = address.checked_add(done as u64).ok_or(Status::BadAddress)?;

@@ -25,12 +25,7 @@ const FLUSH: u64 = 4;
 const ALL: u64 = 1 << INFO | 1 << READ | 1 << WRITE | 1 << FLUSH;
 
 /// Labels and marks.
-pub const SERVICE: Service = Service {
-    name: "block",
-    labels: ALL,
-    idempotent: ALL,
-    deduplicated: 0,
-};
+pub const SERVICE: Service = Service { name: "block", labels: ALL, idempotent: ALL, deduplicated: 0 };
 
 /// What a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,10 +104,7 @@ impl Error {
     ];
 
     fn from_label(label: u64) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|error| *error as u64 == label)
-            .unwrap_or(Self::Device)
+        Self::ALL.into_iter().find(|error| *error as u64 == label).unwrap_or(Self::Device)
     }
 }
 
@@ -133,9 +125,7 @@ impl Request {
     /// [`Error::BadRequest`] for an unknown label or a count out of range.
     pub fn decode(message: &Message) -> Result<Self, Error> {
         let [lba, blocks, ..] = message.words;
-        let count = u32::try_from(blocks)
-            .ok()
-            .filter(|count| (1..=BLOCKS_MAX).contains(count));
+        let count = u32::try_from(blocks).ok().filter(|count| (1..=BLOCKS_MAX).contains(count));
         match (message.label, count) {
             (INFO, _) => Ok(Self::Info),
             (FLUSH, _) => Ok(Self::Flush),
@@ -151,12 +141,7 @@ impl Info {
     pub fn encode(&self) -> Message {
         Message::new(
             OK,
-            &[
-                self.blocks,
-                self.write_protected.into(),
-                self.identity as u64,
-                (self.identity >> 64) as u64,
-            ],
+            &[self.blocks, self.write_protected.into(), self.identity as u64, (self.identity >> 64) as u64],
         )
     }
 
@@ -179,11 +164,7 @@ pub fn reply(result: Result<(), Error>) -> Message {
 
 /// What a reply to [`Request::Read`], [`Request::Write`] or [`Request::Flush`] says.
 pub fn done(reply: &Message) -> Result<(), Error> {
-    if reply.label == OK {
-        Ok(())
-    } else {
-        Err(Error::from_label(reply.label))
-    }
+    if reply.label == OK { Ok(()) } else { Err(Error::from_label(reply.label)) }
 }
 
 #[cfg(test)]

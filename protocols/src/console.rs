@@ -125,10 +125,7 @@ impl Request {
         let [first, second, ..] = message.words;
         match message.label {
             WRITE if (1..=u64::from(WRITE_MAX)).contains(&first) => Ok(Self::Write { length: first as u32 }),
-            READ if second <= u64::from(READ_MAX) => Ok(Self::Read {
-                position: first,
-                room: second as u32,
-            }),
+            READ if second <= u64::from(READ_MAX) => Ok(Self::Read { position: first, room: second as u32 }),
             ATTACH => Ok(Self::Attach),
             _ => Err(Error::BadRequest),
         }
@@ -140,11 +137,7 @@ impl Reply {
     pub fn encode(self) -> Message {
         match self {
             Self::Written => Message::new(WRITTEN, &[]),
-            Self::Input {
-                position,
-                length,
-                lost,
-            } => Message::new(INPUT, &[position, length.into(), lost]),
+            Self::Input { position, length, lost } => Message::new(INPUT, &[position, length.into(), lost]),
             Self::Again { position } => Message::new(AGAIN, &[position]),
             Self::Attached { position } => Message::new(ATTACHED, &[position]),
             Self::Failed(Error::BadRequest) => Message::new(BAD_REQUEST, &[]),
@@ -157,11 +150,7 @@ impl Reply {
         let [position, length, lost, ..] = message.words;
         match (message.label, u32::try_from(length)) {
             (WRITTEN, _) => Self::Written,
-            (INPUT, Ok(length)) if length <= READ_MAX => Self::Input {
-                position,
-                length,
-                lost,
-            },
+            (INPUT, Ok(length)) if length <= READ_MAX => Self::Input { position, length, lost },
             (AGAIN, _) => Self::Again { position },
             (ATTACHED, _) => Self::Attached { position },
             (BAD_REQUEST, _) => Self::Failed(Error::BadRequest),

@@ -116,30 +116,20 @@ impl Request {
 
 impl Crash {
     fn from_code(code: u64) -> Option<Self> {
-        [Self::Never, Self::BeforeCommit, Self::AfterCommit]
-            .into_iter()
-            .find(|crash| *crash as u64 == code)
+        [Self::Never, Self::BeforeCommit, Self::AfterCommit].into_iter().find(|crash| *crash as u64 == code)
     }
 }
 
 impl Reply {
     /// The message that answers this.
     pub fn encode(&self) -> Message {
-        Message::new(
-            u64::from(!self.done),
-            &[self.value, self.incarnation.into(), self.attempt.into()],
-        )
+        Message::new(u64::from(!self.done), &[self.value, self.incarnation.into(), self.attempt.into()])
     }
 
     /// What a message answers.
     pub fn decode(message: &Message) -> Self {
         let [value, incarnation, attempt, ..] = message.words;
-        Self {
-            done: message.label == 0,
-            value,
-            incarnation: incarnation as u32,
-            attempt: attempt as u8,
-        }
+        Self { done: message.label == 0, value, incarnation: incarnation as u32, attempt: attempt as u8 }
     }
 }
 
@@ -166,10 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_out_of_range_is_refused_and_no_label_has_two_marks() {
-        assert_eq!(
-            Request::decode(&Message::new(COPY, &[u64::from(COPY_MAX) + 1])),
-            None
-        );
+        assert_eq!(Request::decode(&Message::new(COPY, &[u64::from(COPY_MAX) + 1])), None);
         assert_eq!(Request::decode(&Message::new(COUNT, &[3])), None);
         assert_eq!(Request::decode(&Message::new(0, &[])), None);
         assert_eq!(SERVICE.idempotent & SERVICE.deduplicated, 0);

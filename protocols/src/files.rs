@@ -382,32 +382,16 @@ impl Request {
     pub const fn registers(&self) -> [u64; 8] {
         let mut r = [0; 8];
         match *self {
-            Self::Open {
-                descriptor,
-                flags,
-                path_bytes,
-            } => {
+            Self::Open { descriptor, flags, path_bytes } => {
                 r[0] = descriptor as u64;
                 r[1] = flags.0 as u64;
                 r[2] = path_bytes as u64;
             }
-            Self::CreateExclusive {
-                descriptor,
-                path_bytes,
-            } => {
+            Self::CreateExclusive { descriptor, path_bytes } => {
                 r[0] = descriptor as u64;
                 r[2] = path_bytes as u64;
             }
-            Self::Read {
-                descriptor,
-                offset,
-                bytes,
-            }
-            | Self::Write {
-                descriptor,
-                offset,
-                bytes,
-            } => {
+            Self::Read { descriptor, offset, bytes } | Self::Write { descriptor, offset, bytes } => {
                 r[0] = descriptor as u64;
                 r[1] = offset;
                 r[2] = bytes as u64;
@@ -424,11 +408,7 @@ impl Request {
                 r[2] = old_bytes as u64;
                 r[3] = new_bytes as u64;
             }
-            Self::ReadDirectory {
-                cookie,
-                path_bytes,
-                bytes,
-            } => {
+            Self::ReadDirectory { cookie, path_bytes, bytes } => {
                 r[0] = cookie.0[0];
                 r[1] = cookie.0[1];
                 r[2] = path_bytes as u64;
@@ -458,77 +438,42 @@ impl Request {
                 flags: OpenFlags::from_bits(r[1]).ok_or(Status::InvalidArgument)?,
                 path_bytes: path_bytes()?,
             },
-            Label::CreateExclusive => Self::CreateExclusive {
-                descriptor: descriptor()?,
-                path_bytes: path_bytes()?,
-            },
-            Label::Read => Self::Read {
-                descriptor: descriptor()?,
-                offset: r[1],
-                bytes: bytes()?,
-            },
-            Label::Write => Self::Write {
-                descriptor: descriptor()?,
-                offset: r[1],
-                bytes: bytes()?,
-            },
-            Label::Append => Self::Append {
-                descriptor: descriptor()?,
-                bytes: bytes()?,
-            },
-            Label::Truncate => Self::Truncate {
-                descriptor: descriptor()?,
-                size: r[1],
-            },
-            Label::Fsync => Self::Fsync {
-                descriptor: descriptor()?,
-            },
+            Label::CreateExclusive => {
+                Self::CreateExclusive { descriptor: descriptor()?, path_bytes: path_bytes()? }
+            }
+            Label::Read => Self::Read { descriptor: descriptor()?, offset: r[1], bytes: bytes()? },
+            Label::Write => Self::Write { descriptor: descriptor()?, offset: r[1], bytes: bytes()? },
+            Label::Append => Self::Append { descriptor: descriptor()?, bytes: bytes()? },
+            Label::Truncate => Self::Truncate { descriptor: descriptor()?, size: r[1] },
+            Label::Fsync => Self::Fsync { descriptor: descriptor()? },
             Label::Rename => Self::Rename {
                 old_bytes: path_bytes()?,
                 new_bytes: bounded(r[3], PATH_BYTES_MAX, Status::PathTooLong)?,
             },
-            Label::Unlink => Self::Unlink {
-                path_bytes: path_bytes()?,
-            },
-            Label::MakeDirectory => Self::MakeDirectory {
-                path_bytes: path_bytes()?,
-            },
-            Label::RemoveDirectory => Self::RemoveDirectory {
-                path_bytes: path_bytes()?,
-            },
+            Label::Unlink => Self::Unlink { path_bytes: path_bytes()? },
+            Label::MakeDirectory => Self::MakeDirectory { path_bytes: path_bytes()? },
+            Label::RemoveDirectory => Self::RemoveDirectory { path_bytes: path_bytes()? },
             Label::ReadDirectory => Self::ReadDirectory {
                 cookie: Cookie([r[0], r[1]]),
                 path_bytes: path_bytes()?,
                 bytes: bounded(r[3], TRANSFER_BYTES_MAX, Status::InvalidArgument)?,
             },
-            Label::Stat => Self::Stat {
-                path_bytes: path_bytes()?,
-            },
-            Label::DescriptorStat => Self::DescriptorStat {
-                descriptor: descriptor()?,
-            },
+            Label::Stat => Self::Stat { path_bytes: path_bytes()? },
+            Label::DescriptorStat => Self::DescriptorStat { descriptor: descriptor()? },
             Label::FileSystemStat => Self::FileSystemStat,
             Label::Sync => Self::Sync,
-            Label::Close => Self::Close {
-                descriptor: descriptor()?,
-            },
+            Label::Close => Self::Close { descriptor: descriptor()? },
             Label::Unmount => Self::Unmount,
         })
     }
 }
 
 fn descriptor(raw: u64) -> Result<u8, Status> {
-    u8::try_from(raw)
-        .ok()
-        .filter(|number| *number < DESCRIPTORS_PER_CLIENT)
-        .ok_or(Status::BadDescriptor)
+    u8::try_from(raw).ok().filter(|number| *number < DESCRIPTORS_PER_CLIENT).ok_or(Status::BadDescriptor)
 }
 
 fn bounded(raw: u64, max: usize, too_long: Status) -> Result<usize, Status> {
-    usize::try_from(raw)
-        .ok()
-        .filter(|length| *length <= max)
-        .ok_or(too_long)
+    usize::try_from(raw).ok().filter(|length| *length <= max).ok_or(too_long)
 }
 
 macro_rules! statuses {
@@ -727,12 +672,7 @@ impl Answer {
                 r[1] = offset;
                 r[2] = bytes as u64;
             }
-            Self::Listed {
-                next,
-                bytes,
-                count,
-                end,
-            } => {
+            Self::Listed { next, bytes, count, end } => {
                 r[0] = next.0[0];
                 r[1] = next.0[1];
                 r[2] = bytes as u64;
@@ -764,14 +704,8 @@ impl Answer {
         let size = |raw: u64| bounded(raw, TRANSFER_BYTES_MAX, Status::Malformed);
         let inode = || u32::try_from(r[0]).map_err(|_| Status::Malformed);
         Ok(match request {
-            Label::Open | Label::CreateExclusive => Self::Opened {
-                inode: inode()?,
-                size: r[1],
-            },
-            Label::Read | Label::Write | Label::Append => Self::Moved {
-                offset: r[1],
-                bytes: size(r[2])?,
-            },
+            Label::Open | Label::CreateExclusive => Self::Opened { inode: inode()?, size: r[1] },
+            Label::Read | Label::Write | Label::Append => Self::Moved { offset: r[1], bytes: size(r[2])? },
             Label::ReadDirectory => Self::Listed {
                 next: Cookie([r[0], r[1]]),
                 bytes: size(r[2])?,
@@ -848,41 +782,17 @@ mod tests {
                 flags: OpenFlags::WRITE.with(OpenFlags::CREATE),
                 path_bytes: 1024,
             },
-            Request::CreateExclusive {
-                descriptor: 1,
-                path_bytes: 2,
-            },
-            Request::Read {
-                descriptor: 2,
-                offset: u64::MAX,
-                bytes: TRANSFER_BYTES_MAX,
-            },
-            Request::Write {
-                descriptor: 3,
-                offset: 7,
-                bytes: 8,
-            },
-            Request::Append {
-                descriptor: 4,
-                bytes: 9,
-            },
-            Request::Truncate {
-                descriptor: 5,
-                size: 10,
-            },
+            Request::CreateExclusive { descriptor: 1, path_bytes: 2 },
+            Request::Read { descriptor: 2, offset: u64::MAX, bytes: TRANSFER_BYTES_MAX },
+            Request::Write { descriptor: 3, offset: 7, bytes: 8 },
+            Request::Append { descriptor: 4, bytes: 9 },
+            Request::Truncate { descriptor: 5, size: 10 },
             Request::Fsync { descriptor: 6 },
-            Request::Rename {
-                old_bytes: 11,
-                new_bytes: 12,
-            },
+            Request::Rename { old_bytes: 11, new_bytes: 12 },
             Request::Unlink { path_bytes: 13 },
             Request::MakeDirectory { path_bytes: 14 },
             Request::RemoveDirectory { path_bytes: 15 },
-            Request::ReadDirectory {
-                cookie: Cookie([16, 17]),
-                path_bytes: 18,
-                bytes: 19,
-            },
+            Request::ReadDirectory { cookie: Cookie([16, 17]), path_bytes: 18, bytes: 19 },
             Request::Stat { path_bytes: 20 },
             Request::DescriptorStat { descriptor: 7 },
             Request::FileSystemStat,
@@ -916,10 +826,7 @@ mod tests {
         let all = [u64::MAX; 8];
         assert_eq!(Request::decode(0, &all), Err(Status::Malformed));
         assert_eq!(Request::decode(64, &all), Err(Status::Malformed));
-        assert_eq!(
-            Request::decode(Label::Unlink as u32, &all),
-            Err(Status::PathTooLong)
-        );
+        assert_eq!(Request::decode(Label::Unlink as u32, &all), Err(Status::PathTooLong));
         assert_eq!(
             Request::decode(Label::Read as u32, &[0, 0, 1 << 40, 0, 0, 0, 0, 0]),
             Err(Status::InvalidArgument)
@@ -944,12 +851,7 @@ mod tests {
             modified_s: 9,
             permissions: 0o755,
         };
-        let listed = Answer::Listed {
-            next: Cookie([1, 2]),
-            bytes: 3,
-            count: 4,
-            end: true,
-        };
+        let listed = Answer::Listed { next: Cookie([1, 2]), bytes: 3, count: 4, end: true };
         for (label, answer) in [
             (Label::Stat, Answer::Facts(facts)),
             (Label::ReadDirectory, listed),
@@ -965,24 +867,13 @@ mod tests {
     #[test]
     fn a_listing_is_read_as_written() {
         let mut buffer = [0; 32];
-        let first = Entry {
-            inode: 11,
-            kind: Kind::Directory,
-            name: b"lost+found",
-        };
-        let second = Entry {
-            inode: 12,
-            kind: Kind::File,
-            name: b"a",
-        };
+        let first = Entry { inode: 11, kind: Kind::Directory, name: b"lost+found" };
+        let second = Entry { inode: 12, kind: Kind::File, name: b"a" };
         let one = put_entry(&mut buffer, &first).unwrap();
         let two = put_entry(&mut buffer[one..], &second).unwrap();
         assert!(put_entry(&mut buffer[one + two..], &first).is_none());
         assert!(entries(&buffer[..one + two]).eq([first, second]));
-        assert!(
-            entries(&buffer[..one + two - 1]).eq([first]),
-            "a torn tail is no entry"
-        );
+        assert!(entries(&buffer[..one + two - 1]).eq([first]), "a torn tail is no entry");
     }
 
     #[test]

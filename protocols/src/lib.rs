@@ -7,6 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod block;
 pub mod console;
 pub mod echo;
@@ -30,6 +31,7 @@ pub struct Service {
 
 /// All services that a manifest can name.
 pub const SERVICES: &[Service] = &[
+    bench::SERVICE,
     block::SERVICE,
     console::SERVICE,
     echo::SERVICE,

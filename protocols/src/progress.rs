@@ -12,12 +12,8 @@ use abi::Message;
 const QUERY: u64 = 1;
 
 /// Labels and marks.
-pub const SERVICE: Service = Service {
-    name: "progress",
-    labels: 1 << QUERY,
-    idempotent: 1 << QUERY,
-    deduplicated: 0,
-};
+pub const SERVICE: Service =
+    Service { name: "progress", labels: 1 << QUERY, idempotent: 1 << QUERY, deduplicated: 0 };
 
 /// The question how far it has come.
 pub fn query() -> Message {

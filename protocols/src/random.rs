@@ -11,12 +11,8 @@ pub const FILL_MAX: u32 = 64;
 const FILL: u64 = 1;
 
 /// Labels and marks.
-pub const SERVICE: Service = Service {
-    name: "random",
-    labels: 1 << FILL,
-    idempotent: 1 << FILL,
-    deduplicated: 0,
-};
+pub const SERVICE: Service =
+    Service { name: "random", labels: 1 << FILL, idempotent: 1 << FILL, deduplicated: 0 };
 
 /// Label of a reply that says success.
 pub const OK: u64 = 0;

@@ -123,9 +123,7 @@ impl Request {
     /// [`Error::BadRequest`] for an unknown label or fault, [`Error::NoSuchSlot`] for a number that no slot has.
     pub fn decode(message: &Message) -> Result<Self, Error> {
         let [slot, argument, ..] = message.words;
-        let slot = SlotId::try_from(slot)
-            .ok()
-            .filter(|&slot| usize::from(slot) < abi::SLOTS_MAX);
+        let slot = SlotId::try_from(slot).ok().filter(|&slot| usize::from(slot) < abi::SLOTS_MAX);
         let slot = slot.ok_or(Error::NoSuchSlot);
         let argument = u32::try_from(argument).map_err(|_| Error::BadRequest);
         Ok(match message.label {
@@ -157,15 +155,9 @@ impl Reply {
         let [count, total, ..] = message.words;
         match message.label {
             DONE => Self::Done,
-            WRITTEN => Self::Written {
-                count: count as u32,
-                total: total as u32,
-            },
+            WRITTEN => Self::Written { count: count as u32, total: total as u32 },
             label => Self::Failed(
-                Error::ALL
-                    .into_iter()
-                    .find(|error| *error as u64 == label)
-                    .unwrap_or(Error::BadRequest),
+                Error::ALL.into_iter().find(|error| *error as u64 == label).unwrap_or(Error::BadRequest),
             ),
         }
     }
@@ -216,10 +208,7 @@ impl Standing {
 
     /// Whether it is a quarantine, which only [`Request::Release`] ends.
     pub const fn is_quarantine(self) -> bool {
-        matches!(
-            self,
-            Self::TooManyFailures | Self::NeverReady | Self::ImageDamaged | Self::Refused
-        )
+        matches!(self, Self::TooManyFailures | Self::NeverReady | Self::ImageDamaged | Self::Refused)
     }
 
     /// What people call it.
@@ -333,26 +322,14 @@ mod tests {
     #[test]
     fn codes_are_told_apart() {
         for error in Error::ALL {
-            assert_eq!(
-                Reply::decode(&Reply::Failed(error).encode()),
-                Reply::Failed(error)
-            );
+            assert_eq!(Reply::decode(&Reply::Failed(error).encode()), Reply::Failed(error));
         }
         for (code, standing) in (0..).zip(Standing::ALL) {
-            assert_eq!(
-                (standing as u32, Standing::from_code(code)),
-                (code, Some(standing))
-            );
+            assert_eq!((standing as u32, Standing::from_code(code)), (code, Some(standing)));
         }
         assert_eq!(Standing::from_code(9), None);
-        assert_eq!(
-            Request::decode(&Message::new(START, &[32])),
-            Err(Error::NoSuchSlot)
-        );
-        assert_eq!(
-            Request::decode(&Message::new(FAULT, &[1, 10])),
-            Err(Error::BadRequest)
-        );
+        assert_eq!(Request::decode(&Message::new(START, &[32])), Err(Error::NoSuchSlot));
+        assert_eq!(Request::decode(&Message::new(FAULT, &[1, 10])), Err(Error::BadRequest));
         assert_eq!(size_of::<Row>() % 8, 0);
     }
 }

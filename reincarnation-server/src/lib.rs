@@ -99,10 +99,7 @@ pub fn write_report<const N: usize>(supervisor: &Supervisor<N>, report: Report) 
             let text = core::str::from_utf8(text).unwrap_or("");
             let (class, next) = (class.name(), Next(&info, history));
             if text.is_empty() {
-                log_text!(
-                    "{name}: incarnation {incarnation} died: {class} at {:#x}; {next}",
-                    record.pc
-                );
+                log_text!("{name}: incarnation {incarnation} died: {class} at {:#x}; {next}", record.pc);
             } else {
                 log_text!("{name}: incarnation {incarnation} died: {class}: {next}; {text}");
             }

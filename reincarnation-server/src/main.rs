@@ -32,15 +32,10 @@ struct Server {
 
 fn main(start: Start) -> ! {
     let delay = time::ticks_from_ns(REPORT_DELAY_NS, sys::frequency());
-    let mut server = Server {
-        supervisor: Supervisor::new(delay),
-    };
+    let mut server = Server { supervisor: Supervisor::new(delay) };
     server.adopt();
     let charges = server.supervisor.charges().count_ones();
-    log_text!(
-        "rs: incarnation {} has charge of {charges} components",
-        start.incarnation
-    );
+    log_text!("rs: incarnation {} has charge of {charges} components", start.incarnation);
     let mut deadline = server.work();
     let mut event = recv(deadline);
     loop {

@@ -42,14 +42,11 @@ fn command<const N: usize>(
     slot: SlotId,
     command: Command,
 ) -> Result<Reply, Error> {
-    supervisor
-        .command(sys::counter(), slot, command)
-        .map(|()| Reply::Done)
-        .map_err(|refusal| match refusal {
-            Refusal::NoSuchSlot => Error::NoSuchSlot,
-            Refusal::Quarantined => Error::Quarantined,
-            Refusal::NotQuarantined => Error::NotQuarantined,
-        })
+    supervisor.command(sys::counter(), slot, command).map(|()| Reply::Done).map_err(|refusal| match refusal {
+        Refusal::NoSuchSlot => Error::NoSuchSlot,
+        Refusal::Quarantined => Error::Quarantined,
+        Refusal::NotQuarantined => Error::NotQuarantined,
+    })
 }
 
 /// What a refusal of the kernel means to the user.
@@ -77,11 +74,7 @@ fn death(received: &Received, slot: SlotId) -> Result<Reply, Error> {
 fn log(received: &Received, slot: SlotId) -> Result<Reply, Error> {
     let mut buffer = [0; LOG_BYTES];
     let bytes = control::log_ring(slot, &mut buffer).map_err(kernel_error)?;
-    write(
-        received,
-        newest(&buffer[..bytes], received.grant_length(0)),
-        bytes,
-    )
+    write(received, newest(&buffer[..bytes], received.grant_length(0)), bytes)
 }
 
 /// The last records of `ring` that fit into `room` bytes.
@@ -97,10 +90,7 @@ fn newest(ring: &[u8], room: usize) -> &[u8] {
 /// Writes `data` to the caller's window, which must have room for all of it.
 fn write(received: &Received, data: &[u8], total: usize) -> Result<Reply, Error> {
     received.copy_out(0, 0, data).map_err(|_| Error::BadRequest)?;
-    Ok(Reply::Written {
-        count: data.len() as u32,
-        total: total as u32,
-    })
+    Ok(Reply::Written { count: data.len() as u32, total: total as u32 })
 }
 
 fn list<const N: usize>(supervisor: &Supervisor<N>, received: &Received) -> Result<Reply, Error> {
@@ -113,16 +103,11 @@ fn list<const N: usize>(supervisor: &Supervisor<N>, received: &Received) -> Resu
         total += 1;
         if count < room {
             let row = row(supervisor, slot, &info);
-            received
-                .copy_out(0, count * size_of::<Row>(), row.as_bytes())
-                .map_err(|_| Error::BadRequest)?;
+            received.copy_out(0, count * size_of::<Row>(), row.as_bytes()).map_err(|_| Error::BadRequest)?;
             count += 1;
         }
     }
-    Ok(Reply::Written {
-        count: count as u32,
-        total,
-    })
+    Ok(Reply::Written { count: count as u32, total })
 }
 
 fn row<const N: usize>(supervisor: &Supervisor<N>, slot: SlotId, info: &SlotInfo) -> Row {

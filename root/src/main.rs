@@ -26,10 +26,7 @@ const SLOTS: usize = 8;
 fn main(_start: Start) -> ! {
     let rs = binding!(slot "rs");
     let mut supervisor = Supervisor::<SLOTS>::new(0);
-    assert!(
-        usize::from(rs) < SLOTS,
-        "rs must be among the first {SLOTS} entries of the manifest"
-    );
+    assert!(usize::from(rs) < SLOTS, "rs must be among the first {SLOTS} entries of the manifest");
     assert!(take_charge(&mut supervisor, rs, None), "root must control rs");
     let mut next_pet = Instant::now();
     loop {
@@ -69,12 +66,5 @@ fn give_up() -> ! {
     log_text!("root: rs cannot be brought back: the board is reset");
     let refused = reset_board(reset::RESET);
     // The kernel resets the board for root's death too.
-    exit(
-        DeathClass::Exit,
-        if refused.is_err() {
-            "reset refused"
-        } else {
-            "board did not reset"
-        },
-    )
+    exit(DeathClass::Exit, if refused.is_err() { "reset refused" } else { "board did not reset" })
 }

@@ -87,10 +87,7 @@ pub fn draw(scenario: &Scenario, system: &System, seed: u64) -> Result<DrawnPlan
         drawing.row(RowKind::Root, fault, &[(slot, at, (trigger::NOW, 0))]);
     }
     if drawing.entries.len() > ENTRIES_MAX {
-        bail!(
-            "{} entries, but a plan holds {ENTRIES_MAX}: fewer targets or faults",
-            drawing.entries.len()
-        );
+        bail!("{} entries, but a plan holds {ENTRIES_MAX}: fewer targets or faults", drawing.entries.len());
     }
     let end = drawing.time + scenario.end_margin_ms * 1_000_000;
     Ok(drawing.finish(seed, end, scenario))
@@ -110,13 +107,7 @@ impl Drawing {
         generator.set_stream(STREAM);
         let gap = scenario.gap_us.map(|gap| gap * 1000);
         let time = scenario.start_ms * 1_000_000;
-        Self {
-            generator,
-            time,
-            gap,
-            entries: Vec::new(),
-            rows: Vec::new(),
-        }
+        Self { generator, time, gap, entries: Vec::new(), rows: Vec::new() }
     }
 
     fn within(&mut self, [first, last]: [u64; 2]) -> u64 {
@@ -157,11 +148,8 @@ impl Drawing {
 
     /// None at all half of the time.
     fn trigger(&mut self, triggers: &[Trigger]) -> (u64, u32) {
-        let (which, choice, count) = (
-            self.within([0, 1]),
-            self.generator.next_u64(),
-            self.within([1, COUNT_MAX]),
-        );
+        let (which, choice, count) =
+            (self.within([0, 1]), self.generator.next_u64(), self.within([1, COUNT_MAX]));
         if which == 0 || triggers.is_empty() {
             return (trigger::NOW, 0);
         }
@@ -175,10 +163,7 @@ impl Drawing {
                 let name = &pair.faults[self.within([0, pair.faults.len() as u64 - 1]) as usize];
                 let at = self.next_time();
                 let delay = self.within(pair.delay_us.map(|delay| delay * 1000));
-                let steps = [
-                    (first, at, (trigger::NOW, 0)),
-                    (second, at + delay, (trigger::NOW, JOINED)),
-                ];
+                let steps = [(first, at, (trigger::NOW, 0)), (second, at + delay, (trigger::NOW, JOINED))];
                 self.row(RowKind::Pair, fault(name)?, &steps);
             }
         }
@@ -189,11 +174,7 @@ impl Drawing {
         let slot = system.slot(&stuck.target)?;
         let at = self.next_time();
         let count = self.within([1, COUNT_MAX]) as u32;
-        self.row(
-            RowKind::Stuck,
-            fault(&stuck.fault)?,
-            &[(slot, at, (trigger::RECEIVED, count))],
-        );
+        self.row(RowKind::Stuck, fault(&stuck.fault)?, &[(slot, at, (trigger::RECEIVED, count))]);
         Ok(())
     }
 
@@ -201,21 +182,10 @@ impl Drawing {
         let first = self.entries.len();
         for &(slot, at, (trigger, count)) in steps {
             let (slot, trigger) = (u32::from(slot), trigger as u32);
-            self.entries.push(PlanEntry {
-                at,
-                fault: fault as u32,
-                slot,
-                trigger,
-                count,
-            });
+            self.entries.push(PlanEntry { at, fault: fault as u32, slot, trigger, count });
         }
         let slots = steps.iter().map(|(slot, ..)| *slot).collect();
-        self.rows.push(PlannedRow {
-            kind,
-            entries: first..self.entries.len(),
-            slots,
-            fault,
-        });
+        self.rows.push(PlannedRow { kind, entries: first..self.entries.len(), slots, fault });
     }
 
     fn finish(self, seed: u64, end: u64, scenario: &Scenario) -> DrawnPlan {
@@ -223,20 +193,9 @@ impl Drawing {
         parameters[parameter::SETTLE] = scenario.settle_us * 1000;
         parameters[parameter::TRIGGER_LIMIT] = scenario.trigger_limit_us * 1000;
         parameters[parameter::PAUSE] = scenario.pause_us * 1000;
-        let header = PlanHeader {
-            magic: 0,
-            crc: 0,
-            count: 0,
-            seed,
-            end,
-            parameters,
-        };
+        let header = PlanHeader { magic: 0, crc: 0, count: 0, seed, end, parameters };
         let header = injector_core::plan::sealed(header, &self.entries);
-        DrawnPlan {
-            header,
-            entries: self.entries,
-            rows: self.rows,
-        }
+        DrawnPlan { header, entries: self.entries, rows: self.rows }
     }
 }
 
@@ -259,10 +218,7 @@ mod tests {
         assert_eq!(plan.rows.last().unwrap().kind, RowKind::Root);
         assert!(plan.rows.iter().any(|row| row.kind == RowKind::Stuck));
         let busy = plan.entries.last().unwrap().at;
-        assert!(
-            busy < 4_000_000_000,
-            "{busy} ns are too long for a demo of three minutes"
-        );
+        assert!(busy < 4_000_000_000, "{busy} ns are too long for a demo of three minutes");
     }
 
     proptest! {

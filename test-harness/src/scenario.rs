@@ -144,12 +144,7 @@ impl Scenario {
         let pairs = self.pair.iter().flat_map(|pair| &pair.faults);
         let stuck = self.stuck.iter().map(|stuck| &stuck.fault);
         let root = self.root.iter().map(|root| &root.fault);
-        self.faults
-            .iter()
-            .chain(pairs)
-            .chain(stuck)
-            .chain(root)
-            .map(String::as_str)
+        self.faults.iter().chain(pairs).chain(stuck).chain(root).map(String::as_str)
     }
 }
 

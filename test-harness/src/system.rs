@@ -47,10 +47,7 @@ impl System {
         let path = folder.join("system.json");
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let system: Self = serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            ..system
-        })
+        Ok(Self { folder: folder.to_owned(), ..system })
     }
 
     /// The boot image.
@@ -63,24 +60,10 @@ impl System {
     /// # Errors
     /// Says which components there are.
     pub fn slot(&self, name: &str) -> Result<u8> {
-        let names = || {
-            self.slots
-                .iter()
-                .map(|slot| slot.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let found = self
-            .slots
-            .iter()
-            .find(|slot| slot.name == name)
-            .map(|slot| slot.slot);
+        let names = || self.slots.iter().map(|slot| slot.name.as_str()).collect::<Vec<_>>().join(", ");
+        let found = self.slots.iter().find(|slot| slot.name == name).map(|slot| slot.slot);
         found.with_context(|| {
-            format!(
-                "system {:?} has no component {name:?}: it has {}",
-                self.manifest,
-                names()
-            )
+            format!("system {:?} has no component {name:?}: it has {}", self.manifest, names())
         })
     }
 

@@ -117,11 +117,8 @@ fn listen(
             Happening::Closed => break,
             Happening::Nothing if finished => break,
             Happening::Nothing => {
-                let what = if Instant::now() >= end {
-                    "the time limit has passed"
-                } else {
-                    "the machine is silent"
-                };
+                let what =
+                    if Instant::now() >= end { "the time limit has passed" } else { "the machine is silent" };
                 oracle.report(Finding::overall(Kind::Liveness, what));
                 break;
             }

@@ -133,18 +133,8 @@ fn run(guest: &Guest, mode: Mode, limit: Duration) -> Run {
     }
     let errors = emulator.guest_errors().unwrap();
     drop(emulator);
-    assert!(
-        !Path::new(&format!("/proc/{id}")).exists(),
-        "the emulator is gone"
-    );
-    Run {
-        console,
-        evidence,
-        resets,
-        timed_out,
-        ending,
-        errors,
-    }
+    assert!(!Path::new(&format!("/proc/{id}")).exists(), "the emulator is gone");
+    Run { console, evidence, resets, timed_out, ending, errors }
 }
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -159,14 +149,8 @@ fn both_lines_arrive_and_power_off_is_told_apart() {
             .power_off()
             .stay();
         let run = run(&guest, mode, LIMIT);
-        assert_eq!(
-            (run.console.as_slice(), run.evidence.as_slice()),
-            (&b"hello"[..], &[0, 1, 2, 255][..])
-        );
-        assert_eq!(
-            (run.ending, run.resets, run.timed_out),
-            (Ending::PoweredOff, 0, false)
-        );
+        assert_eq!((run.console.as_slice(), run.evidence.as_slice()), (&b"hello"[..], &[0, 1, 2, 255][..]));
+        assert_eq!((run.ending, run.resets, run.timed_out), (Ending::PoweredOff, 0, false));
         assert_eq!(run.errors, Vec::<String>::new());
     }
 }
@@ -174,54 +158,32 @@ fn both_lines_arrive_and_power_off_is_told_apart() {
 #[test]
 fn a_reset_by_the_guest_is_counted_and_memory_stays() {
     let second = Guest::default().print(MINI_UART, b"2").power_off().stay();
-    let guest = Guest::default()
-        .unless_zero(FLAG, second)
-        .print(MINI_UART, b"1")
-        .store(FLAG, 1)
-        .reset()
-        .stay();
+    let guest =
+        Guest::default().unless_zero(FLAG, second).print(MINI_UART, b"1").store(FLAG, 1).reset().stay();
     let run = run(&guest, Mode::Deterministic, LIMIT);
-    assert_eq!(
-        (run.evidence.as_slice(), run.resets, run.ending),
-        (&b"12"[..], 1, Ending::PoweredOff)
-    );
+    assert_eq!((run.evidence.as_slice(), run.resets, run.ending), (&b"12"[..], 1, Ending::PoweredOff));
 }
 
 #[test]
 fn a_guest_that_never_ends_runs_into_its_limit() {
-    let run = run(
-        &Guest::default().print(MINI_UART, b"x").stay(),
-        Mode::Deterministic,
-        Duration::from_secs(3),
-    );
-    assert_eq!(
-        (run.evidence.as_slice(), run.timed_out, run.ending),
-        (&b"x"[..], true, Ending::Quit)
-    );
+    let run =
+        run(&Guest::default().print(MINI_UART, b"x").stay(), Mode::Deterministic, Duration::from_secs(3));
+    assert_eq!((run.evidence.as_slice(), run.timed_out, run.ending), (&b"x"[..], true, Ending::Quit));
 }
 
 #[test]
 fn an_emulator_that_dies_is_not_a_guest_that_fails() {
     // The random number generator's model takes words only, and aborts.
-    let run = run(
-        &Guest::default().print(MINI_UART, b"x").store_byte(RNG).stay(),
-        Mode::Deterministic,
-        LIMIT,
-    );
-    let Ending::Died { reason } = run.ending else {
-        panic!("{:?}", run.ending)
-    };
+    let run =
+        run(&Guest::default().print(MINI_UART, b"x").store_byte(RNG).stay(), Mode::Deterministic, LIMIT);
+    let Ending::Died { reason } = run.ending else { panic!("{:?}", run.ending) };
     assert!(reason.contains("killed by signal 6"), "{reason}");
 }
 
 #[test]
 fn guest_errors_are_seen() {
     // A byte for a line that is not enabled.
-    let run = run(
-        &Guest::default().print(PL011, b"x").power_off().stay(),
-        Mode::Deterministic,
-        LIMIT,
-    );
+    let run = run(&Guest::default().print(PL011, b"x").power_off().stay(), Mode::Deterministic, LIMIT);
     assert!(!run.errors.is_empty());
 }
 
@@ -242,20 +204,14 @@ fn the_plan_lies_in_memory_before_the_first_instruction() {
         folder: folder.path(),
     };
     let mut emulator = Emulator::launch(&launch).unwrap();
-    assert_eq!(
-        emulator.memory(machine.plan_address, plan.len() as u64).unwrap(),
-        plan
-    );
+    assert_eq!(emulator.memory(machine.plan_address, plan.len() as u64).unwrap(), plan);
     assert_eq!(emulator.end().unwrap(), Ending::Quit);
 }
 
 #[test]
 fn a_program_that_cannot_be_started_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let machine = Machine {
-        arguments: vec!["-M".to_owned(), "toaster".to_owned()],
-        ..machine()
-    };
+    let machine = Machine { arguments: vec!["-M".to_owned(), "toaster".to_owned()], ..machine() };
     let kernel = Guest::default().stay().write(folder.path());
     let launch = Launch {
         machine: &machine,

@@ -31,12 +31,7 @@ impl Binding {
     #[doc(hidden)]
     pub const fn new(kind: u32, name: &str) -> Self {
         assert!(name.len() <= NAME_MAX, "a name in a binding has at most 48 bytes");
-        Self {
-            kind,
-            number: ABSENT,
-            value: 0,
-            name: abi::name_field(name),
-        }
+        Self { kind, number: ABSENT, value: 0, name: abi::name_field(name) }
     }
 
     /// Number and value that the build put here; `None` if the manifest lacks the name.
@@ -44,10 +39,7 @@ impl Binding {
         // SAFETY: 1. `self` is a valid record, and nothing writes to it while the component runs. 2. Volatile, because
         //    the value in the image is not the one that the compiler knows of this constant.
         let (number, value) = unsafe {
-            (
-                ptr::read_volatile(&raw const self.number),
-                ptr::read_volatile(&raw const self.value),
-            )
+            (ptr::read_volatile(&raw const self.number), ptr::read_volatile(&raw const self.value))
         };
         (number != ABSENT).then_some((number, value))
     }
@@ -61,9 +53,7 @@ pub trait Bound: Sized {
 
     /// Of a name that the manifest may lack.
     fn optional(record: &'static Binding) -> Option<Self> {
-        record
-            .read()
-            .map(|(number, value)| Self::from_binding(number, value))
+        record.read().map(|(number, value)| Self::from_binding(number, value))
     }
 
     /// Of a name that the build has found in the manifest.

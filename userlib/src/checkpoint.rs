@@ -22,10 +22,7 @@ pub fn load(buffer: &mut [u8]) -> Option<&[u8]> {
     match sys::checkpoint_load(buffer) {
         Ok(length) => Some(&buffer[..length]),
         Err(Status::Nothing) => None,
-        Err(Status::Corrupt) => exit(
-            DeathClass::CheckpointCorrupt,
-            "checkpoint is damaged in both halves",
-        ),
+        Err(Status::Corrupt) => exit(DeathClass::CheckpointCorrupt, "checkpoint is damaged in both halves"),
         Err(status) => panic!("checkpoint cannot be loaded: {status:?}"),
     }
 }

@@ -27,10 +27,9 @@ impl Grant<'_> {
         match self {
             Self::None => (0, 0),
             Self::Read(window) => (window.as_ptr().expose_provenance() as u64, window.len() as u64),
-            Self::Write(window) => (
-                window.as_mut_ptr().expose_provenance() as u64,
-                window.len() as u64 | GRANT_WRITABLE,
-            ),
+            Self::Write(window) => {
+                (window.as_mut_ptr().expose_provenance() as u64, window.len() as u64 | GRANT_WRITABLE)
+            }
         }
     }
 }
@@ -63,10 +62,7 @@ pub struct Client {
 impl Client {
     /// For [`binding!`](crate::binding): handle and deadline in nanoseconds from the manifest.
     pub(crate) fn new(handle: u32, deadline_ns: u64) -> Self {
-        Self {
-            handle,
-            limit_ticks: ticks_from_ns(deadline_ns, sys::frequency()),
-        }
+        Self { handle, limit_ticks: ticks_from_ns(deadline_ns, sys::frequency()) }
     }
 
     /// Sends `request` and waits for the reply, for as long as the manifest says, restarts of the server included.

@@ -37,9 +37,7 @@ pub fn reset_board(operation: u64) -> Result<(), Status> {
 
 /// The first slot at or above `from` whose death is not acknowledged.
 pub fn next_dead(from: SlotId) -> Option<SlotId> {
-    sys::inspect(inspect::NEXT_DEAD, u32::from(from), &mut [])
-        .ok()
-        .map(|slot| slot as SlotId)
+    sys::inspect(inspect::NEXT_DEAD, u32::from(from), &mut []).ok().map(|slot| slot as SlotId)
 }
 
 /// Reads one structure.

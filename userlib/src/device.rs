@@ -101,11 +101,7 @@ impl<'a, D: Registers + ?Sized, K> Register<'a, D, K> {
     /// [`register!`](crate::register), which makes the two agree.
     #[inline(always)]
     pub fn new<B>(device: &'a D, offset: usize, _field: fn(&B) -> &K) -> Self {
-        Self {
-            device,
-            offset,
-            kind: PhantomData,
-        }
+        Self { device, offset, kind: PhantomData }
     }
 
     /// Fills `words` from this one register.
@@ -187,11 +183,9 @@ writeable!(Aliased<u32, R, W>, W, R);
 #[macro_export]
 macro_rules! register {
     ($device:expr, $block:ty, $field:ident) => {
-        $crate::device::Register::new(
-            $device,
-            ::core::mem::offset_of!($block, $field),
-            |block: &$block| &block.$field,
-        )
+        $crate::device::Register::new($device, ::core::mem::offset_of!($block, $field), |block: &$block| {
+            &block.$field
+        })
     };
 }
 

@@ -49,10 +49,7 @@ impl Window {
 
     /// The register at `offset` bytes of a mapped window.
     fn register(self, offset: usize) -> *mut u32 {
-        assert!(
-            (offset as u64) < DEVICE_STRIDE && offset.is_multiple_of(4),
-            "register offset {offset:#x}"
-        );
+        assert!((offset as u64) < DEVICE_STRIDE && offset.is_multiple_of(4), "register offset {offset:#x}");
         let base = DEVICE_BASE + u64::from(self.handle) * DEVICE_STRIDE;
         ptr::with_exposed_provenance_mut(base as usize + offset)
     }
@@ -90,13 +87,7 @@ impl Registers for Window {
         for part in words.chunks_mut(REG_WORDS_MAX) {
             // SAFETY: 1. `part` is borrowed exclusively, and the kernel writes exactly its words.
             let moved = unsafe {
-                sys::reg_words(
-                    self.handle,
-                    reg::READ_WORDS,
-                    offset,
-                    part.as_mut_ptr(),
-                    part.len(),
-                )
+                sys::reg_words(self.handle, reg::READ_WORDS, offset, part.as_mut_ptr(), part.len())
             };
             if let Err(status) = moved {
                 panic!("register {offset:#x} cannot be read: {status:?}");
@@ -114,13 +105,7 @@ impl Registers for Window {
         for part in words.chunks(REG_WORDS_MAX) {
             // SAFETY: 1. `part` is borrowed, and the kernel only reads it in this operation.
             let moved = unsafe {
-                sys::reg_words(
-                    self.handle,
-                    reg::WRITE_WORDS,
-                    offset,
-                    part.as_ptr().cast_mut(),
-                    part.len(),
-                )
+                sys::reg_words(self.handle, reg::WRITE_WORDS, offset, part.as_ptr().cast_mut(), part.len())
             };
             if let Err(status) = moved {
                 panic!("register {offset:#x} cannot be written: {status:?}");

@@ -25,14 +25,9 @@ extern "C" fn samsara_fault_stub(fault: u64) -> ! {
         Some(Fault::IllegalInstruction) => sys::undefined_instruction(),
         Some(Fault::Loop) => endless(),
         Some(Fault::Mute) => mute(),
-        Some(Fault::StackOverflow) => exit(
-            DeathClass::Exit,
-            if descend(0) == 0 {
-                "no"
-            } else {
-                "stack without end"
-            },
-        ),
+        Some(Fault::StackOverflow) => {
+            exit(DeathClass::Exit, if descend(0) == 0 { "no" } else { "stack without end" })
+        }
         Some(Fault::Leak) => leak(),
         Some(Fault::Exit | Fault::Kill) | None => exit(DeathClass::Exit, "injected exit"),
     }

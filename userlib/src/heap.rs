@@ -54,11 +54,8 @@ fn grow(needed: usize) -> (usize, usize) {
 unsafe impl Source for Pages {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
         let overhead = talc::min_first_heap_size::<B>();
-        let bytes = layout
-            .size()
-            .checked_add(layout.align())
-            .and_then(|sum| sum.checked_add(overhead))
-            .ok_or(())?;
+        let bytes =
+            layout.size().checked_add(layout.align()).and_then(|sum| sum.checked_add(overhead)).ok_or(())?;
         let (base, pages) = grow(bytes.div_ceil(PAGE_SIZE));
         let length = pages * PAGE_SIZE;
         let base: *mut u8 = ptr::with_exposed_provenance_mut(base);

@@ -43,11 +43,8 @@ struct Frame {
 //    kernel may redirect it, never comes back and does not log.
 unsafe impl Sync for Frame {}
 
-static FRAME: Frame = Frame {
-    acquired: Cell::new(false),
-    length: Cell::new(0),
-    bytes: UnsafeCell::new([0; RECORD]),
-};
+static FRAME: Frame =
+    Frame { acquired: Cell::new(false), length: Cell::new(0), bytes: UnsafeCell::new([0; RECORD]) };
 
 #[defmt::global_logger]
 struct Logger;
@@ -56,10 +53,7 @@ struct Logger;
 //    outside this implementation touches `FRAME`.
 unsafe impl defmt::Logger for Logger {
     fn acquire() {
-        assert!(
-            !FRAME.acquired.replace(true),
-            "log statement within a log statement"
-        );
+        assert!(!FRAME.acquired.replace(true), "log statement within a log statement");
         FRAME.length.set(0);
     }
 
@@ -73,9 +67,7 @@ unsafe impl defmt::Logger for Logger {
             let _ = sys::log(DEFMT, &bytes[..length]);
         } else {
             // A frame that was cut would be decoded into plausible nonsense.
-            text(format_args!(
-                "log record of {length} bytes left out: longer than {RECORD}"
-            ));
+            text(format_args!("log record of {length} bytes left out: longer than {RECORD}"));
         }
         FRAME.acquired.set(false);
     }

@@ -11,10 +11,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Ends this incarnation. `text`, of at most [`TEXT_MAX`] bytes, goes into the death record.
 pub fn exit(class: DeathClass, text: &str) -> ! {
-    sys::exit(
-        class as u32,
-        &text.as_bytes()[..text.floor_char_boundary(TEXT_MAX)],
-    )
+    sys::exit(class as u32, &text.as_bytes()[..text.floor_char_boundary(TEXT_MAX)])
 }
 
 /// Longest end of a source path in a death record, in bytes.
@@ -31,12 +28,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     let mut place = Text::<{ PATH_MAX + 16 }>::new();
     if let Some(location) = info.location() {
         // Writing to a `Text` cannot fail: it cuts.
-        let _ = write!(
-            place,
-            " at {}:{}",
-            tail(location.file(), PATH_MAX),
-            location.line()
-        );
+        let _ = write!(place, " at {}:{}", tail(location.file(), PATH_MAX), location.line());
     }
     let mut text = Text::<TEXT_MAX>::new();
     let _ = write!(text, "{}", info.message());

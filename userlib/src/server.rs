@@ -78,16 +78,12 @@ pub fn sleep_until(deadline: Instant) -> u64 {
 impl Request {
     /// Bytes of grant `index`; 0 if there is none.
     pub fn grant_length(&self, index: usize) -> usize {
-        self.grants
-            .get(index)
-            .map_or(0, |word| (word & !GRANT_WRITABLE) as usize)
+        self.grants.get(index).map_or(0, |word| (word & !GRANT_WRITABLE) as usize)
     }
 
     /// Whether grant `index` is one to write to.
     pub fn grant_is_writable(&self, index: usize) -> bool {
-        self.grants
-            .get(index)
-            .is_some_and(|word| word & GRANT_WRITABLE != 0)
+        self.grants.get(index).is_some_and(|word| word & GRANT_WRITABLE != 0)
     }
 
     /// Fills `buffer` from `offset` of the sender's window `index`. [`Status::BadGrant`] if the window is not one to read

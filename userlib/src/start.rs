@@ -21,11 +21,7 @@ impl Start {
     /// From the registers at entry; for [`entry!`](crate::entry).
     #[doc(hidden)]
     pub const fn from_registers(slot: u64, incarnation: u64, flags: u64) -> Self {
-        Self {
-            slot: slot as SlotId,
-            incarnation: incarnation as u32,
-            has_checkpoint: flags & 1 != 0,
-        }
+        Self { slot: slot as SlotId, incarnation: incarnation as u32, has_checkpoint: flags & 1 != 0 }
     }
 }
 

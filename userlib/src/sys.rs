@@ -27,13 +27,8 @@ fn put_message(registers: &mut Registers, message: &Message) {
 /// Takes a message from where `call`, `recv` and `reply_recv` return it.
 #[inline(always)]
 pub fn message(registers: &Registers) -> Message {
-    let mut message = Message {
-        label: registers[LABEL],
-        words: [0; WORDS],
-    };
-    message
-        .words
-        .copy_from_slice(&registers[LABEL + 1..=LABEL + WORDS]);
+    let mut message = Message { label: registers[LABEL], words: [0; WORDS] };
+    message.words.copy_from_slice(&registers[LABEL + 1..=LABEL + WORDS]);
     message
 }
 
@@ -84,11 +79,7 @@ unsafe fn plain<const NUMBER: u16>(arguments: [u64; 5]) -> (u64, u64) {
 /// The status in `x0`. A number that this `abi` does not know counts as "no such call".
 #[inline(always)]
 fn status(code: u64) -> Status {
-    if code == Status::Ok as u64 {
-        Status::Ok
-    } else {
-        Status::from_code(code).unwrap_or(Status::NoSuchCall)
-    }
+    if code == Status::Ok as u64 { Status::Ok } else { Status::from_code(code).unwrap_or(Status::NoSuchCall) }
 }
 
 /// The status in `x0` as a result, with `x1`.
@@ -177,13 +168,7 @@ pub unsafe fn copy(
     buffer: *mut u8,
     length: usize,
 ) -> Result<(), Status> {
-    let arguments = [
-        call,
-        grant as u64,
-        offset as u64,
-        buffer.expose_provenance() as u64,
-        length as u64,
-    ];
+    let arguments = [call, grant as u64, offset as u64, buffer.expose_provenance() as u64, length as u64];
     // SAFETY: 1. The kernel touches `buffer..buffer + length` in the direction that the caller promised is valid.
     result(unsafe { plain::<{ Call::Copy as u16 }>(arguments) }).map(|_| ())
 }
@@ -224,13 +209,8 @@ pub unsafe fn reg_words(
     buffer: *mut u32,
     words: usize,
 ) -> Result<(), Status> {
-    let arguments = [
-        u64::from(window),
-        operation,
-        offset as u64,
-        buffer.expose_provenance() as u64,
-        words as u64,
-    ];
+    let arguments =
+        [u64::from(window), operation, offset as u64, buffer.expose_provenance() as u64, words as u64];
     // SAFETY: 1. The kernel touches `words` words at `buffer` in the direction that the caller promised is valid.
     result(unsafe { plain::<{ Call::Reg as u16 }>(arguments) }).map(|_| ())
 }
@@ -246,13 +226,7 @@ pub fn irq_ack(index: u32) -> Result<(), Status> {
 #[inline(always)]
 pub fn checkpoint_commit(data: &[u8]) -> Result<(), Status> {
     let operation = abi::syscall::checkpoint::COMMIT;
-    let arguments = [
-        operation,
-        data.as_ptr().expose_provenance() as u64,
-        data.len() as u64,
-        0,
-        0,
-    ];
+    let arguments = [operation, data.as_ptr().expose_provenance() as u64, data.len() as u64, 0, 0];
     // SAFETY: 1. The kernel reads `data`, which is borrowed for as long.
     result(unsafe { plain::<{ Call::Checkpoint as u16 }>(arguments) }).map(|_| ())
 }
@@ -261,13 +235,7 @@ pub fn checkpoint_commit(data: &[u8]) -> Result<(), Status> {
 #[inline(always)]
 pub fn checkpoint_load(buffer: &mut [u8]) -> Result<usize, Status> {
     let operation = abi::syscall::checkpoint::LOAD;
-    let arguments = [
-        operation,
-        buffer.as_mut_ptr().expose_provenance() as u64,
-        buffer.len() as u64,
-        0,
-        0,
-    ];
+    let arguments = [operation, buffer.as_mut_ptr().expose_provenance() as u64, buffer.len() as u64, 0, 0];
     // SAFETY: 1. The kernel writes within `buffer`, which is borrowed exclusively for as long.
     result(unsafe { plain::<{ Call::Checkpoint as u16 }>(arguments) }).map(|bytes| bytes as usize)
 }
@@ -275,26 +243,14 @@ pub fn checkpoint_load(buffer: &mut [u8]) -> Result<usize, Status> {
 /// `log`.
 #[inline(always)]
 pub fn log(kind: u64, record: &[u8]) -> Result<(), Status> {
-    let arguments = [
-        kind,
-        record.as_ptr().expose_provenance() as u64,
-        record.len() as u64,
-        0,
-        0,
-    ];
+    let arguments = [kind, record.as_ptr().expose_provenance() as u64, record.len() as u64, 0, 0];
     // SAFETY: 1. The kernel reads `record`, which is borrowed for as long.
     result(unsafe { plain::<{ Call::Log as u16 }>(arguments) }).map(|_| ())
 }
 
 /// `exit`.
 pub fn exit(class: u32, text: &[u8]) -> ! {
-    let arguments = [
-        u64::from(class),
-        text.as_ptr().expose_provenance() as u64,
-        text.len() as u64,
-        0,
-        0,
-    ];
+    let arguments = [u64::from(class), text.as_ptr().expose_provenance() as u64, text.len() as u64, 0, 0];
     loop {
         // SAFETY: 1. The kernel reads `text`, which is borrowed for as long. 2. Should it refuse an argument and return,
         //    this function loops and does not return either.
@@ -320,13 +276,8 @@ pub fn kill(slot: u32, class: u32) -> Result<(), Status> {
 /// `inspect`: `x1`, bytes written to `buffer` or an index.
 #[inline(always)]
 pub fn inspect(what: u64, index: u32, buffer: &mut [u8]) -> Result<u64, Status> {
-    let arguments = [
-        what,
-        u64::from(index),
-        buffer.as_mut_ptr().expose_provenance() as u64,
-        buffer.len() as u64,
-        0,
-    ];
+    let arguments =
+        [what, u64::from(index), buffer.as_mut_ptr().expose_provenance() as u64, buffer.len() as u64, 0];
     // SAFETY: 1. The kernel writes within `buffer`, which is borrowed exclusively for as long.
     result(unsafe { plain::<{ Call::Inspect as u16 }>(arguments) })
 }

@@ -13,11 +13,7 @@ pub struct Text<const N: usize> {
 impl<const N: usize> Text<N> {
     /// No text.
     pub const fn new() -> Self {
-        Self {
-            bytes: [0; N],
-            length: 0,
-            cut: false,
-        }
+        Self { bytes: [0; N], length: 0, cut: false }
     }
 
     /// The text.

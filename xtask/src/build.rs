@@ -59,15 +59,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
         "component", "image", "stack", "heap", "tables", "needed", "bank"
     );
     for (name, need, bank) in &built.banks {
-        let sizes = [
-            need.image,
-            need.stack,
-            need.heap,
-            need.tables,
-            need.total(),
-            *bank,
-        ]
-        .map(format_size);
+        let sizes = [need.image, need.stack, need.heap, need.tables, need.total(), *bank].map(format_size);
         let [image, stack, heap, tables, total, bank] = sizes;
         println!("{name:<16} {image:>7} {stack:>7} {heap:>7} {tables:>7} {total:>7} {bank:>7}");
     }
@@ -90,41 +82,24 @@ pub struct Built {
 pub fn build_system(tools: &Toolchain, manifest: &Path) -> Result<Built> {
     let system = read(tools.root(), manifest, protocols::SERVICES)?;
     let packages = tools.packages()?;
-    let programs: Vec<&str> = packages
-        .iter()
-        .filter(|package| !package.for_host)
-        .map(|package| package.name.as_str())
-        .collect();
+    let programs: Vec<&str> =
+        packages.iter().filter(|package| !package.for_host).map(|package| package.name.as_str()).collect();
     check_images(&system, &programs)?;
     let images: Vec<&str> = system.images().into_iter().collect();
     let elfs = compile(tools, &system, &images)?;
     let kernel_elf = elfs.last().context("the kernel was not built")?;
-    let flats = elfs[..images.len()]
-        .iter()
-        .zip(&images)
-        .map(|(elf, name)| Ok((*name, flatten(name, elf)?)));
+    let flats = elfs[..images.len()].iter().zip(&images).map(|(elf, name)| Ok((*name, flatten(name, elf)?)));
     let assembled = assemble_system(&system, &flats.collect::<Result<_>>()?, kernel_elf)?;
     let folder = tools.root().join("out").join(&system.name);
-    let named: Vec<(&str, &[u8])> = images
-        .iter()
-        .copied()
-        .chain([KERNEL])
-        .zip(elfs.iter().map(Vec::as_slice))
-        .collect();
+    let named: Vec<(&str, &[u8])> =
+        images.iter().copied().chain([KERNEL]).zip(elfs.iter().map(Vec::as_slice)).collect();
     write(&folder, &assembled, &named)?;
-    Ok(Built {
-        folder,
-        banks: assembled.banks,
-    })
+    Ok(Built { folder, banks: assembled.banks })
 }
 
 /// Every image is a package of the board; cargo's own message would name neither file nor line.
 fn check_images(system: &System, programs: &[&str]) -> Result<()> {
-    for image in system
-        .components
-        .iter()
-        .filter_map(|component| component.image.as_ref())
-    {
+    for image in system.components.iter().filter_map(|component| component.image.as_ref()) {
         if image.value == KERNEL || !programs.contains(&image.value.as_str()) {
             let known: Vec<&str> = programs.iter().copied().filter(|name| *name != KERNEL).collect();
             let message = format!("there is no program `{}`", image.value);
@@ -161,9 +136,8 @@ fn board(root: &Path, name: &str) -> Result<Board, BoardError> {
 fn boards(root: &Path) -> Vec<String> {
     let entries = fs::read_dir(root.join("bsp")).into_iter().flatten().flatten();
     let with_data = entries.filter(|entry| entry.path().join("board.toml").exists());
-    let mut names: Vec<String> = with_data
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> =
+        with_data.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -172,22 +146,12 @@ fn boards(root: &Path) -> Vec<String> {
 fn compile(tools: &Toolchain, system: &System, images: &[&str]) -> Result<Vec<Vec<u8>>> {
     let mut programs: Vec<TargetProgram<'_>> = images
         .iter()
-        .map(|package| TargetProgram {
-            package,
-            linker_script: Path::new(COMPONENT_SCRIPT),
-        })
+        .map(|package| TargetProgram { package, linker_script: Path::new(COMPONENT_SCRIPT) })
         .collect();
-    programs.push(TargetProgram {
-        package: KERNEL,
-        linker_script: Path::new(&system.board.linker_script),
-    });
-    let files = tools
-        .build(&programs, &[])
-        .with_context(|| format!("building the programs of {}", system.name))?;
-    files
-        .iter()
-        .map(|file| fs::read(file).with_context(|| format!("reading {}", file.display())))
-        .collect()
+    programs.push(TargetProgram { package: KERNEL, linker_script: Path::new(&system.board.linker_script) });
+    let files =
+        tools.build(&programs, &[]).with_context(|| format!("building the programs of {}", system.name))?;
+    files.iter().map(|file| fs::read(file).with_context(|| format!("reading {}", file.display()))).collect()
 }
 
 /// Everything that is written.
@@ -203,10 +167,7 @@ fn assemble_system(system: &System, flats: &BTreeMap<&str, Flat>, kernel_elf: &[
     let mut indices: Vec<Option<u32>> = Vec::new();
     let mut headers: Vec<Option<ImageHeader>> = Vec::new();
     for (slot, component) in system.components.iter().enumerate() {
-        let flat = component
-            .image
-            .as_ref()
-            .and_then(|image| flats.get(image.value.as_str()));
+        let flat = component.image.as_ref().and_then(|image| flats.get(image.value.as_str()));
         indices.push(flat.map(|flat| bundle.add(flat.header, &bind(flat, system, slot))));
         headers.push(flat.map(|flat| flat.header));
     }
@@ -216,17 +177,9 @@ fn assemble_system(system: &System, flats: &BTreeMap<&str, Flat>, kernel_elf: &[
     let kernel = kernel::raw(kernel_elf, system.board.kernel)?;
     let image = assemble(&kernel, &slots, &bundle, &system.board)?;
     let banks = system.components.iter().zip(&headers).map(|(component, header)| {
-        (
-            component.name.value.clone(),
-            Need::of(component, header.as_ref()),
-            component.memory.value,
-        )
+        (component.name.value.clone(), Need::of(component, header.as_ref()), component.memory.value)
     });
-    Ok(Assembled {
-        image,
-        description: describe(system, &headers, &kernel.bytes),
-        banks: banks.collect(),
-    })
+    Ok(Assembled { image, description: describe(system, &headers, &kernel.bytes), banks: banks.collect() })
 }
 
 /// `system.json`: what the host tools need in order to read logs, traces and backtraces.
@@ -257,9 +210,7 @@ fn describe(system: &System, headers: &[Option<ImageHeader>], kernel: &[u8]) -> 
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn write(folder: &Path, assembled: &Assembled, elfs: &[(&str, &[u8])]) -> Result<()> {
@@ -298,23 +249,11 @@ mod tests {
 
     /// A program with these records in its read-only data.
     fn program(mark: u8, records: &[(u32, &str)]) -> Vec<u8> {
-        let bytes: Vec<u8> = records
-            .iter()
-            .flat_map(|(kind, name)| record_bytes(*kind, name))
-            .collect();
-        let rodata = FakeSegment {
-            base: IMAGE_BASE + 0x1000,
-            size: bytes.len() as u64,
-            data: bytes,
-            flags: 4,
-        };
+        let bytes: Vec<u8> = records.iter().flat_map(|(kind, name)| record_bytes(*kind, name)).collect();
+        let rodata =
+            FakeSegment { base: IMAGE_BASE + 0x1000, size: bytes.len() as u64, data: bytes, flags: 4 };
         let mut elf = FakeElf::new(IMAGE_BASE)
-            .segment(FakeSegment {
-                base: IMAGE_BASE,
-                data: vec![mark; 64],
-                size: 64,
-                flags: 5,
-            })
+            .segment(FakeSegment { base: IMAGE_BASE, data: vec![mark; 64], size: 64, flags: 5 })
             .symbol("samsara_fault_stub", IMAGE_BASE + 8, None);
         if rodata.size > 0 {
             elf.add_section(".samsara.bindings", 1, 2, rodata.base, rodata.size);
@@ -325,12 +264,7 @@ mod tests {
 
     fn kernel_elf() -> Vec<u8> {
         FakeElf::new(0x8_0000)
-            .segment(FakeSegment {
-                base: 0x8_0000,
-                data: vec![9; 5000],
-                size: 5000,
-                flags: 5,
-            })
+            .segment(FakeSegment { base: 0x8_0000, data: vec![9; 5000], size: 5000, flags: 5 })
             .bytes()
     }
 
@@ -373,19 +307,10 @@ mod tests {
         let built = assembled(tests::GOOD).unwrap();
         let (slots, images) = decoded(&built.image);
         assert_eq!(images, 5);
-        assert_eq!(
-            slots.iter().map(|slot| slot.image).collect::<Vec<_>>(),
-            [0, 1, 2, 3, 4]
-        );
+        assert_eq!(slots.iter().map(|slot| slot.image).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         let json = &built.description;
-        assert_eq!(
-            (&json["board"], &json["manifest"]),
-            (&json!("raspi3b"), &json!("demo"))
-        );
-        assert_eq!(
-            json["kernel_sha256"].as_str().unwrap(),
-            hex(&Sha256::digest(vec![9u8; 5000]))
-        );
+        assert_eq!((&json["board"], &json["manifest"]), (&json!("raspi3b"), &json!("demo")));
+        assert_eq!(json["kernel_sha256"].as_str().unwrap(), hex(&Sha256::digest(vec![9u8; 5000])));
         assert_eq!(json["slots"][3]["name"], "fs");
         assert_eq!(json["slots"][3]["elf"], "elf/fs-server");
         assert_eq!(json["slots"][3]["build_id"].as_str().unwrap().len(), 32);
@@ -401,10 +326,7 @@ mod tests {
         let (slots, images) = decoded(&built.image);
         assert_eq!((slots[4].image, slots[5].image, images), (4, 5, 6));
         // The build id is of the ELF file, which is one: bindings do not change what log frames refer to.
-        assert_eq!(
-            built.description["slots"][4]["build_id"],
-            built.description["slots"][5]["build_id"]
-        );
+        assert_eq!(built.description["slots"][4]["build_id"], built.description["slots"][5]["build_id"]);
     }
 
     #[test]
@@ -416,26 +338,14 @@ mod tests {
     fn a_bank_that_is_too_small_stops_the_build() {
         let text = tests::changed(&[("memory = \"1M\"", "memory = \"64K\"")]);
         let message = assembled(&text).err().unwrap().to_string();
-        assert!(
-            message.contains("35: `memory` of \"fs\" is 64K, but it needs 80K"),
-            "{message}"
-        );
+        assert!(message.contains("35: `memory` of \"fs\" is 64K, but it needs 80K"), "{message}");
     }
 
     #[test]
     fn an_image_that_is_no_program_is_named() {
-        let known = [
-            "kernel",
-            "root",
-            "reincarnation-server",
-            "sdcard",
-            "fs-server",
-            "workload",
-        ];
+        let known = ["kernel", "root", "reincarnation-server", "sdcard", "fs-server", "workload"];
         let message = |text: &str, known: &[&str]| {
-            check_images(&tests::read(text).ok().unwrap(), known)
-                .err()
-                .map(|defects| defects.to_string())
+            check_images(&tests::read(text).ok().unwrap(), known).err().map(|defects| defects.to_string())
         };
         assert_eq!(message(tests::GOOD, &known), None);
         let text = tests::changed(&[("image = \"fs-server\"", "image = \"fs_server\"")]);
@@ -446,9 +356,7 @@ mod tests {
         );
         let text = tests::changed(&[("image = \"fs-server\"", "image = \"kernel\"")]);
         assert!(
-            message(&text, &known)
-                .unwrap()
-                .starts_with("system/demo.toml:33: there is no program `kernel`")
+            message(&text, &known).unwrap().starts_with("system/demo.toml:33: there is no program `kernel`")
         );
     }
 
@@ -456,21 +364,8 @@ mod tests {
     #[test]
     fn the_manifests_in_the_tree_have_no_defect() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let names = [
-            "files",
-            "block",
-            "console",
-            "echo",
-            "reincarnation",
-            "random",
-            "progress",
-        ];
-        let services = names.map(|name| Service {
-            name,
-            labels: u64::MAX,
-            idempotent: 0,
-            deduplicated: 0,
-        });
+        let names = ["files", "block", "console", "echo", "reincarnation", "random", "progress"];
+        let services = names.map(|name| Service { name, labels: u64::MAX, idempotent: 0, deduplicated: 0 });
         let mut count = 0;
         for entry in fs::read_dir(root.join("system")).unwrap() {
             let path = entry.unwrap().path();
@@ -478,11 +373,7 @@ mod tests {
             let manifest = Path::new("system").join(path.file_name().unwrap());
             let system = read(root, &manifest, &services).unwrap_or_else(|defects| panic!("{defects}"));
             assert_eq!(system.components[0].name.value, "root");
-            assert!(
-                text.starts_with("# "),
-                "{}: say what the system is for",
-                path.display()
-            );
+            assert!(text.starts_with("# "), "{}: say what the system is for", path.display());
             count += 1;
         }
         assert!(count >= 4);
@@ -495,12 +386,7 @@ mod tests {
         let path = folder.join("file.img");
         let modified = || fs::metadata(&path).unwrap().modified().unwrap();
         write_changed(&path, b"one").unwrap();
-        fs::File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_modified(std::time::UNIX_EPOCH)
-            .unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         write_changed(&path, b"one").unwrap();
         assert_eq!(modified(), std::time::UNIX_EPOCH);
         write_changed(&path, b"two").unwrap();

@@ -34,9 +34,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
         let packages = tools.packages()?;
         step("formatting", &|| formatting(tools));
         step("clippy, host", &|| clippy_host(tools));
-        step("clippy, drivers' logic on the host", &|| {
-            clippy_libraries(tools, &packages)
-        });
+        step("clippy, drivers' logic on the host", &|| clippy_libraries(tools, &packages));
         step("clippy, board", &|| clippy_board(tools, &packages));
     }
     if !failed.is_empty() {
@@ -59,10 +57,7 @@ fn clippy_host(tools: &Toolchain) -> Result<()> {
 fn clippy_libraries(tools: &Toolchain, packages: &[Package]) -> Result<()> {
     let mut command = tools.host_cargo("clippy");
     command.args(["--profile", HOST_PROFILE, "--lib", "--tests"]);
-    for package in packages
-        .iter()
-        .filter(|package| !package.for_host && package.library_tested)
-    {
+    for package in packages.iter().filter(|package| !package.for_host && package.library_tested) {
         command.args(["--package", &package.name]);
     }
     run_tool(command.args(["--", "-Dwarnings"]))

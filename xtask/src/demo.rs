@@ -58,9 +58,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
         fs::write(path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))?;
     }
     summary(&machine, &verdict, options, elapsed);
-    Ok(verdict
-        .failure()
-        .map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind as u8)))
+    Ok(verdict.failure().map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind as u8)))
 }
 
 fn trial(
@@ -72,23 +70,10 @@ fn trial(
 ) -> Result<(Verdict, Duration)> {
     let scenario = Scenario::demo()?;
     let plan = draw(&scenario, system, options.seed)?;
-    println!(
-        "{}: {} rows of faults, seed {}",
-        machine.name,
-        plan.rows.len(),
-        options.seed
-    );
+    println!("{}: {} rows of faults, seed {}", machine.name, plan.rows.len(), options.seed);
     let limit = Duration::from_secs(options.limit);
-    let trial = Trial {
-        machine,
-        system,
-        scenario: &scenario,
-        plan: &plan,
-        seed: options.seed,
-        card,
-        folder,
-        limit,
-    };
+    let trial =
+        Trial { machine, system, scenario: &scenario, plan: &plan, seed: options.seed, card, folder, limit };
     let mut table = Table::on_stdout();
     table.begin()?;
     let begun = Instant::now();
@@ -99,25 +84,15 @@ fn trial(
 
 fn summary(machine: &Machine, verdict: &Verdict, options: &Options, elapsed: Duration) {
     if let Some(ns) = verdict.boot_ns {
-        println!(
-            "from power-on to all components ready: {:.1} ms of the board's time",
-            ns as f64 / 1e6
-        );
+        println!("from power-on to all components ready: {:.1} ms of the board's time", ns as f64 / 1e6);
     }
-    println!(
-        "e2fsck -fn: {}",
-        if verdict.fsck_clean { "clean" } else { "NOT CLEAN" }
-    );
+    println!("e2fsck -fn: {}", if verdict.fsck_clean { "clean" } else { "NOT CLEAN" });
     println!("trace hash {}", verdict.trace_hash);
-    println!(
-        "the same again: ./x demo --board {} --seed {}",
-        machine.name, options.seed
-    );
+    println!("the same again: ./x demo --board {} --seed {}", machine.name, options.seed);
     match verdict.failure() {
-        None => println!(
-            "ok: everything came back with its data intact, after {:.0} s",
-            elapsed.as_secs_f64()
-        ),
+        None => {
+            println!("ok: everything came back with its data intact, after {:.0} s", elapsed.as_secs_f64())
+        }
         Some(kind) => println!("FAILED: {} (exit code {})", kind.name(), kind as u8),
     }
 }

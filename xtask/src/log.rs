@@ -60,9 +60,7 @@ fn build_of(evidence: &Path) -> Result<PathBuf> {
         Ok(folder) => Ok(PathBuf::from(folder.trim())),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let parent = evidence.parent().and_then(Path::parent);
-            Ok(parent
-                .context("no build beside the evidence: name it by --system")?
-                .to_owned())
+            Ok(parent.context("no build beside the evidence: name it by --system")?.to_owned())
         }
         Err(error) => Err(error).with_context(|| format!("reading {}", beside.display())),
     }
@@ -97,8 +95,7 @@ impl Reading {
         self.position += length as u64;
         let printer = &mut self.printer;
         let mut lines = Vec::new();
-        self.splitter
-            .push(&buffer[..length], |item: Item| lines.extend(printer.lines(&item)));
+        self.splitter.push(&buffer[..length], |item: Item| lines.extend(printer.lines(&item)));
         let mut output = std::io::stdout().lock();
         for line in lines {
             writeln!(output, "{line}").context("writing to the terminal")?;

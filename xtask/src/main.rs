@@ -4,6 +4,7 @@
 //! chooses its flags, so that what CI builds, what a developer builds and what is measured are the same bytes.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod check;
 mod demo;
@@ -30,6 +31,8 @@ struct Arguments {
 // Every command also has a line in the list at the head of `x`; tidy compares the two.
 #[derive(Subcommand)]
 enum Command {
+    /// What operations, a restart and a boot cost, in guest instructions.
+    Bench(bench::Options),
     /// Builds the system of a manifest into out/.
     Build(build::Options),
     /// Formatting, lints of host and target code, and the house rules.
@@ -47,6 +50,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = tools::Toolchain::from_env().and_then(|tools| match arguments.command {
+        Command::Bench(options) => bench::run(&tools, &options).map(succeeded),
         Command::Build(options) => build::run(&tools, &options).map(succeeded),
         Command::Check(options) => check::run(&tools, &options).map(succeeded),
         Command::Demo(options) => demo::run(&tools, &options),

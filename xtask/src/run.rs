@@ -52,12 +52,7 @@ pub fn machine(tools: &Toolchain, board: Option<&str>) -> Result<Machine> {
 /// Names the two boards.
 pub fn check_board(machine: &Machine, system: &System) -> Result<()> {
     if machine.name != system.board {
-        bail!(
-            "manifest {:?} is for board {:?}, not for {:?}",
-            system.manifest,
-            system.board,
-            machine.name
-        );
+        bail!("manifest {:?} is for board {:?}, not for {:?}", system.manifest, system.board, machine.name);
     }
     Ok(())
 }
@@ -87,10 +82,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
         extra: &[],
         folder: &folder,
     };
-    println!(
-        "{}: {HOW_TO_LEAVE}; logs and deaths: ./x log --follow",
-        machine.name
-    );
+    println!("{}: {HOW_TO_LEAVE}; logs and deaths: ./x log --follow", machine.name);
     let mut emulator = Emulator::launch(&launch)?;
     let evidence = folder.join("evidence.bin");
     let mut evidence = File::create(&evidence).with_context(|| format!("making {}", evidence.display()))?;
@@ -120,10 +112,7 @@ fn converse(emulator: &mut Emulator, evidence: &mut File, keys: &Receiver<Typed>
     loop {
         match emulator.next(Instant::now() + TICK) {
             Happening::Bytes(Line::Console, bytes) => {
-                output
-                    .write_all(&bytes)
-                    .and_then(|()| output.flush())
-                    .context("writing to the terminal")?;
+                output.write_all(&bytes).and_then(|()| output.flush()).context("writing to the terminal")?;
             }
             Happening::Bytes(Line::Evidence, bytes) => {
                 evidence.write_all(&bytes).context("writing the evidence")?;

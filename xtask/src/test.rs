@@ -2,17 +2,20 @@
 //!
 //! Host tests come in two runs of cargo: the libraries of packages that otherwise build only for the board, then the
 //! default members with everything they have. Tests that need the emulator are integration tests of `test-harness`, a
-//! default member; [`prepare`] is where what they need is built and named to them through the environment.
+//! default member; [`prepare`] is where what they need is built and named to them through the environment. So every
+//! manifest is built on every run, and a defect in one is a failed test.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::build::build_system;
 use crate::tools::{HOST_PROFILE, Toolchain, run as run_tool};
 
 /// Options of `./x test`.
@@ -67,11 +70,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     };
     let environment = prepare(tools, depth)?;
     let mut runs = [library_tests(tools)?, member_tests(tools)];
-    let mut log = if depth == Depth::Soak {
-        Some(soak_log(tools)?)
-    } else {
-        None
-    };
+    let mut log = if depth == Depth::Soak { Some(soak_log(tools)?) } else { None };
     let mut failed = 0;
     for command in &mut runs {
         command.args(&options.filter).arg("--");
@@ -89,24 +88,39 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What the tests find in their environment. Emulator tests take the emulator from SAMSARA_QEMU.
+/// Builds every system, and says what the tests find in their environment: the emulator in SAMSARA_QEMU, the systems in
+/// SAMSARA_OUT (as `<manifest>/kernel8.img` and so on), how much to test in SAMSARA_TEST_DEPTH.
 fn prepare(tools: &Toolchain, depth: Depth) -> Result<Vec<(&'static str, OsString)>> {
+    for manifest in manifests(tools)? {
+        eprintln!("== building {}", manifest.display());
+        build_system(tools, &manifest)?;
+    }
     Ok(vec![
         ("SAMSARA_QEMU", tools.qemu()?.into()),
+        ("SAMSARA_OUT", tools.root().join("out").into()),
         ("SAMSARA_TEST_DEPTH", depth.word().into()),
         ("PROPTEST_CASES", depth.proptest_cases().into()),
     ])
+}
+
+/// The manifests of `system/`, relative to the workspace's root and sorted.
+fn manifests(tools: &Toolchain) -> Result<Vec<PathBuf>> {
+    let folder = Path::new("system");
+    let entries = fs::read_dir(tools.root().join(folder)).context("reading system/")?;
+    let names: Vec<OsString> = entries.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
+    let manifests = names.iter().map(|name| folder.join(name));
+    let mut manifests: Vec<PathBuf> =
+        manifests.filter(|path| path.extension() == Some("toml".as_ref())).collect();
+    manifests.sort();
+    ensure!(!manifests.is_empty(), "no manifest in system/");
+    Ok(manifests)
 }
 
 /// Tests of libraries whose packages have binaries that build only for the board: drivers, above all.
 fn library_tests(tools: &Toolchain) -> Result<Command> {
     let mut command = tools.host_cargo("test");
     command.args(["--profile", HOST_PROFILE, "--no-fail-fast", "--lib"]);
-    for package in tools
-        .packages()?
-        .iter()
-        .filter(|package| !package.for_host && package.library_tested)
-    {
+    for package in tools.packages()?.iter().filter(|package| !package.for_host && package.library_tested) {
         command.args(["--package", &package.name]);
     }
     Ok(command)

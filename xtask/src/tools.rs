@@ -98,9 +98,7 @@ impl Toolchain {
     /// # Errors
     /// Fails when `x` handed none over.
     pub fn qemu(&self) -> Result<&Path> {
-        self.qemu
-            .as_deref()
-            .context("no emulator: SAMSARA_QEMU is not set")
+        self.qemu.as_deref().context("no emulator: SAMSARA_QEMU is not set")
     }
 
     /// `cargo SUBCOMMAND` for programs and tests of the host. Started in the workspace's root.
@@ -142,9 +140,10 @@ impl Toolchain {
         command
     }
 
-    /// Builds programs for the board in one run of cargo and returns their ELF files, in the given order.
+    /// Builds programs for the board and returns their ELF files, in the given order.
     ///
-    /// `environment` is what build scripts and `env!` of the programs read.
+    /// The last one, the kernel, is built by itself: it gets the features that it asks for, and its bytes do not depend
+    /// on which components a manifest names. `environment` is what build scripts and `env!` of the programs read.
     ///
     /// # Errors
     /// Fails when a linker script is absent or cargo fails.
@@ -153,19 +152,19 @@ impl Toolchain {
         programs: &[TargetProgram],
         environment: &[(&str, OsString)],
     ) -> Result<Vec<PathBuf>> {
-        let mut command = self.target_cargo("build");
-        command.arg("-Zprofile-rustflags");
-        for program in programs {
-            command.args(["--package", program.package, "--config"]);
-            command.arg(self.link_option(program)?);
+        let (components, kernel) = programs.split_at(programs.len().saturating_sub(1));
+        for group in [components, kernel].into_iter().filter(|group| !group.is_empty()) {
+            let mut command = self.target_cargo("build");
+            command.arg("-Zprofile-rustflags");
+            for program in group {
+                command.args(["--package", program.package, "--config"]);
+                command.arg(self.link_option(program)?);
+            }
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+            run(&mut command)?;
         }
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
-        run(&mut command)?;
         let folder = self.target_dir.join(TARGET).join("release");
-        Ok(programs
-            .iter()
-            .map(|program| folder.join(program.package))
-            .collect())
+        Ok(programs.iter().map(|program| folder.join(program.package)).collect())
     }
 
     /// The cargo setting that links `program`, and no other package, with its linker script.
@@ -173,11 +172,7 @@ impl Toolchain {
     /// Cargo does not know that the program depends on the script, so the script's checksum is part of the flags.
     fn link_option(&self, program: &TargetProgram) -> Result<String> {
         let script = program.linker_script;
-        ensure!(
-            script.is_relative(),
-            "{} is not relative to the workspace's root",
-            script.display()
-        );
+        ensure!(script.is_relative(), "{} is not relative to the workspace's root", script.display());
         let text =
             fs::read(self.root.join(script)).with_context(|| format!("reading {}", script.display()))?;
         Ok(format!(
@@ -237,14 +232,8 @@ impl Toolchain {
     pub fn packages(&self) -> Result<Vec<Package>> {
         let mut command = self.host_cargo("metadata");
         command.args(["--no-deps", "--format-version=1"]);
-        let output = command
-            .output()
-            .with_context(|| format!("starting {command:?}"))?;
-        ensure!(
-            output.status.success(),
-            "cargo metadata: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = command.output().with_context(|| format!("starting {command:?}"))?;
+        ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
         packages_of(&serde_json::from_slice(&output.stdout)?)
     }
 }
@@ -252,12 +241,7 @@ impl Toolchain {
 /// Reads the packages out of what `cargo metadata --no-deps` prints.
 fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
     let strings = |value: &Value| -> Vec<String> {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item.as_str().map(String::from))
-            .collect()
+        value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(String::from)).collect()
     };
     let default_members = strings(&metadata["workspace_default_members"]);
     let mut packages = metadata["packages"]
@@ -265,14 +249,9 @@ fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
         .context("cargo metadata lists no packages")?
         .iter()
         .map(|package| {
-            let targets = package["targets"]
-                .as_array()
-                .context("a package without targets")?;
+            let targets = package["targets"].as_array().context("a package without targets")?;
             Ok(Package {
-                name: package["name"]
-                    .as_str()
-                    .context("a package without a name")?
-                    .into(),
+                name: package["name"].as_str().context("a package without a name")?.into(),
                 for_host: package["id"]
                     .as_str()
                     .is_some_and(|id| default_members.iter().any(|member| member == id)),
@@ -291,24 +270,13 @@ fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
 /// # Errors
 /// Fails when it cannot be started or does not succeed; the error names the command.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("starting {}", command.get_program().display()))?;
-    ensure!(
-        status.success(),
-        "{} {}: {status}",
-        command.get_program().display(),
-        first_argument(command)
-    );
+    let status = command.status().with_context(|| format!("starting {}", command.get_program().display()))?;
+    ensure!(status.success(), "{} {}: {status}", command.get_program().display(), first_argument(command));
     Ok(())
 }
 
 fn first_argument(command: &Command) -> String {
-    command
-        .get_args()
-        .next()
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    command.get_args().next().map(|argument| argument.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -337,14 +305,8 @@ mod tests {
 
     #[test]
     fn lints_come_from_the_toolchain_that_was_chosen() {
-        assert_eq!(
-            toolchain().host_cargo("clippy").get_program(),
-            "/opt/rust/bin/cargo-clippy"
-        );
-        assert_eq!(
-            toolchain().host_cargo("test").get_program(),
-            "/opt/rust/bin/cargo"
-        );
+        assert_eq!(toolchain().host_cargo("clippy").get_program(), "/opt/rust/bin/cargo-clippy");
+        assert_eq!(toolchain().host_cargo("test").get_program(), "/opt/rust/bin/cargo");
     }
 
     #[test]
@@ -365,18 +327,11 @@ mod tests {
                 { "name": "userlib", "id": "path+file:///w/userlib#0.1.0", "targets": [{ "kind": ["lib"], "test": false }] },
             ],
         });
-        let package = |name: &str, for_host, library_tested| Package {
-            name: name.into(),
-            for_host,
-            library_tested,
-        };
+        let package =
+            |name: &str, for_host, library_tested| Package { name: name.into(), for_host, library_tested };
         assert_eq!(
             packages_of(&metadata).unwrap(),
-            [
-                package("abi", true, true),
-                package("pl011", false, true),
-                package("userlib", false, false)
-            ]
+            [package("abi", true, true), package("pl011", false, true), package("userlib", false, false)]
         );
     }
 }

@@ -41,10 +41,7 @@ fn carry_out(plan: Plan<'static>) -> ! {
     let progress = checkpoint::load_value::<Progress>(VERSION, &mut buffer);
     let now = Instant::now().ns();
     let later_boot = progress.is_none() && plan.is_later_boot(now);
-    say(Record::Begin {
-        entries: plan.header.count,
-        later_boot,
-    });
+    say(Record::Begin { entries: plan.header.count, later_boot });
     let mut schedule = Schedule::new(plan, progress, now);
     loop {
         match schedule.step(Instant::now().ns(), look) {
@@ -62,27 +59,16 @@ fn carry_out(plan: Plan<'static>) -> ! {
 fn inject(schedule: &mut Schedule, index: usize, overdue: bool) {
     let committed = checkpoint::commit_value(VERSION, &schedule.progress(), &mut [0; CHECKPOINT_MAX]);
     assert!(committed.is_ok(), "the checkpoint was refused: {committed:?}");
-    let Some(entry) = schedule.entry(index) else {
-        return;
-    };
-    say(Record::Step {
-        entry: index as u32,
-        overdue,
-    });
-    let (trigger, count) = if overdue {
-        (control::trigger::NOW, 0)
-    } else {
-        (u64::from(entry.trigger), entry.count)
-    };
+    let Some(entry) = schedule.entry(index) else { return };
+    say(Record::Step { entry: index as u32, overdue });
+    let (trigger, count) =
+        if overdue { (control::trigger::NOW, 0) } else { (u64::from(entry.trigger), entry.count) };
     let injected = match Fault::from_code(entry.fault) {
         Some(fault) => control::inject(entry.slot as SlotId, fault, trigger, count),
         None => Err(Status::BadArgument),
     };
     if let Err(status) = injected {
-        say(Record::Refused {
-            entry: index as u32,
-            status: status as u32,
-        });
+        say(Record::Refused { entry: index as u32, status: status as u32 });
         schedule.refused(index, overdue);
         sleep_until(Instant::now().plus_ns(POLL));
     }
@@ -95,10 +81,7 @@ fn look(slot: u32) -> Target {
             incarnation: info.incarnation,
             ready: info.state == SlotState::Running as u32 && info.ready == 1,
         },
-        Err(_) => Target {
-            incarnation: 0,
-            ready: false,
-        },
+        Err(_) => Target { incarnation: 0, ready: false },
     }
 }
 

@@ -74,15 +74,8 @@ impl<'a> Plan<'a> {
 
 /// The header with its count and checksum filled in for these entries.
 pub fn sealed(header: PlanHeader, entries: &[PlanEntry]) -> PlanHeader {
-    let counted = PlanHeader {
-        magic: MAGIC,
-        count: entries.len() as u32,
-        ..header
-    };
-    PlanHeader {
-        crc: checksum(&counted, entries),
-        ..counted
-    }
+    let counted = PlanHeader { magic: MAGIC, count: entries.len() as u32, ..header };
+    PlanHeader { crc: checksum(&counted, entries), ..counted }
 }
 
 fn checksum(header: &PlanHeader, entries: &[PlanEntry]) -> u32 {
@@ -98,14 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn bytes(entries: &[PlanEntry]) -> Vec<u8> {
-        let header = PlanHeader {
-            magic: 0,
-            crc: 0,
-            count: 0,
-            seed: 7,
-            end: 9,
-            parameters: [1, 2, 3, 4],
-        };
+        let header = PlanHeader { magic: 0, crc: 0, count: 0, seed: 7, end: 9, parameters: [1, 2, 3, 4] };
         let mut bytes = sealed(header, entries).as_bytes().to_vec();
         bytes.extend_from_slice(entries.as_bytes());
         bytes
@@ -118,13 +104,7 @@ mod tests {
         Plan::read(words.as_bytes()).map(|plan| plan.entries.len())
     }
 
-    const ENTRY: PlanEntry = PlanEntry {
-        at: 1,
-        fault: 1,
-        slot: 2,
-        trigger: 0,
-        count: 0,
-    };
+    const ENTRY: PlanEntry = PlanEntry { at: 1, fault: 1, slot: 2, trigger: 0, count: 0 };
 
     #[test]
     fn the_checksum_begins_behind_its_field() {
@@ -136,18 +116,9 @@ mod tests {
         assert_eq!(read(&[0; 64]), Err(PlanError::Absent));
         assert_eq!(read(&bytes(&[ENTRY])), Ok(1));
         assert_eq!(read(&bytes(&[ENTRY])[..64]), Err(PlanError::Length));
-        assert_eq!(
-            read(&bytes(&[ENTRY, PlanEntry { fault: 10, ..ENTRY }])),
-            Err(PlanError::Entry(1))
-        );
-        assert_eq!(
-            read(&bytes(&[PlanEntry { trigger: 3, ..ENTRY }])),
-            Err(PlanError::Entry(0))
-        );
-        assert_eq!(
-            read(&bytes(&vec![ENTRY; ENTRIES_MAX + 1])),
-            Err(PlanError::Length)
-        );
+        assert_eq!(read(&bytes(&[ENTRY, PlanEntry { fault: 10, ..ENTRY }])), Err(PlanError::Entry(1)));
+        assert_eq!(read(&bytes(&[PlanEntry { trigger: 3, ..ENTRY }])), Err(PlanError::Entry(0)));
+        assert_eq!(read(&bytes(&vec![ENTRY; ENTRIES_MAX + 1])), Err(PlanError::Length));
     }
 
     proptest! {

@@ -53,10 +53,7 @@ mod tests {
 
     #[test]
     fn the_longest_record_round_trips() {
-        let record = Record::Refused {
-            entry: u32::MAX,
-            status: u32::MAX,
-        };
+        let record = Record::Refused { entry: u32::MAX, status: u32::MAX };
         assert_eq!(Record::decode(record.encode(&mut [0; RECORD_MAX])), Some(record));
         assert_eq!(Record::decode(&[]), None);
     }

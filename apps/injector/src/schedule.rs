@@ -67,20 +67,12 @@ impl<'a> Schedule<'a> {
             None if plan.is_later_boot(now) => plan.entries.len(),
             None => 0,
         };
-        Self {
-            plan,
-            next,
-            pending: heapless::Vec::new(),
-            last: None,
-            settled: None,
-        }
+        Self { plan, next, pending: heapless::Vec::new(), last: None, settled: None }
     }
 
     /// What to commit before the action is carried out.
     pub fn progress(&self) -> Progress {
-        Progress {
-            next: self.next as u32,
-        }
+        Progress { next: self.next as u32 }
     }
 
     /// The entry with this index.
@@ -99,17 +91,9 @@ impl<'a> Schedule<'a> {
             return overdue;
         }
         let Some(entry) = self.entry(self.next).copied() else {
-            return if self.pending.is_empty() {
-                Action::Finish
-            } else {
-                Action::Sleep(now + POLL)
-            };
+            return if self.pending.is_empty() { Action::Finish } else { Action::Sleep(now + POLL) };
         };
-        let due = if is_joined(&entry) {
-            self.joined_due(&entry)
-        } else {
-            self.settled_due(now, &entry)
-        };
+        let due = if is_joined(&entry) { self.joined_due(&entry) } else { self.settled_due(now, &entry) };
         let target = look(entry.slot);
         match due {
             Some(due) if due > now => Action::Sleep(due),
@@ -132,22 +116,14 @@ impl<'a> Schedule<'a> {
 
     fn begin(&mut self, now: u64, at: u64, target: Target) -> Action {
         let entry = self.next;
-        let pending = Pending {
-            entry,
-            incarnation: target.incarnation,
-            injected: now,
-            overdue: false,
-        };
+        let pending = Pending { entry, incarnation: target.incarnation, injected: now, overdue: false };
         if self.pending.push(pending).is_err() {
             return Action::Sleep(now + POLL);
         }
         self.next += 1;
         self.last = Some((at, now));
         self.settled = None;
-        Action::Inject {
-            entry,
-            overdue: false,
-        }
+        Action::Inject { entry, overdue: false }
     }
 
     /// A fault whose trigger did not come: its target is the same incarnation as when it was armed, and still well.
@@ -164,16 +140,11 @@ impl<'a> Schedule<'a> {
                 && target.incarnation == pending.incarnation
         })?;
         pending.overdue = true;
-        Some(Action::Inject {
-            entry: pending.entry,
-            overdue: true,
-        })
+        Some(Action::Inject { entry: pending.entry, overdue: true })
     }
 
     fn joined_due(&self, entry: &PlanEntry) -> Option<u64> {
-        self.last.map_or(Some(entry.at), |(at, injected)| {
-            Some(injected + entry.at.saturating_sub(at))
-        })
+        self.last.map_or(Some(entry.at), |(at, injected)| Some(injected + entry.at.saturating_sub(at)))
     }
 
     fn settled_due(&mut self, now: u64, entry: &PlanEntry) -> Option<u64> {
@@ -181,11 +152,7 @@ impl<'a> Schedule<'a> {
             return None;
         }
         let since = *self.settled.get_or_insert(now);
-        let quiet = if self.last.is_some() {
-            self.plan.header.parameters[parameter::SETTLE]
-        } else {
-            0
-        };
+        let quiet = if self.last.is_some() { self.plan.header.parameters[parameter::SETTLE] } else { 0 };
         Some(entry.at.max(since + quiet))
     }
 }
@@ -205,36 +172,18 @@ mod tests {
 
     fn header() -> PlanHeader {
         let parameters = [SETTLE, LIMIT, 0, 0];
-        PlanHeader {
-            magic: 0,
-            crc: 0,
-            count: 0,
-            seed: 0,
-            end: 0,
-            parameters,
-        }
+        PlanHeader { magic: 0, crc: 0, count: 0, seed: 0, end: 0, parameters }
     }
 
     fn entry(at: u64, slot: u32, trigger: u64, count: u32) -> PlanEntry {
-        PlanEntry {
-            at,
-            fault: 1,
-            slot,
-            trigger: trigger as u32,
-            count,
-        }
+        PlanEntry { at, fault: 1, slot, trigger: trigger as u32, count }
     }
 
     struct Board(RefCell<[Target; 4]>);
 
     impl Board {
         fn new() -> Self {
-            Self(RefCell::new(
-                [Target {
-                    incarnation: 1,
-                    ready: true,
-                }; 4],
-            ))
+            Self(RefCell::new([Target { incarnation: 1, ready: true }; 4]))
         }
 
         fn set(&self, slot: usize, incarnation: u32, ready: bool) {
@@ -246,47 +195,22 @@ mod tests {
         }
     }
 
-    const INJECT: fn(usize) -> Action = |entry| Action::Inject {
-        entry,
-        overdue: false,
-    };
+    const INJECT: fn(usize) -> Action = |entry| Action::Inject { entry, overdue: false };
 
     #[test]
     fn a_step_waits_for_its_time_and_for_the_targets_of_the_last() {
         let entries = [entry(5000, 1, 0, 0), entry(6000, 2, 0, 0)];
         let board = Board::new();
-        let mut schedule = Schedule::new(
-            Plan {
-                header: header(),
-                entries: &entries,
-            },
-            None,
-            10,
-        );
+        let mut schedule = Schedule::new(Plan { header: header(), entries: &entries }, None, 10);
         assert_eq!(schedule.step(10, board.look()), Action::Sleep(5000));
         assert_eq!(schedule.step(5000, board.look()), INJECT(0));
-        assert_eq!(
-            schedule.step(7000, board.look()),
-            Action::Sleep(7000 + POLL),
-            "the target still lives"
-        );
+        assert_eq!(schedule.step(7000, board.look()), Action::Sleep(7000 + POLL), "the target still lives");
         board.set(1, 1, false);
-        assert_eq!(
-            schedule.step(8000, board.look()),
-            Action::Sleep(8000 + POLL),
-            "dead"
-        );
+        assert_eq!(schedule.step(8000, board.look()), Action::Sleep(8000 + POLL), "dead");
         board.set(1, 2, false);
-        assert_eq!(
-            schedule.step(9000, board.look()),
-            Action::Sleep(9000 + POLL),
-            "loading"
-        );
+        assert_eq!(schedule.step(9000, board.look()), Action::Sleep(9000 + POLL), "loading");
         board.set(1, 2, true);
-        assert_eq!(
-            schedule.step(10_000, board.look()),
-            Action::Sleep(10_000 + SETTLE)
-        );
+        assert_eq!(schedule.step(10_000, board.look()), Action::Sleep(10_000 + SETTLE));
         assert_eq!(schedule.step(10_000 + SETTLE, board.look()), INJECT(1));
         board.set(2, 2, true);
         assert_eq!(schedule.step(20_000, board.look()), Action::Finish);
@@ -296,14 +220,7 @@ mod tests {
     fn a_joined_step_comes_while_the_first_restarts() {
         let entries = [entry(5000, 1, 0, 0), entry(5300, 2, 0, JOINED)];
         let board = Board::new();
-        let mut schedule = Schedule::new(
-            Plan {
-                header: header(),
-                entries: &entries,
-            },
-            None,
-            0,
-        );
+        let mut schedule = Schedule::new(Plan { header: header(), entries: &entries }, None, 0);
         assert_eq!(schedule.step(5100, board.look()), INJECT(0));
         board.set(1, 1, false);
         assert_eq!(
@@ -312,10 +229,7 @@ mod tests {
             "delays count from the actual injection"
         );
         assert_eq!(schedule.step(5400, board.look()), INJECT(1));
-        assert!(
-            matches!(schedule.step(5400, board.look()), Action::Sleep(_)),
-            "both are awaited"
-        );
+        assert!(matches!(schedule.step(5400, board.look()), Action::Sleep(_)), "both are awaited");
         board.set(1, 2, true);
         board.set(2, 2, true);
         assert_eq!(schedule.step(9000, board.look()), Action::Finish);
@@ -326,14 +240,7 @@ mod tests {
         let entries = [entry(5000, 1, 0, 0)];
         let board = Board::new();
         board.set(1, 4, false);
-        let mut schedule = Schedule::new(
-            Plan {
-                header: header(),
-                entries: &entries,
-            },
-            None,
-            0,
-        );
+        let mut schedule = Schedule::new(Plan { header: header(), entries: &entries }, None, 0);
         assert_eq!(schedule.step(5000, board.look()), Action::Sleep(5000 + POLL));
         board.set(1, 4, true);
         assert_eq!(schedule.step(5000 + POLL, board.look()), INJECT(0));
@@ -343,28 +250,12 @@ mod tests {
     fn a_trigger_that_does_not_come_is_replaced_once() {
         let entries = [entry(5000, 1, trigger::RECEIVED, 3)];
         let board = Board::new();
-        let mut schedule = Schedule::new(
-            Plan {
-                header: header(),
-                entries: &entries,
-            },
-            None,
-            0,
-        );
+        let mut schedule = Schedule::new(Plan { header: header(), entries: &entries }, None, 0);
         assert_eq!(schedule.step(5000, board.look()), INJECT(0));
-        assert!(matches!(
-            schedule.step(5000 + LIMIT - 1, board.look()),
-            Action::Sleep(_)
-        ));
-        let overdue = Action::Inject {
-            entry: 0,
-            overdue: true,
-        };
+        assert!(matches!(schedule.step(5000 + LIMIT - 1, board.look()), Action::Sleep(_)));
+        let overdue = Action::Inject { entry: 0, overdue: true };
         assert_eq!(schedule.step(5000 + LIMIT, board.look()), overdue);
-        assert!(matches!(
-            schedule.step(5000 + 3 * LIMIT, board.look()),
-            Action::Sleep(_)
-        ));
+        assert!(matches!(schedule.step(5000 + 3 * LIMIT, board.look()), Action::Sleep(_)));
         schedule.refused(0, true);
         assert_eq!(schedule.step(5000 + 4 * LIMIT, board.look()), overdue);
     }
@@ -373,14 +264,7 @@ mod tests {
     fn a_refused_step_is_tried_again() {
         let entries = [entry(5000, 1, 0, 0)];
         let board = Board::new();
-        let mut schedule = Schedule::new(
-            Plan {
-                header: header(),
-                entries: &entries,
-            },
-            None,
-            0,
-        );
+        let mut schedule = Schedule::new(Plan { header: header(), entries: &entries }, None, 0);
         assert_eq!(schedule.step(5000, board.look()), INJECT(0));
         schedule.refused(0, false);
         assert_eq!(schedule.step(5100, board.look()), Action::Sleep(5100 + SETTLE));
@@ -390,15 +274,9 @@ mod tests {
     #[test]
     fn after_a_reset_of_the_board_nothing_is_injected() {
         let entries = [entry(5000, 1, 0, 0), entry(9000, 1, 0, 0)];
-        let plan = Plan {
-            header: header(),
-            entries: &entries,
-        };
+        let plan = Plan { header: header(), entries: &entries };
         let board = Board::new();
-        assert_eq!(
-            Schedule::new(plan, None, 5001).step(5001, board.look()),
-            Action::Finish
-        );
+        assert_eq!(Schedule::new(plan, None, 5001).step(5001, board.look()), Action::Finish);
         let mut resumed = Schedule::new(plan, Some(Progress { next: 1 }), 6000);
         assert_eq!(resumed.step(6000, board.look()), Action::Sleep(9000));
     }

@@ -58,13 +58,8 @@ struct Client {
 
 /// The client's life.
 pub fn run(_start: Start, files: Service, console: Option<Service>) -> ! {
-    let Some((header, entries)) = plan::plan() else {
-        idle()
-    };
-    let plan = Plan {
-        header: *header,
-        entries,
-    };
+    let Some((header, entries)) = plan::plan() else { idle() };
+    let plan = Plan { header: *header, entries };
     let mut client = Client {
         files: Files::new(files),
         console,
@@ -74,16 +69,14 @@ pub fn run(_start: Start, files: Service, console: Option<Service>) -> ! {
         open: [false; HELD_FILES],
         data: [0; TRANSFER_MAX as usize],
     };
+    // The first receive says that this incarnation is ready; whatever it does from now on counts as work.
+    client.glance();
     let mut buffer = [0; CHECKPOINT_MAX];
     let committed = checkpoint::load_value::<Checkpoint>(VERSION, &mut buffer);
     match committed.filter(|committed| committed.seed == header.seed) {
         Some(committed) => client.resume(committed.state),
         None if plan.is_later_boot(Instant::now().ns()) => client.verify(),
-        None => client.say(&Record::Begin {
-            seed: header.seed,
-            operation: 0,
-            fresh: true,
-        }),
+        None => client.say(&Record::Begin { seed: header.seed, operation: 0, fresh: true }),
     }
     while header.end == 0 || Instant::now().ns() < header.end {
         client.work();
@@ -124,11 +117,7 @@ impl Client {
     /// Goes on from a checkpoint: the operation after its state may have been in flight.
     fn resume(&mut self, state: State) {
         self.state = state;
-        self.say(&Record::Begin {
-            seed: self.seed,
-            operation: self.state.operation,
-            fresh: false,
-        });
+        self.say(&Record::Begin { seed: self.seed, operation: self.state.operation, fresh: false });
         for descriptor in 0..=HELD_FILES as u8 {
             self.files.close(descriptor);
         }
@@ -142,15 +131,9 @@ impl Client {
         let operation = next(self.seed, &self.state);
         self.commit();
         let number = self.state.operation;
-        self.say(&Record::Intent {
-            operation: number,
-            code: operation.code(),
-        });
+        self.say(&Record::Intent { operation: number, code: operation.code() });
         let status = self.carry_out(&operation).err().unwrap_or(DONE);
-        self.say(&Record::Acknowledged {
-            operation: number,
-            status,
-        });
+        self.say(&Record::Acknowledged { operation: number, status });
         match answer(&operation, status) {
             Answer::AsExpected => {
                 self.state.apply(&operation);
@@ -163,10 +146,7 @@ impl Client {
 
     fn commit(&self) {
         let mut buffer = [0; CHECKPOINT_MAX];
-        let checkpoint = Checkpoint {
-            seed: self.seed,
-            state: self.state.clone(),
-        };
+        let checkpoint = Checkpoint { seed: self.seed, state: self.state.clone() };
         let committed = checkpoint::commit_value(VERSION, &checkpoint, &mut buffer);
         assert!(committed.is_ok(), "the checkpoint was refused: {committed:?}");
     }
@@ -176,18 +156,12 @@ impl Client {
         let mut found = heapless::Vec::<Found, 2>::new();
         for path in witnesses(&self.state, operation) {
             let there = self.look(&path.text());
-            self.say(&Record::Entry {
-                path: &path.text(),
-                found: there,
-            });
+            self.say(&Record::Entry { path: &path.text(), found: there });
             // There are as many places as witnesses.
             let _ = found.push(there);
         }
         let resolution = resolve(self.seed, &self.state, operation, &found);
-        self.say(&Record::Resolved {
-            operation: self.state.operation,
-            resolution,
-        });
+        self.say(&Record::Resolved { operation: self.state.operation, resolution });
         if resolution == Resolution::Done {
             self.state.apply(operation);
         }
@@ -228,10 +202,7 @@ impl Client {
             self.glance();
         };
         self.files.close(TEMPORARY);
-        read.map(|()| Found::File {
-            size,
-            checksum: digest.finalize(),
-        })
+        read.map(|()| Found::File { size, checksum: digest.finalize() })
     }
 
     fn carry_out(&mut self, operation: &Operation) -> Result<(), Failed> {
@@ -247,9 +218,7 @@ impl Client {
             Operation::Write { file, offset, bytes } => {
                 let length = self.fill(bytes);
                 self.with_open(file, |client, descriptor| {
-                    client
-                        .files
-                        .write(descriptor, offset.into(), &client.data[..length])
+                    client.files.write(descriptor, offset.into(), &client.data[..length])
                 })
             }
             Operation::Append { file, bytes } => {
@@ -259,9 +228,9 @@ impl Client {
                     client.files.append(descriptor, end, &client.data[..length])
                 })
             }
-            Operation::Truncate { file, size } => self.with_open(file, |client, descriptor| {
-                client.files.truncate(descriptor, size.into())
-            }),
+            Operation::Truncate { file, size } => {
+                self.with_open(file, |client, descriptor| client.files.truncate(descriptor, size.into()))
+            }
             Operation::Fsync { file } => {
                 self.with_open(file, |client, descriptor| client.files.fsync(descriptor))
             }
@@ -284,9 +253,7 @@ impl Client {
     }
 
     fn path(&self, file: u8) -> Text {
-        self.state
-            .file(file)
-            .map_or_else(Text::new, |file| file.path().text())
+        self.state.file(file).map_or_else(Text::new, |file| file.path().text())
     }
 
     /// The bytes that this operation writes.
@@ -347,10 +314,7 @@ impl Client {
         let mut directories = heapless::Vec::<Text, NAMES>::new();
         let root = self.look(ROOT);
         if root != Found::Nothing {
-            self.say(&Record::Entry {
-                path: ROOT,
-                found: root,
-            });
+            self.say(&Record::Entry { path: ROOT, found: root });
             entries += 1;
         }
         if root == Found::Directory {
@@ -376,10 +340,7 @@ impl Client {
                     continue;
                 }
                 Err(status) => {
-                    self.say(&Record::Entry {
-                        path,
-                        found: Found::Unreadable { status },
-                    });
+                    self.say(&Record::Entry { path, found: Found::Unreadable { status } });
                     return count + 1;
                 }
             };
@@ -403,9 +364,7 @@ impl Client {
     fn write_line(&self, number: u32, operation: &Operation) {
         let Some(console) = &self.console else { return };
         let text = line::line(number, operation);
-        let request = console::Request::Write {
-            length: text.len() as u32,
-        };
+        let request = console::Request::Write { length: text.len() as u32 };
         let answer = console.call(&request.encode(), [Grant::Read(text.as_bytes()), Grant::None]);
         if answer.is_ok_and(|reply| console::Reply::decode(&reply) == console::Reply::Written) {
             self.say(&Record::Line { operation: number });
@@ -414,11 +373,7 @@ impl Client {
 
     /// After a reset of the board: says what is there, and ends.
     fn verify(&mut self) -> ! {
-        self.say(&Record::Begin {
-            seed: self.seed,
-            operation: 0,
-            fresh: true,
-        });
+        self.say(&Record::Begin { seed: self.seed, operation: 0, fresh: true });
         self.walk();
         self.finish()
     }
@@ -444,11 +399,7 @@ impl Client {
 
 /// Files beyond those that are kept open share one descriptor.
 fn descriptor_of(file: u8) -> u8 {
-    if usize::from(file) < HELD_FILES {
-        file + 1
-    } else {
-        TEMPORARY
-    }
+    if usize::from(file) < HELD_FILES { file + 1 } else { TEMPORARY }
 }
 
 /// `folder/name`, or `folder`; what is too long is cut, and then differs from every name that there must be.

@@ -13,11 +13,7 @@ pub fn written(seed: u64, operation: u32, first: u32, out: &mut [u8]) {
     generator.set_word_pos(u128::from(first / 4));
     let skipped = (first % 4) as usize;
     let mut head = [0; 4];
-    let split = if skipped == 0 {
-        0
-    } else {
-        out.len().min(4 - skipped)
-    };
+    let split = if skipped == 0 { 0 } else { out.len().min(4 - skipped) };
     let (start, rest) = out.split_at_mut(split);
     if split > 0 {
         generator.fill_bytes(&mut head);

@@ -44,11 +44,7 @@ impl Files {
 
     /// Opens a file and returns its length in bytes.
     pub fn open(&self, descriptor: u8, flags: OpenFlags, path: &str) -> Result<u64, Failed> {
-        let request = Request::Open {
-            descriptor,
-            flags,
-            path_bytes: path.len(),
-        };
+        let request = Request::Open { descriptor, flags, path_bytes: path.len() };
         match self.ask_path(&request, path)? {
             Answer::Opened { size, .. } => Ok(size),
             _ => Err(CONTRADICTION),
@@ -57,10 +53,7 @@ impl Files {
 
     /// Makes a file that must not exist, and opens it.
     pub fn create(&self, descriptor: u8, path: &str) -> Result<(), Failed> {
-        let request = Request::CreateExclusive {
-            descriptor,
-            path_bytes: path.len(),
-        };
+        let request = Request::CreateExclusive { descriptor, path_bytes: path.len() };
         self.ask_path(&request, path).map(|_| ())
     }
 
@@ -72,11 +65,7 @@ impl Files {
 
     /// Reads from `offset` and returns the number of bytes; fewer than asked for only at the end of the file.
     pub fn read(&self, descriptor: u8, offset: u64, buffer: &mut [u8]) -> Result<usize, Failed> {
-        let request = Request::Read {
-            descriptor,
-            offset,
-            bytes: buffer.len(),
-        };
+        let request = Request::Read { descriptor, offset, bytes: buffer.len() };
         let room = buffer.len();
         match self.ask(&request, [Grant::None, Grant::Write(buffer)])? {
             Answer::Moved { bytes, .. } if bytes <= room => Ok(bytes),
@@ -86,34 +75,20 @@ impl Files {
 
     /// Writes all of `data` at `offset`.
     pub fn write(&self, descriptor: u8, offset: u64, data: &[u8]) -> Result<(), Failed> {
-        let request = Request::Write {
-            descriptor,
-            offset,
-            bytes: data.len(),
-        };
+        let request = Request::Write { descriptor, offset, bytes: data.len() };
         self.moved(&request, data, offset)
     }
 
     /// Writes all of `data` at the end of a file, which is at `end`.
     pub fn append(&self, descriptor: u8, end: u64, data: &[u8]) -> Result<(), Failed> {
-        let request = Request::Append {
-            descriptor,
-            bytes: data.len(),
-        };
+        let request = Request::Append { descriptor, bytes: data.len() };
         self.moved(&request, data, end)
     }
 
     fn moved(&self, request: &Request, data: &[u8], offset: u64) -> Result<(), Failed> {
-        let whole = Answer::Moved {
-            offset,
-            bytes: data.len(),
-        };
+        let whole = Answer::Moved { offset, bytes: data.len() };
         let answer = self.ask(request, [Grant::Read(data), Grant::None])?;
-        if answer == whole {
-            Ok(())
-        } else {
-            Err(CONTRADICTION)
-        }
+        if answer == whole { Ok(()) } else { Err(CONTRADICTION) }
     }
 
     /// Sets the length of a file.
@@ -138,58 +113,28 @@ impl Files {
 
     /// Gives a file another name, or that of another file.
     pub fn rename(&self, old: &str, new: &str) -> Result<(), Failed> {
-        let request = Request::Rename {
-            old_bytes: old.len(),
-            new_bytes: new.len(),
-        };
-        self.ask(
-            &request,
-            [Grant::Read(old.as_bytes()), Grant::Read(new.as_bytes())],
-        )
-        .map(|_| ())
+        let request = Request::Rename { old_bytes: old.len(), new_bytes: new.len() };
+        self.ask(&request, [Grant::Read(old.as_bytes()), Grant::Read(new.as_bytes())]).map(|_| ())
     }
 
     /// Removes a file.
     pub fn unlink(&self, path: &str) -> Result<(), Failed> {
-        self.ask_path(
-            &Request::Unlink {
-                path_bytes: path.len(),
-            },
-            path,
-        )
-        .map(|_| ())
+        self.ask_path(&Request::Unlink { path_bytes: path.len() }, path).map(|_| ())
     }
 
     /// Makes a directory.
     pub fn make_directory(&self, path: &str) -> Result<(), Failed> {
-        self.ask_path(
-            &Request::MakeDirectory {
-                path_bytes: path.len(),
-            },
-            path,
-        )
-        .map(|_| ())
+        self.ask_path(&Request::MakeDirectory { path_bytes: path.len() }, path).map(|_| ())
     }
 
     /// Removes an empty directory.
     pub fn remove_directory(&self, path: &str) -> Result<(), Failed> {
-        self.ask_path(
-            &Request::RemoveDirectory {
-                path_bytes: path.len(),
-            },
-            path,
-        )
-        .map(|_| ())
+        self.ask_path(&Request::RemoveDirectory { path_bytes: path.len() }, path).map(|_| ())
     }
 
     /// What a path names.
     pub fn kind(&self, path: &str) -> Result<protocols::files::Kind, Failed> {
-        match self.ask_path(
-            &Request::Stat {
-                path_bytes: path.len(),
-            },
-            path,
-        )? {
+        match self.ask_path(&Request::Stat { path_bytes: path.len() }, path)? {
             Answer::Facts(facts) => Ok(facts.kind),
             _ => Err(CONTRADICTION),
         }
@@ -202,11 +147,7 @@ impl Files {
         cookie: Cookie,
         buffer: &mut [u8],
     ) -> Result<(usize, Option<Cookie>), Failed> {
-        let request = Request::ReadDirectory {
-            cookie,
-            path_bytes: path.len(),
-            bytes: buffer.len(),
-        };
+        let request = Request::ReadDirectory { cookie, path_bytes: path.len(), bytes: buffer.len() };
         debug_assert_eq!(request.label(), Label::ReadDirectory);
         match self.ask(&request, [Grant::Read(path.as_bytes()), Grant::Write(buffer)])? {
             Answer::Listed { next, bytes, end, .. } => Ok((bytes, (!end).then_some(next))),

@@ -26,9 +26,6 @@ mod tests {
     fn the_longest_line_fits() {
         let text = line(u32::MAX, &Operation::UnlinkOpen { file: 0 });
         assert_eq!(text, "client line 4294967295: unlink-open acknowledged\r\n");
-        assert_eq!(
-            line(7, &Operation::Sync),
-            "client line 000007: sync acknowledged\r\n"
-        );
+        assert_eq!(line(7, &Operation::Sync), "client line 000007: sync acknowledged\r\n");
     }
 }

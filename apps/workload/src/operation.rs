@@ -172,9 +172,7 @@ pub fn next(seed: u64, state: &State) -> Operation {
         return Operation::Walk;
     }
     let mut draws = Draws::new(seed, state.operation);
-    (0..DRAWS_MAX)
-        .find_map(|_| draws.operation(state))
-        .unwrap_or(Operation::Sync)
+    (0..DRAWS_MAX).find_map(|_| draws.operation(state)).unwrap_or(Operation::Sync)
 }
 
 struct Draws(ChaCha8Rng);
@@ -204,27 +202,17 @@ impl Draws {
 
     fn operation(&mut self, state: &State) -> Option<Operation> {
         Some(match self.kind() {
-            Kind::Create => Operation::Create {
-                file: self.free_file(state)?,
-                directory: self.directory(state),
-            },
+            Kind::Create => {
+                Operation::Create { file: self.free_file(state)?, directory: self.directory(state) }
+            }
             Kind::Write => return self.write(state),
             Kind::Append => return self.append(state),
             Kind::Truncate => return self.truncate(state),
-            Kind::Fsync => Operation::Fsync {
-                file: self.file(state)?.0,
-            },
-            Kind::Rename => Operation::Rename {
-                file: self.file(state)?.0,
-                directory: self.directory(state),
-            },
+            Kind::Fsync => Operation::Fsync { file: self.file(state)?.0 },
+            Kind::Rename => Operation::Rename { file: self.file(state)?.0, directory: self.directory(state) },
             Kind::Replace => return self.replace(state),
-            Kind::Unlink => Operation::Unlink {
-                file: self.file(state)?.0,
-            },
-            Kind::UnlinkOpen => Operation::UnlinkOpen {
-                file: self.held_file(state)?,
-            },
+            Kind::Unlink => Operation::Unlink { file: self.file(state)?.0 },
+            Kind::UnlinkOpen => Operation::UnlinkOpen { file: self.held_file(state)? },
             Kind::MakeDirectory => {
                 let directory = self.below(DIRECTORIES as u32) as u8;
                 (!state.has_directory(directory)).then_some(Operation::MakeDirectory { directory })?
@@ -251,11 +239,7 @@ impl Draws {
 
     fn directory(&mut self, state: &State) -> u8 {
         let directory = self.below(DIRECTORIES as u32) as u8;
-        if state.has_directory(directory) {
-            directory
-        } else {
-            0
-        }
+        if state.has_directory(directory) { directory } else { 0 }
     }
 
     /// Mostly small, sometimes across several blocks.
@@ -269,29 +253,13 @@ impl Draws {
         let bytes = self.length();
         let beyond = if self.below(6) == 0 { 3000 } else { 0 };
         let offset = self.below(file.size + beyond + 1);
-        Self::checked(
-            state,
-            Operation::Write {
-                file: number,
-                offset,
-                bytes,
-            },
-            file,
-            offset,
-            bytes,
-        )
+        Self::checked(state, Operation::Write { file: number, offset, bytes }, file, offset, bytes)
     }
 
     fn append(&mut self, state: &State) -> Option<Operation> {
         let (number, file) = self.file(state)?;
         let bytes = self.length();
-        Self::checked(
-            state,
-            Operation::Append { file: number, bytes },
-            file,
-            file.size,
-            bytes,
-        )
+        Self::checked(state, Operation::Append { file: number, bytes }, file, file.size, bytes)
     }
 
     /// Only what leaves the file within its bounds of size and pieces.
@@ -348,10 +316,7 @@ mod tests {
             state.apply(&operation);
         }
         assert_eq!(counts.len(), 13, "{counts:?}");
-        assert!(
-            counts["sync"] < 400,
-            "the generator seldom falls back: {counts:?}"
-        );
+        assert!(counts["sync"] < 400, "the generator seldom falls back: {counts:?}");
         assert!(state.files().all(|(_, file)| file.size <= SIZE_MAX));
     }
 

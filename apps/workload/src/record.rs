@@ -43,9 +43,7 @@ pub fn answer(operation: &Operation, status: u32) -> Answer {
     if status == files::Status::OutcomeUnknown as u32 {
         return Answer::Unknown;
     }
-    let kernel = status
-        .checked_sub(KERNEL_STATUS)
-        .and_then(|code| Status::from_code(code.into()));
+    let kernel = status.checked_sub(KERNEL_STATUS).and_then(|code| Status::from_code(code.into()));
     match kernel {
         Some(Status::Unavailable | Status::Expired) => Answer::NotExecuted,
         Some(status) if status.outcome() == Some(Outcome::Unknown) => Answer::Unknown,
@@ -155,27 +153,15 @@ mod tests {
         assert_eq!(answer(&Operation::Sync, DONE), Answer::AsExpected);
         assert_eq!(answer(&refused, DONE), Answer::Wrong, "an open file was removed");
         assert_eq!(answer(&refused, files::Status::Busy as u32), Answer::AsExpected);
-        assert_eq!(
-            answer(&Operation::Sync, files::Status::NoSpace as u32),
-            Answer::Wrong
-        );
-        assert_eq!(
-            answer(&Operation::Sync, kernel(Status::Expired)),
-            Answer::NotExecuted
-        );
-        assert_eq!(
-            answer(&Operation::Sync, kernel(Status::UnknownDied)),
-            Answer::Unknown
-        );
+        assert_eq!(answer(&Operation::Sync, files::Status::NoSpace as u32), Answer::Wrong);
+        assert_eq!(answer(&Operation::Sync, kernel(Status::Expired)), Answer::NotExecuted);
+        assert_eq!(answer(&Operation::Sync, kernel(Status::UnknownDied)), Answer::Unknown);
         assert_eq!(answer(&Operation::Sync, kernel(Status::BadHandle)), Answer::Wrong);
     }
 
     #[test]
     fn records_round_trip_and_fit_a_log_record() {
-        let found = Found::File {
-            size: u64::MAX,
-            checksum: u32::MAX,
-        };
+        let found = Found::File { size: u64::MAX, checksum: u32::MAX };
         let path = "x".repeat(160);
         let entry = Record::Entry { path: &path, found };
         let mut bytes = [0; RECORD_MAX];
@@ -183,9 +169,6 @@ mod tests {
         assert_eq!(Record::decode(encoded), Some(entry));
         assert!(RECORD_MAX as u64 <= abi::syscall::log::BYTES_MAX);
         let path = "x".repeat(RECORD_MAX);
-        assert_eq!(
-            Record::Entry { path: &path, found }.encode(&mut [0; RECORD_MAX]),
-            None
-        );
+        assert_eq!(Record::Entry { path: &path, found }.encode(&mut [0; RECORD_MAX]), None);
     }
 }

@@ -48,10 +48,7 @@ pub fn resolve(seed: u64, state: &State, operation: &Operation, found: &[Found])
     let paths = witnesses(state, operation);
     let agrees = |state: &State| {
         paths.len() == found.len()
-            && paths
-                .iter()
-                .zip(found)
-                .all(|(&path, &found)| expected(seed, state, path) == found)
+            && paths.iter().zip(found).all(|(&path, &found)| expected(seed, state, path) == found)
     };
     if agrees(&after) {
         Resolution::Done

@@ -42,31 +42,11 @@ impl File {
     pub fn overwritten(&self, operation: u32, start: u32, end: u32) -> Option<Vec<Extent, EXTENTS>> {
         let mut extents = Vec::new();
         for extent in &self.extents {
-            push_piece(
-                &mut extents,
-                Extent {
-                    end: extent.end.min(start),
-                    ..*extent
-                },
-            )?;
+            push_piece(&mut extents, Extent { end: extent.end.min(start), ..*extent })?;
         }
-        push_piece(
-            &mut extents,
-            Extent {
-                operation,
-                base: start,
-                start,
-                end,
-            },
-        )?;
+        push_piece(&mut extents, Extent { operation, base: start, start, end })?;
         for extent in &self.extents {
-            push_piece(
-                &mut extents,
-                Extent {
-                    start: extent.start.max(end),
-                    ..*extent
-                },
-            )?;
+            push_piece(&mut extents, Extent { start: extent.start.max(end), ..*extent })?;
         }
         Some(extents)
     }
@@ -81,11 +61,7 @@ impl File {
 }
 
 fn push_piece(extents: &mut Vec<Extent, EXTENTS>, piece: Extent) -> Option<()> {
-    if piece.start < piece.end {
-        extents.push(piece).ok()
-    } else {
-        Some(())
-    }
+    if piece.start < piece.end { extents.push(piece).ok() } else { Some(()) }
 }
 
 /// All that the next operation depends on.
@@ -107,10 +83,7 @@ impl State {
 
     /// The files that exist, with their numbers.
     pub fn files(&self) -> impl Iterator<Item = (u8, &File)> {
-        self.files
-            .iter()
-            .zip(0_u8..)
-            .filter_map(|(file, number)| Some((number, file.as_ref()?)))
+        self.files.iter().zip(0_u8..).filter_map(|(file, number)| Some((number, file.as_ref()?)))
     }
 
     /// The file with this number.
@@ -120,17 +93,13 @@ impl State {
 
     /// The file with this path.
     pub fn file_at(&self, path: Path) -> Option<&File> {
-        self.files()
-            .map(|(_, file)| file)
-            .find(|file| file.path() == path)
+        self.files().map(|(_, file)| file).find(|file| file.path() == path)
     }
 
     /// Everything that exists, by path: directories first, each group in the order of its numbers.
     pub fn paths(&self) -> impl Iterator<Item = Path> {
         let directories = (0..DIRECTORIES as u8).filter(|&directory| self.has_directory(directory));
-        directories
-            .map(Path::Directory)
-            .chain(self.files().map(|(_, file)| file.path()))
+        directories.map(Path::Directory).chain(self.files().map(|(_, file)| file.path()))
     }
 
     /// The effect of the next operation, which was `operation`: counts it and changes what exists.
@@ -141,12 +110,7 @@ impl State {
             Operation::MakeDirectory { directory } => self.directories |= 1 << directory,
             Operation::RemoveDirectory { directory } => self.directories &= !(1 << directory),
             Operation::Create { file, directory } => {
-                let created = File {
-                    directory,
-                    name: number,
-                    size: 0,
-                    extents: Vec::new(),
-                };
+                let created = File { directory, name: number, size: 0, extents: Vec::new() };
                 self.files[usize::from(file)] = Some(created);
             }
             Operation::Write { file, offset, bytes } => self.write(file, number, offset, bytes),
@@ -208,35 +172,13 @@ mod tests {
 
     #[test]
     fn the_largest_checkpoint_fits() {
-        let extent = Extent {
-            operation: u32::MAX,
-            base: u32::MAX,
-            start: u32::MAX - 1,
-            end: u32::MAX,
-        };
+        let extent = Extent { operation: u32::MAX, base: u32::MAX, start: u32::MAX - 1, end: u32::MAX };
         let extents = Vec::from_slice(&[extent; EXTENTS]).unwrap();
-        let file = File {
-            directory: u8::MAX,
-            name: u32::MAX,
-            size: u32::MAX,
-            extents,
-        };
+        let file = File { directory: u8::MAX, name: u32::MAX, size: u32::MAX, extents };
         let files = core::array::from_fn(|_| Some(file.clone()));
-        let state = State {
-            operation: u32::MAX,
-            directories: u8::MAX,
-            files,
-        };
+        let state = State { operation: u32::MAX, directories: u8::MAX, files };
         let mut bytes = [0; CHECKPOINT_MAX];
-        let encoded = postcard::to_slice(
-            &Checkpoint {
-                seed: u64::MAX,
-                state,
-            },
-            &mut bytes,
-        )
-        .unwrap()
-        .len();
+        let encoded = postcard::to_slice(&Checkpoint { seed: u64::MAX, state }, &mut bytes).unwrap().len();
         assert!(encoded <= CHECKPOINT_MAX, "{encoded} bytes");
     }
 
@@ -255,19 +197,11 @@ mod tests {
 
     #[test]
     fn overwriting_the_middle_splits_a_piece() {
-        let mut file = File {
-            directory: 0,
-            name: 1,
-            size: 0,
-            extents: Vec::new(),
-        };
+        let mut file = File { directory: 0, name: 1, size: 0, extents: Vec::new() };
         file.extents = file.overwritten(1, 0, 100).unwrap();
         file.extents = file.overwritten(2, 40, 60).unwrap();
-        let pieces: std::vec::Vec<_> = file
-            .extents
-            .iter()
-            .map(|e| (e.operation, e.base, e.start, e.end))
-            .collect();
+        let pieces: std::vec::Vec<_> =
+            file.extents.iter().map(|e| (e.operation, e.base, e.start, e.end)).collect();
         assert_eq!(pieces, [(1, 0, 0, 40), (2, 40, 40, 60), (1, 0, 60, 100)]);
         file.truncate(50);
         assert_eq!(file.extents.len(), 2);

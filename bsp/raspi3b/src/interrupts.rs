@@ -96,7 +96,8 @@ impl Interrupts {
         let source = self.local.source.extract();
         let mut lines = 0;
         if source.is_set(Source::GPU) {
-            let banks = u128::from(self.legacy.pending[0].get()) | u128::from(self.legacy.pending[1].get()) << 32;
+            let banks =
+                u128::from(self.legacy.pending[0].get()) | u128::from(self.legacy.pending[1].get()) << 32;
             let basic = u128::from(self.legacy.basic_pending.get() & 0xFF) << FIRST_BASIC;
             lines = (banks | basic) & self.enabled;
         }

@@ -102,20 +102,12 @@ impl Machine {
         let now = self.now_ns.get();
         let mut uart = self.uart.borrow_mut();
         let start = uart.line.back().map_or(now, |last| last.0.max(now));
-        uart.line.extend(
-            bytes
-                .iter()
-                .zip(1..)
-                .map(|(&byte, i)| (start + i * CHARACTER_NS, u32::from(byte))),
-        );
+        uart.line.extend(bytes.iter().zip(1..).map(|(&byte, i)| (start + i * CHARACTER_NS, u32::from(byte))));
     }
 
     /// Lets one character arrive at this very instant.
     pub fn arrive_now(&self, character: u32) {
-        self.uart
-            .borrow_mut()
-            .line
-            .push_front((self.now_ns.get(), character));
+        self.uart.borrow_mut().line.push_front((self.now_ns.get(), character));
         self.pass(0);
     }
 
@@ -163,11 +155,7 @@ impl Uart {
     fn send(&mut self, make: Make, now: u64, stuck: bool) {
         while !self.transmit.is_empty() && !stuck && (make == Make::Emulator || self.shift_end_ns <= now) {
             let byte = self.transmit.pop_front().unwrap();
-            assert_eq!(
-                self.latched,
-                (26, 3),
-                "sent at another speed than 115200 baud of 48 MHz"
-            );
+            assert_eq!(self.latched, (26, 3), "sent at another speed than 115200 baud of 48 MHz");
             self.sent.push(byte);
             self.shift_end_ns += CHARACTER_NS;
             // Level 1/8: the interrupt comes when the FIFO passes it on its way down.
@@ -199,11 +187,7 @@ impl Uart {
             }
         }
         if make == Make::Board {
-            let level = if self.levels >> 3 & 7 == 2 {
-                DEPTH / 2
-            } else {
-                DEPTH / 8
-            };
+            let level = if self.levels >> 3 & 7 == 2 { DEPTH / 2 } else { DEPTH / 8 };
             if self.receive.len() >= level {
                 self.raw |= RECEIVE;
             }
@@ -225,11 +209,7 @@ impl Uart {
     }
 
     fn write_data(&mut self, make: Make, now: u64, byte: u8) {
-        assert_eq!(
-            self.control & 0x101,
-            0x101,
-            "written while the transmitter is disabled"
-        );
+        assert_eq!(self.control & 0x101, 0x101, "written while the transmitter is disabled");
         assert!(self.transmit.len() < self.depth(), "the transmit FIFO is full");
         if self.transmit.is_empty() {
             self.shift_end_ns = now + CHARACTER_NS;
@@ -281,11 +261,7 @@ impl Registers for Machine {
         match offset {
             0x00 => uart.write_data(self.make, self.now_ns.get(), value as u8),
             0x24 | 0x28 | 0x2C => {
-                assert_eq!(
-                    uart.control & 1,
-                    0,
-                    "offset {offset:#x} written while the UART is enabled"
-                );
+                assert_eq!(uart.control & 1, 0, "offset {offset:#x} written while the UART is enabled");
                 match offset {
                     0x24 => uart.divisors.0 = value,
                     0x28 => uart.divisors.1 = value,

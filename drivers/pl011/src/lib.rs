@@ -155,13 +155,7 @@ impl<D: Registers, P: Process> Console<D, P> {
         let restored = saved.and_then(State::restore);
         let fresh = restored.is_none();
         let state = restored.unwrap_or_else(|| State::new(incarnation));
-        let mut console = Self {
-            device,
-            process,
-            state,
-            reader_waits: true,
-            writer_waits: false,
-        };
+        let mut console = Self { device, process, state, reader_waits: true, writer_waits: false };
         if fresh {
             console.commit();
         }
@@ -184,10 +178,7 @@ impl<D: Registers, P: Process> Console<D, P> {
             (self.state.write, self.state.written) = (call.0, 0);
         }
         let mut stalled_ns = self.process.now_ns() + STALL_LIMIT_NS;
-        while let Some(rest) = bytes
-            .get(self.state.written as usize..)
-            .filter(|rest| !rest.is_empty())
-        {
+        while let Some(rest) = bytes.get(self.state.written as usize..).filter(|rest| !rest.is_empty()) {
             register!(&self.device, Block, interrupt_clear).write(Interrupt::TRANSMIT::SET);
             let taken = self.transmit(&rest[..rest.len().min(REPEAT_MAX)]);
             if taken > 0 {
@@ -225,18 +216,12 @@ impl<D: Registers, P: Process> Console<D, P> {
             self.state.given = given;
             self.commit();
         }
-        Reply::Input {
-            position,
-            length: length as u32,
-            lost,
-        }
+        Reply::Input { position, length: length as u32, lost }
     }
 
     /// Says where a new reader begins.
     pub fn attach(&self) -> Reply {
-        Reply::Attached {
-            position: self.state.given,
-        }
+        Reply::Attached { position: self.state.given }
     }
 
     /// Waits until acknowledged output has left; gives up when the device does not get on.

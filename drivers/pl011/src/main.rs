@@ -99,11 +99,8 @@ impl Driver<'_> {
 userlib::entry!(main);
 
 fn main(start: Start) -> ! {
-    let system = System {
-        clock: DriverClock::new(),
-        irq: binding!(irq "uart0"),
-        reader: binding!(notify ? "shell"),
-    };
+    let system =
+        System { clock: DriverClock::new(), irq: binding!(irq "uart0"), reader: binding!(notify ? "shell") };
     let line = Line {
         clock_hz: binding!(parameter ? "uart_clock_hz").unwrap_or(CLOCK_HZ) as u32,
         baud: binding!(parameter ? "baud").unwrap_or(BAUD) as u32,

@@ -5,10 +5,7 @@ use crate::fake::{Machine, Make};
 use proptest::prelude::*;
 use protocols::console::READ_MAX;
 
-const LINE: Line = Line {
-    clock_hz: 48_000_000,
-    baud: 115_200,
-};
+const LINE: Line = Line { clock_hz: 48_000_000, baud: 115_200 };
 const MAKES: [Make; 2] = [Make::Board, Make::Emulator];
 
 type Driver<'a> = Console<&'a Machine, &'a Machine>;
@@ -27,14 +24,8 @@ struct Reader {
 
 impl Reader {
     fn new(console: &Driver) -> Self {
-        let Reply::Attached { position } = console.attach() else {
-            panic!("attach was refused")
-        };
-        Self {
-            position,
-            input: Vec::new(),
-            notified: 0,
-        }
+        let Reply::Attached { position } = console.attach() else { panic!("attach was refused") };
+        Self { position, input: Vec::new(), notified: 0 }
     }
 
     /// Reads until there is nothing left.
@@ -190,24 +181,10 @@ fn survive(make: Make, script: &[(usize, usize, u64)]) -> Result<(), TestCaseErr
     let machine = Machine::new(make);
     let mut incarnation = 1;
     let (mut written, mut typed, mut deaths, mut lost_max) = (Vec::new(), Vec::new(), 0, 0);
-    let mut reader = Reader {
-        position: 1 << 32,
-        input: Vec::new(),
-        notified: 0,
-    };
+    let mut reader = Reader { position: 1 << 32, input: Vec::new(), notified: 0 };
     for (number, &(length, keys, fuse)) in script.iter().enumerate() {
-        let bytes: Vec<u8> = text(251)
-            .into_iter()
-            .cycle()
-            .skip(written.len() % 251)
-            .take(length)
-            .collect();
-        let keystrokes: Vec<u8> = text(251)
-            .into_iter()
-            .cycle()
-            .skip(typed.len() % 251)
-            .take(keys)
-            .collect();
+        let bytes: Vec<u8> = text(251).into_iter().cycle().skip(written.len() % 251).take(length).collect();
+        let keystrokes: Vec<u8> = text(251).into_iter().cycle().skip(typed.len() % 251).take(keys).collect();
         machine.type_in(&keystrokes);
         typed.extend(keystrokes);
         let mut fuse = Some(fuse);
@@ -230,17 +207,9 @@ fn survive(make: Make, script: &[(usize, usize, u64)]) -> Result<(), TestCaseErr
     idle(&mut console, &machine, 300);
     reader.read_if_notified(&mut console, &machine);
     machine.settle();
-    prop_assert!(
-        is_output(&machine.uart().sent, &written, deaths),
-        "{:?}",
-        machine.uart().sent
-    );
+    prop_assert!(is_output(&machine.uart().sent, &written, deaths), "{:?}", machine.uart().sent);
     // The board's receiver is off for some instants of a restart, in which at most one character is missed.
-    let restarts = if make == Make::Board {
-        2 * (deaths + 2 * script.len() + 1)
-    } else {
-        0
-    };
+    let restarts = if make == Make::Board { 2 * (deaths + 2 * script.len() + 1) } else { 0 };
     prop_assert!(typed.len() - reader.input.len() <= lost_max + restarts);
     let mut rest = typed.iter();
     prop_assert!(
@@ -269,9 +238,7 @@ fn a_write_survives_death_at_every_step() {
             };
             let completed = machine.live(Some(fuse), || life(1)).is_some();
             if !completed {
-                machine
-                    .live(None, || life(2))
-                    .expect("nothing kills the second incarnation");
+                machine.live(None, || life(2)).expect("nothing kills the second incarnation");
             }
             machine.settle();
             let sent = &machine.uart().sent;
@@ -295,21 +262,13 @@ fn input_survives_death_at_every_step_but_between_fifo_and_commit() {
         for fuse in 0.. {
             let machine = Machine::new(make);
             drop(start(&machine, 1));
-            let mut reader = Reader {
-                position: 1 << 32,
-                input: Vec::new(),
-                notified: 0,
-            };
+            let mut reader = Reader { position: 1 << 32, input: Vec::new(), notified: 0 };
             machine.type_in(b"cat /etc/motd\r");
             let completed = machine
                 .live(Some(fuse), || {
                     let mut console = start(&machine, 1);
                     idle(&mut console, &machine, 20);
-                    let mut dying = Reader {
-                        position: 1 << 32,
-                        input: Vec::new(),
-                        notified: 0,
-                    };
+                    let mut dying = Reader { position: 1 << 32, input: Vec::new(), notified: 0 };
                     dying.read_all(&mut console, 5);
                 })
                 .is_some();
@@ -403,10 +362,7 @@ fn a_full_buffer_silences_the_receiver_and_reading_wakes_it() {
     machine.type_in(&typed);
     idle(&mut console, &machine, 1_000);
     assert!(console.state.input.is_full());
-    assert!(
-        !machine.interrupt(),
-        "an interrupt that cannot be served would be a storm"
-    );
+    assert!(!machine.interrupt(), "an interrupt that cannot be served would be a storm");
     reader.read_all(&mut console, 7);
     idle(&mut console, &machine, 1_000);
     reader.read_if_notified(&mut console, &machine);
@@ -455,14 +411,7 @@ fn damaged_characters_are_counted_and_left_out() {
         true
     });
     assert_eq!(input, [0x61, 0x64]);
-    assert_eq!(
-        reply,
-        Reply::Input {
-            position: 1 << 32,
-            length: 2,
-            lost: 3
-        }
-    );
+    assert_eq!(reply, Reply::Input { position: 1 << 32, length: 2, lost: 3 });
 }
 
 #[test]
@@ -488,10 +437,7 @@ fn a_stuck_transmitter_costs_an_error_in_time_and_no_restart() {
     let begin = machine.now_ns();
     machine.uart().control = 0;
     drop(start(&machine, 2));
-    assert!(
-        machine.now_ns() - begin < 10_000_000,
-        "the start waited for a dead transmitter"
-    );
+    assert!(machine.now_ns() - begin < 10_000_000, "the start waited for a dead transmitter");
 }
 
 #[test]
@@ -518,10 +464,7 @@ fn a_new_reader_sees_no_input_that_another_was_given() {
     machine.type_in(b"kill shell\rls");
     idle(&mut console, &machine, 50);
     let first = Reader::new(&console);
-    assert!(matches!(
-        console.read(first.position, 11, |_| true),
-        Reply::Input { length: 11, .. }
-    ));
+    assert!(matches!(console.read(first.position, 11, |_| true), Reply::Input { length: 11, .. }));
     drop(console);
     let mut console = start(&machine, 2);
     let mut second = Reader::new(&console);
@@ -535,10 +478,7 @@ fn a_reader_that_is_gone_takes_no_input_with_it() {
     let mut console = start(&machine, 1);
     machine.type_in(b"ls\r");
     idle(&mut console, &machine, 50);
-    assert_eq!(
-        console.read(1 << 32, READ_MAX, |_| false),
-        Reply::Failed(Error::BadRequest)
-    );
+    assert_eq!(console.read(1 << 32, READ_MAX, |_| false), Reply::Failed(Error::BadRequest));
     let mut reader = Reader::new(&console);
     reader.read_all(&mut console, READ_MAX);
     assert_eq!(reader.input, b"ls\r");
@@ -562,14 +502,7 @@ fn positions_from_before_a_lost_checkpoint_are_not_mistaken() {
         input.extend_from_slice(bytes);
         true
     });
-    assert_eq!(
-        reply,
-        Reply::Input {
-            position: 2 << 32,
-            length: 10,
-            lost: 0
-        }
-    );
+    assert_eq!(reply, Reply::Input { position: 2 << 32, length: 10, lost: 0 });
     assert_eq!(input, b"uvwxyz0123");
 }
 
@@ -583,9 +516,7 @@ fn a_state_that_nobody_committed_is_not_restored() {
     };
     assert!(restored(|_| {}));
     assert!(!restored(|state| state.version += 1));
-    assert!(!restored(
-        |state| (state.first, state.given) = (u64::MAX, u64::MAX)
-    ));
+    assert!(!restored(|state| (state.first, state.given) = (u64::MAX, u64::MAX)));
     assert!(!restored(|state| state.given += 1));
     assert!(!restored(|state| state.given -= 1));
 }
@@ -593,12 +524,6 @@ fn a_state_that_nobody_committed_is_not_restored() {
 #[test]
 fn the_divisor_is_the_manuals() {
     // ARM DDI 0183, section 3.3.6: 4 MHz and 230400 baud give 1 and 5/64.
-    assert_eq!(
-        divisor(Line {
-            clock_hz: 4_000_000,
-            baud: 230_400
-        }),
-        64 + 5
-    );
+    assert_eq!(divisor(Line { clock_hz: 4_000_000, baud: 230_400 }), 64 + 5);
     assert_eq!(divisor(LINE), 26 * 64 + 3);
 }

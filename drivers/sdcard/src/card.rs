@@ -37,10 +37,7 @@ impl CardSpecificData {
             1 => (bits(csd, 69, 48) as u64 + 1) << (19 - BLOCK_SHIFT),
             _ => return Err(Error::Unsupported),
         };
-        Ok(Self {
-            blocks,
-            write_protected: bits(csd, 13, 12) != 0,
-        })
+        Ok(Self { blocks, write_protected: bits(csd, 13, 12) != 0 })
     }
 
     /// Capacity = (C_SIZE + 1) × 2^(C_SIZE_MULT + 2) × 2^READ_BL_LEN bytes.
@@ -67,10 +64,7 @@ impl Configuration {
     /// Decodes the register from the two words that the data port delivers; the card sends the highest byte first.
     pub fn parse(words: [u32; 2]) -> Self {
         let scr = u128::from(words[0].swap_bytes()) << 32 | u128::from(words[1].swap_bytes());
-        Self {
-            four_bits: bits(scr, 50, 50) == 1,
-            set_block_count: bits(scr, 33, 33) == 1,
-        }
+        Self { four_bits: bits(scr, 50, 50) == 1, set_block_count: bits(scr, 33, 33) == 1 }
     }
 }
 
@@ -201,21 +195,9 @@ mod tests {
     fn configuration_bits() {
         // As bytes on the line: 02 35 80 02 ...: SD_BUS_WIDTHS 5, CMD_SUPPORT 2.
         let words = [u32::from_le_bytes([0x02, 0x35, 0x80, 0x02]), 0];
-        assert_eq!(
-            Configuration::parse(words),
-            Configuration {
-                four_bits: true,
-                set_block_count: true
-            }
-        );
+        assert_eq!(Configuration::parse(words), Configuration { four_bits: true, set_block_count: true });
         let words = [u32::from_le_bytes([0x00, 0x21, 0x00, 0x01]), 0];
-        assert_eq!(
-            Configuration::parse(words),
-            Configuration {
-                four_bits: false,
-                set_block_count: false
-            }
-        );
+        assert_eq!(Configuration::parse(words), Configuration { four_bits: false, set_block_count: false });
     }
 
     #[test]

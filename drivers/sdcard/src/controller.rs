@@ -93,14 +93,7 @@ pub struct Controller<D, C> {
 impl<D: Registers, C: Clock> Controller<D, C> {
     /// Takes the controller, touching nothing.
     pub fn new(device: D, clock: C, base_hz: u32) -> Self {
-        Self {
-            device,
-            clock,
-            base_hz,
-            card_hz: 0,
-            written_ns: Cell::new(0),
-            deadline_ns: u64::MAX,
-        }
+        Self { device, clock, base_hz, card_hz: 0, written_ns: Cell::new(0), deadline_ns: u64::MAX }
     }
 
     /// Gives everything that follows at most `limit_ns` nanoseconds, all together.
@@ -116,10 +109,7 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     /// Waits for this long, or until the request's time is used up.
     pub fn sleep(&self, nanoseconds: u64) {
         let end_ns = self.limit(nanoseconds);
-        while let Some(left_ns) = end_ns
-            .checked_sub(self.clock.now_ns())
-            .filter(|&left_ns| left_ns > 0)
-        {
+        while let Some(left_ns) = end_ns.checked_sub(self.clock.now_ns()).filter(|&left_ns| left_ns > 0) {
             self.clock.wait(left_ns);
         }
     }
@@ -158,20 +148,14 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     /// that off. Best effort, since a card that stays busy is reset all the same.
     fn await_programming(&self) {
         if register!(&self.device, Sdhci, clock_reset).is_set(ClockReset::CARD_ENABLE) {
-            let _ = self.until(BUSY_LIMIT_NS / 2, || {
-                self.is_line_free().then_some(()).ok_or(Error::Busy)
-            });
+            let _ = self.until(BUSY_LIMIT_NS / 2, || self.is_line_free().then_some(()).ok_or(Error::Busy));
         }
     }
 
     /// Sets the card's clock to at most `hertz`. The divisor is the specification's 10-bit one (section 2.2.14).
     pub fn set_card_clock(&mut self, hertz: u32) -> Result<(), Error> {
         let base_hz = self.base_clock_hz();
-        let divisor = if base_hz <= hertz {
-            0
-        } else {
-            base_hz.div_ceil(2 * hertz).min(1023)
-        };
+        let divisor = if base_hz <= hertz { 0 } else { base_hz.div_ceil(2 * hertz).min(1023) };
         let fields = ClockReset::INTERNAL_ENABLE::SET
             + ClockReset::DIVISOR_HIGH.val(divisor >> 8)
             + ClockReset::DIVISOR_LOW.val(divisor)
@@ -181,15 +165,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
             let stable = register!(&self.device, Sdhci, clock_reset).is_set(ClockReset::INTERNAL_STABLE);
             stable.then_some(()).ok_or(Error::Controller)
         })?;
-        self.card_hz = if divisor == 0 {
-            base_hz
-        } else {
-            base_hz / (2 * divisor)
-        };
-        self.put(
-            register!(&self.device, Sdhci, clock_reset),
-            fields + ClockReset::CARD_ENABLE::SET,
-        );
+        self.card_hz = if divisor == 0 { base_hz } else { base_hz / (2 * divisor) };
+        self.put(register!(&self.device, Sdhci, clock_reset), fields + ClockReset::CARD_ENABLE::SET);
         Ok(())
     }
 
@@ -214,28 +191,16 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         let busy = command.response == Response::ShortBusy;
         self.issue(command, FieldValue::none(), busy)?;
         if busy {
-            self.until_flag(
-                Interrupt::TRANSFER_COMPLETE::SET,
-                self.limit(BUSY_LIMIT_NS),
-                Error::Busy,
-            )?;
+            self.until_flag(Interrupt::TRANSFER_COMPLETE::SET, self.limit(BUSY_LIMIT_NS), Error::Busy)?;
         }
         Ok(self.response(command.response))
     }
 
     /// Sends CMD12, STOP_TRANSMISSION, which is allowed while data are under way.
     pub fn stop(&self) -> Result<u128, Error> {
-        let command = Command {
-            index: 12,
-            argument: 0,
-            response: Response::ShortBusy,
-        };
+        let command = Command { index: 12, argument: 0, response: Response::ShortBusy };
         self.issue(command, TransferCommand::TYPE::Abort, false)?;
-        self.until_flag(
-            Interrupt::TRANSFER_COMPLETE::SET,
-            self.limit(BUSY_LIMIT_NS),
-            Error::Busy,
-        )?;
+        self.until_flag(Interrupt::TRANSFER_COMPLETE::SET, self.limit(BUSY_LIMIT_NS), Error::Busy)?;
         Ok(self.response(Response::Short))
     }
 
@@ -256,10 +221,7 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         for block in words.chunks_exact_mut(block_words) {
             self.until_flag(Interrupt::READ_READY::SET, limit_ns, Error::DataTimeout)?;
             // Before the data are taken: the flag for the next block may rise with the last word of this one.
-            self.put(
-                register!(&self.device, Sdhci, interrupt),
-                Interrupt::READ_READY::SET,
-            );
+            self.put(register!(&self.device, Sdhci, interrupt), Interrupt::READ_READY::SET);
             register!(&self.device, Sdhci, data).read_words(block);
         }
         self.until_flag(Interrupt::TRANSFER_COMPLETE::SET, limit_ns, Error::DataTimeout)?;
@@ -281,10 +243,7 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         let response = self.response(command.response);
         for block in words.chunks_exact(block_words) {
             self.until_flag(Interrupt::WRITE_READY::SET, limit_ns, Error::DataTimeout)?;
-            self.put(
-                register!(&self.device, Sdhci, interrupt),
-                Interrupt::WRITE_READY::SET,
-            );
+            self.put(register!(&self.device, Sdhci, interrupt), Interrupt::WRITE_READY::SET);
             register!(&self.device, Sdhci, data).write_words(block);
         }
         self.until_flag(Interrupt::TRANSFER_COMPLETE::SET, limit_ns, Error::DataTimeout)?;
@@ -326,18 +285,12 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         mode: FieldValue<u32, TransferCommand::Register>,
         uses_data_line: bool,
     ) -> Result<(), Error> {
-        self.until(COMMAND_LIMIT_NS, || {
-            self.is_free(uses_data_line).then_some(()).ok_or(Error::Busy)
-        })?;
+        self.until(COMMAND_LIMIT_NS, || self.is_free(uses_data_line).then_some(()).ok_or(Error::Busy))?;
         self.put_word(register!(&self.device, Sdhci, interrupt), u32::MAX);
         self.put_word(register!(&self.device, Sdhci, argument), command.argument);
         let fields = response_fields(command.response) + TransferCommand::INDEX.val(command.index) + mode;
         self.put(register!(&self.device, Sdhci, transfer_command), fields);
-        self.until_flag(
-            Interrupt::COMMAND_COMPLETE::SET,
-            self.limit(COMMAND_LIMIT_NS),
-            Error::CommandTimeout,
-        )
+        self.until_flag(Interrupt::COMMAND_COMPLETE::SET, self.limit(COMMAND_LIMIT_NS), Error::CommandTimeout)
     }
 
     fn response(&self, kind: Response) -> u128 {
@@ -351,12 +304,7 @@ impl<D: Registers, C: Clock> Controller<D, C> {
             register!(&self.device, Sdhci, response1).get(),
         ];
         // The controller leaves the checksum out, so that bit 8 of the card's register arrives as bit 0.
-        (words
-            .into_iter()
-            .fold(0, |high, word| high << 32 | u128::from(word))
-            << 32
-            | low)
-            << 8
+        (words.into_iter().fold(0, |high, word| high << 32 | u128::from(word)) << 32 | low) << 8
     }
 
     fn is_free(&self, data_line: bool) -> bool {
@@ -371,10 +319,7 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     }
 
     fn limit(&self, nanoseconds: u64) -> u64 {
-        self.clock
-            .now_ns()
-            .saturating_add(nanoseconds)
-            .min(self.deadline_ns)
+        self.clock.now_ns().saturating_add(nanoseconds).min(self.deadline_ns)
     }
 
     /// Asks until the answer is `Ok`, or time is up, when its error stands.
@@ -463,11 +408,7 @@ fn transfer_mode(blocks: usize, stop: bool) -> FieldValue<u32, TransferCommand::
         return mode;
     }
     let mode = mode + TransferCommand::MULTIPLE_BLOCKS::SET + TransferCommand::BLOCK_COUNT_ENABLE::SET;
-    if stop {
-        mode + TransferCommand::AUTO_COMMAND::Stop
-    } else {
-        mode
-    }
+    if stop { mode + TransferCommand::AUTO_COMMAND::Stop } else { mode }
 }
 
 /// Decodes the error interrupts (section 2.2.18).

@@ -80,10 +80,7 @@ enum State {
 
 /// An SD card.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a wire or a flag of its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wire or a flag of its own")]
 pub struct Card {
     pub cid: u128,
     pub csd: u128,
@@ -133,21 +130,13 @@ impl Card {
     /// A card of standard capacity, `(size + 1) * 1024` blocks (CSD version 1, READ_BL_LEN 10, C_SIZE_MULT 7).
     pub fn standard(size: u16) -> Self {
         assert!(size < 1 << 12);
-        Self::new(
-            (u64::from(size) + 1) << 10,
-            u128::from(size) << 62 | 7 << 47 | 10 << 80,
-            false,
-        )
+        Self::new((u64::from(size) + 1) << 10, u128::from(size) << 62 | 7 << 47 | 10 << 80, false)
     }
 
     /// A card of high capacity, `(size + 1) * 1024` blocks (CSD version 2).
     pub fn high(size: u32) -> Self {
         assert!(size < 1 << 22);
-        Self::new(
-            (u64::from(size) + 1) << 10,
-            1 << 126 | u128::from(size) << 48 | 9 << 80,
-            true,
-        )
+        Self::new((u64::from(size) + 1) << 10, 1 << 126 | u128::from(size) << 48 | 9 << 80, true)
     }
 
     fn status(&mut self, now: u64) -> u32 {
@@ -262,11 +251,7 @@ impl Card {
         }
         match (index, state) {
             (0, _) => {
-                let answer = if state == State::Programming {
-                    Answer::Nothing
-                } else {
-                    Answer::None
-                };
+                let answer = if state == State::Programming { Answer::Nothing } else { Answer::None };
                 (self.state, self.polls_left, self.four_bits) = (State::Idle, self.power_up_polls, false);
                 (self.announced, self.blocks_left, self.errors) = (None, None, 0);
                 return answer;
@@ -301,17 +286,9 @@ impl Card {
             (23, State::Transfer) if self.scr[3] & 2 != 0 => self.announced = Some(argument),
             (17 | 18 | 24 | 25, State::Transfer) => {
                 self.first_block(argument);
-                self.blocks_left = if index == 17 || index == 24 {
-                    Some(1)
-                } else {
-                    self.blocks_left
-                };
+                self.blocks_left = if index == 17 || index == 24 { Some(1) } else { self.blocks_left };
                 let status = self.status(now);
-                self.state = if index < 20 {
-                    State::SendingData
-                } else {
-                    State::ReceivingData
-                };
+                self.state = if index < 20 { State::SendingData } else { State::ReceivingData };
                 if index >= 20 && self.is_protected() {
                     self.errors |= 1 << 26;
                 }
@@ -347,10 +324,7 @@ impl Card {
 }
 
 /// A data transfer that the controller is in the middle of.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a bit of the transfer mode register, or a wire"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a bit of the transfer mode register, or a wire")]
 struct Transfer {
     read: bool,
     multiple: bool,
@@ -450,9 +424,7 @@ impl Machine {
 
     pub fn block(&self, lba: u64) -> [u8; 512] {
         let card = self.card.borrow();
-        card.as_ref()
-            .and_then(|card| card.contents.get(&lba).copied())
-            .unwrap_or([0; 512])
+        card.as_ref().and_then(|card| card.contents.get(&lba).copied()).unwrap_or([0; 512])
     }
 
     /// Card clock in hertz; 0 when it is off.
@@ -461,11 +433,7 @@ impl Machine {
     }
 
     fn base(&self) -> u64 {
-        if self.base_in_capabilities.get() {
-            52_000_000
-        } else {
-            BASE_HZ
-        }
+        if self.base_in_capabilities.get() { 52_000_000 } else { BASE_HZ }
     }
 
     fn step(&self) {
@@ -565,9 +533,7 @@ impl Machine {
         let answer = card.execute(index, host.argument, self.now());
         let probe = card.version_1 && index == 8;
         if matches!(answer, Answer::Nothing) && !probe {
-            self.complaints
-                .borrow_mut()
-                .push(format!("CMD{index}({:#x}) in {before:?}", host.argument));
+            self.complaints.borrow_mut().push(format!("CMD{index}({:#x}) in {before:?}", host.argument));
         }
         answer
     }
@@ -600,11 +566,8 @@ impl Machine {
             self.start_transfer(host, value, scr);
         } else if kind == 3 {
             host.busy = true;
-            let busy_ns = self
-                .card
-                .borrow()
-                .as_ref()
-                .map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
+            let busy_ns =
+                self.card.borrow().as_ref().map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
             self.schedule(host, busy_ns + 1_000, Event::Complete);
         }
     }
@@ -650,14 +613,9 @@ impl Machine {
         drop(card);
         match bytes.filter(|_| error.is_none()) {
             Some(bytes) => {
-                let words = bytes
-                    .chunks(4)
-                    .map(|word| u32::from_le_bytes(word.try_into().unwrap()));
+                let words = bytes.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
                 transfer.words = words.collect();
-                assert!(
-                    !transfer.read || transfer.words.len() == transfer.block_words,
-                    "block size"
-                );
+                assert!(!transfer.read || transfer.words.len() == transfer.block_words, "block size");
                 self.schedule(host, BLOCK_NS, Event::BlockReady);
             }
             // The controller's own limit: 2^27 card clocks are longer than anybody waits.
@@ -676,16 +634,13 @@ impl Machine {
         if !transfer.read {
             let bytes: Vec<u8> = transfer.words.drain(..).flat_map(u32::to_le_bytes).collect();
             let mut card = self.card.borrow_mut();
-            let taken = card
-                .as_mut()
-                .is_some_and(|card| card.receive_block(&bytes.try_into().unwrap(), self.now()));
+            let taken =
+                card.as_mut().is_some_and(|card| card.receive_block(&bytes.try_into().unwrap(), self.now()));
             if !taken {
                 self.schedule(host, 5_000_000_000, Event::Error(1 << 15 | 1 << 20));
                 return;
             }
-            programming_ns = card
-                .as_ref()
-                .map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
+            programming_ns = card.as_ref().map_or(0, |card| card.busy_until_ns.saturating_sub(self.now()));
         }
         transfer.blocks_left -= 1;
         if transfer.blocks_left > 0 {
@@ -693,32 +648,21 @@ impl Machine {
         }
         if transfer.multiple && transfer.stop {
             let stopped = self.fault() != Some(Fault::Stop)
-                && self
-                    .card
-                    .borrow_mut()
-                    .as_mut()
-                    .is_some_and(|card| card.stop(self.now()));
+                && self.card.borrow_mut().as_mut().is_some_and(|card| card.stop(self.now()));
             if !stopped {
                 return self.schedule(host, RESPONSE_NS, Event::Error(1 << 15 | 1 << 24));
             }
         }
         // A card is still programming when the last block has been acknowledged; the busy time of CMD12 is waited for.
-        let busy_ns = if host.transfer.as_ref().is_some_and(|transfer| transfer.stop) {
-            programming_ns
-        } else {
-            0
-        };
+        let busy_ns =
+            if host.transfer.as_ref().is_some_and(|transfer| transfer.stop) { programming_ns } else { 0 };
         self.schedule(host, busy_ns + 1_000, Event::Complete);
     }
 
     fn reset(&self, host: &mut Host, bits: u32) {
         if bits & 1 << 24 != 0 {
             let (stable, enable) = (host.stable_at_ns, host.clock_reset & 7 << 24);
-            *host = Host {
-                clock_reset: enable,
-                stable_at_ns: stable,
-                ..Host::default()
-            };
+            *host = Host { clock_reset: enable, stable_at_ns: stable, ..Host::default() };
         }
         if bits & 1 << 25 != 0 {
             host.command_inhibit = false;
@@ -739,10 +683,7 @@ impl Machine {
                 "divisor changed while the card's clock runs"
             );
         }
-        assert!(
-            value & 4 == 0 || host.clock_reset & 2 != 0,
-            "card clock switched on before it is stable"
-        );
+        assert!(value & 4 == 0 || host.clock_reset & 2 != 0, "card clock switched on before it is stable");
         if value & 1 != 0 && (host.clock_reset ^ value) & 0xFFC1 != 0 {
             host.stable_at_ns = self.now() + 10_000;
             host.clock_reset &= !2;
@@ -762,9 +703,7 @@ impl Machine {
 
     fn present_state(&self, host: &Host) -> u32 {
         let mut card = self.card.borrow_mut();
-        let card_busy = card
-            .as_mut()
-            .is_some_and(|card| card.state_at(self.now()) == State::Programming);
+        let card_busy = card.as_mut().is_some_and(|card| card.state_at(self.now()) == State::Programming);
         let transfer = host.transfer.as_ref();
         u32::from(host.command_inhibit)
             | u32::from(transfer.is_some() || host.busy) << 1
@@ -840,14 +779,8 @@ impl Machine {
         match offset {
             0x10 | 0x14 | 0x18 | 0x1C => host.response[(offset - 0x10) / 4],
             0x20 => {
-                let transfer = host
-                    .transfer
-                    .as_mut()
-                    .expect("data port read outside of a transfer");
-                assert!(
-                    transfer.ready && transfer.read,
-                    "data port read while no block is ready"
-                );
+                let transfer = host.transfer.as_mut().expect("data port read outside of a transfer");
+                assert!(transfer.ready && transfer.read, "data port read while no block is ready");
                 let word = transfer.words.pop_front().expect("a ready block has words");
                 if transfer.words.is_empty() {
                     self.block_done(&mut host);
@@ -872,14 +805,8 @@ impl Machine {
             0x08 => host.argument = value,
             0x0C => self.start_command(&mut host, value),
             0x20 => {
-                let transfer = host
-                    .transfer
-                    .as_mut()
-                    .expect("data port written outside of a transfer");
-                assert!(
-                    transfer.ready && !transfer.read,
-                    "data port written while there is no room"
-                );
+                let transfer = host.transfer.as_mut().expect("data port written outside of a transfer");
+                assert!(transfer.ready && !transfer.read, "data port written while there is no room");
                 transfer.words.push_back(value);
                 if transfer.words.len() == transfer.block_words {
                     self.block_done(&mut host);
@@ -888,10 +815,7 @@ impl Machine {
             0x28 => {
                 let card = self.card.borrow();
                 let four_bits = card.as_ref().is_some_and(|card| card.four_bits);
-                assert!(
-                    value & 2 == 0 || four_bits || card.is_none(),
-                    "four lines to a card that uses one"
-                );
+                assert!(value & 2 == 0 || four_bits || card.is_none(), "four lines to a card that uses one");
                 host.bus_control = value;
             }
             0x2C => self.write_clock_reset(&mut host, value),

@@ -166,12 +166,7 @@ impl<D: Registers, C: Clock> SdCard<D, C> {
     /// with it a card that was exchanged during the restart is found out.
     pub fn new(device: D, clock: C, settings: Settings, known: Option<u128>) -> Self {
         let controller = Controller::new(device, clock, settings.base_clock_hz);
-        Self {
-            controller,
-            service_limit_ns: settings.service_limit_ns,
-            card: None,
-            known,
-        }
+        Self { controller, service_limit_ns: settings.service_limit_ns, card: None, known }
     }
 
     /// Tells about the card, which is the known one from now on.
@@ -256,30 +251,14 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     /// Resets everything and brings the card to transfer state (section 4.2.3 and figure 4-2).
     fn identify(&mut self) -> Result<Card, Error> {
         self.start()?;
-        self.command(Command {
-            index: 0,
-            argument: 0,
-            response: Response::None,
-        })?;
+        self.command(Command { index: 0, argument: 0, response: Response::None })?;
         let version_2 = self.send_interface_condition()?;
         let conditions = self.power_up(version_2)?;
-        let identity = self.command(Command {
-            index: 2,
-            argument: 0,
-            response: Response::Long,
-        })?;
+        let identity = self.command(Command { index: 2, argument: 0, response: Response::Long })?;
         let address = self.short(3, 0)? & 0xFFFF_0000;
-        let csd = self.command(Command {
-            index: 9,
-            argument: address,
-            response: Response::Long,
-        })?;
+        let csd = self.command(Command { index: 9, argument: address, response: Response::Long })?;
         let data = CardSpecificData::parse(csd)?;
-        self.command(Command {
-            index: 7,
-            argument: address,
-            response: Response::ShortBusy,
-        })?;
+        self.command(Command { index: 7, argument: address, response: Response::ShortBusy })?;
         self.set_card_clock(DEFAULT_SPEED_HZ)?;
         let counts_blocks = conditions.counts_blocks();
         if !counts_blocks {
@@ -290,13 +269,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
             self.application(address, 6, 2)?;
             self.use_four_bits();
         }
-        let card = Card {
-            identity,
-            address,
-            data,
-            counts_blocks,
-            set_block_count: configuration.set_block_count,
-        };
+        let card =
+            Card { identity, address, data, counts_blocks, set_block_count: configuration.set_block_count };
         self.until_idle(&card)?;
         Ok(card)
     }
@@ -313,18 +287,12 @@ impl<D: Registers, C: Clock> Controller<D, C> {
 
     /// ACMD41 until the card has powered up. A slot in which nothing answers the first one is empty.
     fn power_up(&self, version_2: bool) -> Result<OperationConditions, Error> {
-        let capacity = if version_2 {
-            OperationConditions::HOST_CAPACITY
-        } else {
-            0
-        };
-        self.short(55, 0).map_err(|error| {
-            if error == Error::CommandTimeout {
-                Error::NoCard
-            } else {
-                error
-            }
-        })?;
+        let capacity = if version_2 { OperationConditions::HOST_CAPACITY } else { 0 };
+        self.short(55, 0).map_err(
+            |error| {
+                if error == Error::CommandTimeout { Error::NoCard } else { error }
+            },
+        )?;
         let mut waited_ns = 0;
         loop {
             let command = Command {
@@ -352,11 +320,7 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     fn configuration(&self, address: u32) -> Result<Configuration, Error> {
         let mut words = [0; 2];
         self.checked(55, address)?;
-        let command = Command {
-            index: 51,
-            argument: 0,
-            response: Response::Short,
-        };
+        let command = Command { index: 51, argument: 0, response: Response::Short };
         let status = self.read(command, false, 2, &mut words)?;
         Status(status as u32).check()?;
         Ok(Configuration::parse(words))
@@ -366,11 +330,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         let address = card.data_address(lba, blocks.len())?;
         let multiple = blocks.len() > 1;
         let counted = self.announce(card, blocks.len())?;
-        let command = Command {
-            index: if multiple { 18 } else { 17 },
-            argument: address,
-            response: Response::Short,
-        };
+        let command =
+            Command { index: if multiple { 18 } else { 17 }, argument: address, response: Response::Short };
         let status = self.read(command, !counted, BLOCK_WORDS, blocks.as_flattened_mut())?;
         Status(status as u32).check().map(drop)
     }
@@ -382,11 +343,8 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         }
         let multiple = blocks.len() > 1;
         let counted = self.announce(card, blocks.len())?;
-        let command = Command {
-            index: if multiple { 25 } else { 24 },
-            argument: address,
-            response: Response::Short,
-        };
+        let command =
+            Command { index: if multiple { 25 } else { 24 }, argument: address, response: Response::Short };
         let status = self.write(command, !counted, BLOCK_WORDS, blocks.as_flattened())?;
         Status(status as u32).check()?;
         self.until_idle(card)
@@ -422,10 +380,7 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     /// Brings controller and card back to where the next transfer can start, without forgetting the card.
     fn repair(&self, card: &Card) -> Result<(), Error> {
         self.reset_lines()?;
-        if matches!(
-            self.status(card)?.state(),
-            State::SendingData | State::ReceivingData
-        ) {
+        if matches!(self.status(card)?.state(), State::SendingData | State::ReceivingData) {
             self.stop()?;
         }
         self.until_idle(card)
@@ -433,12 +388,7 @@ impl<D: Registers, C: Clock> Controller<D, C> {
 
     /// A command with a short response, which it returns.
     fn short(&self, index: u32, argument: u32) -> Result<u32, Error> {
-        self.command(Command {
-            index,
-            argument,
-            response: Response::Short,
-        })
-        .map(|response| response as u32)
+        self.command(Command { index, argument, response: Response::Short }).map(|response| response as u32)
     }
 
     /// A command whose response is the card's status, without errors.
@@ -463,11 +413,7 @@ impl Card {
         if end > self.data.blocks {
             return Err(Error::OutOfRange);
         }
-        let address = if self.counts_blocks {
-            lba
-        } else {
-            lba * BLOCK_SIZE as u64
-        };
+        let address = if self.counts_blocks { lba } else { lba * BLOCK_SIZE as u64 };
         u32::try_from(address).map_err(|_| Error::OutOfRange)
     }
 }

@@ -45,7 +45,8 @@ impl Driver<'_> {
         match self.card.info() {
             Ok(info) => {
                 if before != self.card.known() {
-                    checkpoint::commit(&info.identity.to_le_bytes()).expect("the manifest's checkpoint has 16 bytes");
+                    checkpoint::commit(&info.identity.to_le_bytes())
+                        .expect("the manifest's checkpoint has 16 bytes");
                 }
                 info.encode()
             }

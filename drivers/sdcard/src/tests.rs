@@ -5,10 +5,7 @@ use crate::fake::{Card as FakeCard, Fault, Machine};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-const SETTINGS: Settings = Settings {
-    base_clock_hz: 200_000_000,
-    service_limit_ns: SERVICE_LIMIT_NS,
-};
+const SETTINGS: Settings = Settings { base_clock_hz: 200_000_000, service_limit_ns: SERVICE_LIMIT_NS };
 
 type Driver<'a> = SdCard<&'a Machine, &'a Machine>;
 
@@ -39,13 +36,7 @@ fn cards() -> [FakeCard; 5] {
     one_bit.scr = [0x02, 0x31, 0x80, 0x02, 0, 0, 0, 0];
     let mut uncounted = FakeCard::high(20);
     uncounted.scr = [0x02, 0x35, 0, 0, 0, 0, 0, 0];
-    [
-        FakeCard::standard(20),
-        FakeCard::high(20),
-        version_1,
-        one_bit,
-        uncounted,
-    ]
+    [FakeCard::standard(20), FakeCard::high(20), version_1, one_bit, uncounted]
 }
 
 #[derive(Clone, Debug)]
@@ -79,22 +70,14 @@ struct Reference {
 
 impl Reference {
     fn new(blocks: u64) -> Self {
-        Self {
-            end: blocks,
-            blocks: BTreeMap::new(),
-            version: 0,
-        }
+        Self { end: blocks, blocks: BTreeMap::new(), version: 0 }
     }
 
     fn may_be(&self, lba: u64, found: &[u8; 512]) -> bool {
-        self.blocks
-            .get(&lba)
-            .unwrap_or(&vec![0])
-            .iter()
-            .any(|&version| match version {
-                0 => *found == [0; 512],
-                _ => *found == bytes(&block(lba, version)),
-            })
+        self.blocks.get(&lba).unwrap_or(&vec![0]).iter().any(|&version| match version {
+            0 => *found == [0; 512],
+            _ => *found == bytes(&block(lba, version)),
+        })
     }
 
     /// A write may have taken place.
@@ -244,10 +227,7 @@ fn restart_in_a_write(card: &FakeCard, fuse: u64) {
     let mut first = driver(&machine);
     let known = first.info().map(|info| info.identity).unwrap();
     let mut reference = Reference::new(card.blocks);
-    assert_eq!(
-        reference.run(&mut first, &Operation::Write { lba: 4, count: 5 }),
-        Ok(())
-    );
+    assert_eq!(reference.run(&mut first, &Operation::Write { lba: 4, count: 5 }), Ok(()));
     let data = [block(5, 2), block(6, 2), block(7, 2)];
     let died = machine.live(Some(fuse), || first.write(5, &data)).is_none();
     assert!(died, "the fuse {fuse} did not burn");
@@ -258,16 +238,9 @@ fn restart_in_a_write(card: &FakeCard, fuse: u64) {
     let mut second = SdCard::new(&machine, &machine, SETTINGS, Some(known));
     reference.version = 2;
     assert_eq!(second.write(5, &data), Ok(()), "death at step {fuse}");
-    assert_eq!(
-        reference.run(&mut second, &Operation::Read { lba: 0, count: 128 }),
-        Ok(())
-    );
+    assert_eq!(reference.run(&mut second, &Operation::Read { lba: 0, count: 128 }), Ok(()));
     assert_eq!(machine.block(6), bytes(&block(6, 2)));
-    assert_eq!(
-        *machine.complaints.borrow(),
-        [] as [String; 0],
-        "death at step {fuse}"
-    );
+    assert_eq!(*machine.complaints.borrow(), [] as [String; 0], "death at step {fuse}");
 }
 
 #[test]
@@ -279,11 +252,7 @@ fn a_restart_at_every_step_of_identification_and_read_finds_a_usable_card() {
         let completed = machine.live(Some(fuse), life).is_some();
         assert_eq!(driver(&machine).write(1, &[block(1, 1)]), Ok(()));
         assert_eq!(machine.block(1), bytes(&block(1, 1)));
-        assert_eq!(
-            *machine.complaints.borrow(),
-            [] as [String; 0],
-            "death at step {fuse}"
-        );
+        assert_eq!(*machine.complaints.borrow(), [] as [String; 0], "death at step {fuse}");
         if completed {
             assert!(fuse > 400, "the fuse never burned");
             break;
@@ -304,21 +273,14 @@ fn the_card_says_what_it_is() {
 
 #[test]
 fn the_last_block_of_the_largest_cards_is_addressed_right() {
-    for (card, lba) in [
-        (FakeCard::standard(4095), (4 << 20) - 1),
-        (FakeCard::high((1 << 22) - 1), (1 << 32) - 1),
-    ] {
+    for (card, lba) in
+        [(FakeCard::standard(4095), (4 << 20) - 1), (FakeCard::high((1 << 22) - 1), (1 << 32) - 1)]
+    {
         let machine = Machine::new(Some(card));
         assert_eq!(driver(&machine).write(lba, &[block(lba, 1)]), Ok(()));
         assert_eq!(machine.block(lba), bytes(&block(lba, 1)));
-        assert_eq!(
-            driver(&machine).write(lba, &[block(lba, 1); 2]),
-            Err(Error::OutOfRange)
-        );
-        assert_eq!(
-            driver(&machine).read(u64::MAX, &mut [[0; BLOCK_WORDS]; 2]),
-            Err(Error::OutOfRange)
-        );
+        assert_eq!(driver(&machine).write(lba, &[block(lba, 1); 2]), Err(Error::OutOfRange));
+        assert_eq!(driver(&machine).read(u64::MAX, &mut [[0; BLOCK_WORDS]; 2]), Err(Error::OutOfRange));
     }
 }
 
@@ -338,35 +300,22 @@ fn a_write_protected_card_is_read_but_not_written() {
         let mut driver = driver(&machine);
         assert_eq!(driver.info().map(|info| info.write_protected), Ok(true));
         assert_eq!(driver.write(0, &[block(0, 1)]), Err(Error::WriteProtected));
-        assert!(
-            machine
-                .commands
-                .borrow()
-                .iter()
-                .all(|command| !matches!(command.0, 24 | 25))
-        );
+        assert!(machine.commands.borrow().iter().all(|command| !matches!(command.0, 24 | 25)));
         assert_eq!(driver.read(0, &mut [[0; BLOCK_WORDS]; 3]), Ok(()));
     }
 }
 
 #[test]
 fn several_blocks_are_one_command() {
-    for (card, expected) in cards()
-        .iter()
-        .zip([vec![23, 25], vec![23, 25], vec![25], vec![23, 25], vec![25]])
+    for (card, expected) in cards().iter().zip([vec![23, 25], vec![23, 25], vec![25], vec![23, 25], vec![25]])
     {
         let machine = Machine::new(Some(card.clone()));
         let mut driver = driver(&machine);
         assert!(driver.info().is_ok());
         machine.commands.borrow_mut().clear();
         assert_eq!(driver.write(0, &vec![block(0, 1); 128]), Ok(()));
-        let sent: Vec<u32> = machine
-            .commands
-            .borrow()
-            .iter()
-            .map(|command| command.0)
-            .filter(|&i| i != 13)
-            .collect();
+        let sent: Vec<u32> =
+            machine.commands.borrow().iter().map(|command| command.0).filter(|&i| i != 13).collect();
         assert_eq!(sent, expected);
     }
 }
@@ -441,11 +390,7 @@ fn one_fault_is_repaired_without_the_client_noticing() {
             let mut driver = driver(&machine);
             assert!(driver.info().is_ok());
             machine.faults.borrow_mut().push_back((after, fault));
-            assert_eq!(
-                driver.write(3, &[block(3, 1), block(4, 1)]),
-                Ok(()),
-                "{fault:?} after {after}"
-            );
+            assert_eq!(driver.write(3, &[block(3, 1), block(4, 1)]), Ok(()), "{fault:?} after {after}");
             let mut read = [[0; BLOCK_WORDS]; 2];
             assert_eq!(driver.read(3, &mut read), Ok(()), "{fault:?} after {after}");
             assert_eq!(read, [block(3, 1), block(4, 1)]);
@@ -463,20 +408,8 @@ fn a_damaged_block_is_repaired_without_identifying_the_card_again() {
             machine.commands.borrow_mut().clear();
             machine.faults.borrow_mut().push_back((3, fault));
             let mut blocks = [block(3, 1), block(4, 1), block(5, 1), block(6, 1)];
-            assert_eq!(
-                if write {
-                    driver.write(3, &blocks)
-                } else {
-                    driver.read(3, &mut blocks)
-                },
-                Ok(())
-            );
-            let sent: Vec<u32> = machine
-                .commands
-                .borrow()
-                .iter()
-                .map(|command| command.0)
-                .collect();
+            assert_eq!(if write { driver.write(3, &blocks) } else { driver.read(3, &mut blocks) }, Ok(()));
+            let sent: Vec<u32> = machine.commands.borrow().iter().map(|command| command.0).collect();
             assert!(sent.contains(&12) && !sent.contains(&0), "{fault:?}: {sent:?}");
             assert_eq!(*machine.complaints.borrow(), [] as [String; 0]);
         }
@@ -511,10 +444,7 @@ fn a_card_that_stays_busy_is_given_up() {
         machine.faults.borrow_mut().push_back((4, Fault::Busy));
         let begin = machine.now();
         let result = driver.write(0, &[block(0, 1); 3]);
-        assert!(
-            matches!(result, Err(Error::Busy | Error::DataTimeout)),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(Error::Busy | Error::DataTimeout)), "{result:?}");
         assert!(machine.now() - begin <= SERVICE_LIMIT_NS + 200_000_000);
         machine.faults.borrow_mut().clear();
         assert_eq!(driver.write(0, &[block(0, 1); 3]), Ok(()));

@@ -136,10 +136,7 @@ mod tests {
 
     #[test]
     fn a_running_device_is_reset_before_it_is_trusted() {
-        let fake = Fake {
-            enabled: Cell::new(true),
-            ..Fake::default()
-        };
+        let fake = Fake { enabled: Cell::new(true), ..Fake::default() };
         let generator = Generator::start(&fake, &fake);
         assert_eq!(fake.warm_up.get(), WARM_UP);
         assert_eq!(generator.fill(&mut [0; 4]), Ok(()));
@@ -148,14 +145,8 @@ mod tests {
 
     #[test]
     fn a_silent_device_costs_an_error_in_time() {
-        let fake = Fake {
-            broken: true,
-            ..Fake::default()
-        };
-        assert_eq!(
-            Generator::start(&fake, &fake).fill(&mut [0; 8]),
-            Err(Error::Timeout)
-        );
+        let fake = Fake { broken: true, ..Fake::default() };
+        assert_eq!(Generator::start(&fake, &fake).fill(&mut [0; 8]), Err(Error::Timeout));
         assert!((NUMBER_LIMIT_NS..NUMBER_LIMIT_NS * 2).contains(&fake.now_ns.get()));
     }
 }

@@ -238,17 +238,11 @@ fn io_error(_: DeviceError) -> Ext4Error {
 
 impl<D: BlockDevice> BlockIo for Volume<D> {
     fn read(&mut self, buffer: &mut [u8], sector: SectorId, _count: u32) -> Ext4Result<()> {
-        self.0
-            .borrow_mut()
-            .fallible(|port| port.read(sector.raw(), buffer))
-            .map_err(io_error)
+        self.0.borrow_mut().fallible(|port| port.read(sector.raw(), buffer)).map_err(io_error)
     }
 
     fn write(&mut self, buffer: &[u8], sector: SectorId, _count: u32) -> Ext4Result<()> {
-        self.0
-            .borrow_mut()
-            .fallible(|port| port.write(sector.raw(), buffer))
-            .map_err(io_error)
+        self.0.borrow_mut().fallible(|port| port.write(sector.raw(), buffer)).map_err(io_error)
     }
 
     fn geometry(&self) -> DeviceGeometry {
@@ -257,10 +251,7 @@ impl<D: BlockDevice> BlockIo for Volume<D> {
 
     /// No forced unit access: rsext4 then writes and flushes, which an SD card can do.
     fn capabilities(&self) -> DeviceCapabilities {
-        DeviceCapabilities {
-            flush: true,
-            ..DeviceCapabilities::default()
-        }
+        DeviceCapabilities { flush: true, ..DeviceCapabilities::default() }
     }
 
     fn flush(&mut self) -> Ext4Result<()> {
@@ -299,8 +290,7 @@ mod tests {
             if self.broken {
                 return Err(DeviceError::Failed);
             }
-            self.seen
-                .push(Seen::Write(first, data.len() / SECTOR_BYTES));
+            self.seen.push(Seen::Write(first, data.len() / SECTOR_BYTES));
             Ok(())
         }
 
@@ -325,10 +315,7 @@ mod tests {
         write(&mut volume, 30, 2);
         BlockIo::flush(&mut volume).unwrap();
         drop(volume);
-        assert_eq!(
-            fake.seen,
-            [Seen::Write(110, 6), Seen::Write(130, 2), Seen::Flush]
-        );
+        assert_eq!(fake.seen, [Seen::Write(110, 6), Seen::Write(130, 2), Seen::Flush]);
     }
 
     #[test]
@@ -343,15 +330,7 @@ mod tests {
         assert_eq!(buffer[3 * SECTOR_BYTES - 1..=3 * SECTOR_BYTES], [2, 0]);
         BlockIo::flush(&mut volume).unwrap();
         drop(volume);
-        assert_eq!(
-            fake.seen,
-            [
-                Seen::Write(50, 2),
-                Seen::Flush,
-                Seen::Write(2, 2),
-                Seen::Flush
-            ]
-        );
+        assert_eq!(fake.seen, [Seen::Write(50, 2), Seen::Flush, Seen::Write(2, 2), Seen::Flush]);
     }
 
     #[test]
@@ -367,10 +346,7 @@ mod tests {
 
     #[test]
     fn nothing_follows_an_error() {
-        let mut fake = Fake {
-            broken: true,
-            ..Fake::default()
-        };
+        let mut fake = Fake { broken: true, ..Fake::default() };
         let mut volume = Volume::new(&mut fake, 0, 1000);
         write(&mut volume, 50, 2);
         assert!(BlockIo::flush(&mut volume).is_err());

@@ -9,9 +9,9 @@ use core::time::Duration;
 
 use protocols::files::{Facts, Kind, Status};
 use rsext4::{
-    Clock, DirectoryEntryType, ErrorContext, Ext4, Ext4Error, Ext4ErrorKind, Ext4Result,
-    Ext4Timestamp, FileExtentTarget, FileName, InodeInfo, InodeNumber, MountOptions, MountServices,
-    MountedServices, NoopObserver,
+    Clock, DirectoryEntryType, ErrorContext, Ext4, Ext4Error, Ext4ErrorKind, Ext4Result, Ext4Timestamp,
+    FileExtentTarget, FileName, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices,
+    NoopObserver,
 };
 
 use crate::Fatal;
@@ -54,10 +54,7 @@ struct FileClock(WallClock);
 impl Clock for FileClock {
     fn now(&self) -> Ext4Result<Ext4Timestamp> {
         let now = (self.0)();
-        Ok(Ext4Timestamp::new(
-            now.as_secs().cast_signed(),
-            now.subsec_nanos(),
-        ))
+        Ok(Ext4Timestamp::new(now.as_secs().cast_signed(), now.subsec_nanos()))
     }
 }
 
@@ -76,12 +73,7 @@ pub(crate) struct Disk<D: BlockDevice> {
 impl<D: BlockDevice> Disk<D> {
     pub(crate) fn mount(volume: Volume<D>, clock: WallClock) -> Result<Self, MountError> {
         let (mounted, journal_budget) = mount(&volume, clock)?;
-        Ok(Self {
-            volume,
-            clock,
-            mounted: Some(mounted),
-            journal_budget,
-        })
+        Ok(Self { volume, clock, mounted: Some(mounted), journal_budget })
     }
 
     /// Runs an operation that changes nothing.
@@ -187,9 +179,7 @@ impl<D: BlockDevice> Disk<D> {
                 here = self.inode(*trail.last().unwrap_or(&root))?;
                 continue;
             }
-            here = self
-                .lookup(here.number, file_name(name)?)?
-                .ok_or(Status::NotFound)?;
+            here = self.lookup(here.number, file_name(name)?)?.ok_or(Status::NotFound)?;
             trail.push(here.number).map_err(|_| Status::PathTooLong)?;
         }
         Ok((trail, here))
@@ -214,14 +204,11 @@ impl<D: BlockDevice> Disk<D> {
 }
 
 /// Mounts, and says how many sectors of the journal may be filled.
-fn mount<D: BlockDevice>(
-    volume: &Volume<D>,
-    clock: WallClock,
-) -> Result<(Mounted<D>, u64), MountError> {
+fn mount<D: BlockDevice>(volume: &Volume<D>, clock: WallClock) -> Result<(Mounted<D>, u64), MountError> {
     let services = MountServices::new(FileClock(clock), (), NoopObserver);
     let options = MountOptions::read_write();
-    let mut mounted = Ext4::mount(volume.clone(), services, options)
-        .map_err(|error| mount_error(volume, error))?;
+    let mut mounted =
+        Ext4::mount(volume.clone(), services, options).map_err(|error| mount_error(volume, error))?;
     let budget = watch_journal(volume, &mut mounted).map_err(|error| mount_error(volume, error))?;
     Ok((mounted, budget))
 }
@@ -230,13 +217,8 @@ fn mount<D: BlockDevice>(
 /// that large.
 fn watch_journal<D: BlockDevice>(volume: &Volume<D>, mounted: &mut Mounted<D>) -> Ext4Result<u64> {
     let inode = InodeNumber::new(JOURNAL_INODE)?;
-    let map = mounted.inode_extents(
-        inode,
-        0,
-        i64::MAX as u64,
-        FileExtentTarget::Data,
-        JOURNAL_EXTENTS_MAX,
-    )?;
+    let map =
+        mounted.inode_extents(inode, 0, i64::MAX as u64, FileExtentTarget::Data, JOURNAL_EXTENTS_MAX)?;
     if !map.complete {
         return Err(Ext4Error::unsupported().with_operation("journal in too many pieces"));
     }
@@ -247,12 +229,7 @@ fn watch_journal<D: BlockDevice>(volume: &Volume<D>, mounted: &mut Mounted<D>) -
         .map(|extent| sector(extent.physical_start)..sector(extent.physical_start + extent.length))
         .collect();
     volume.watch_journal(ranges);
-    Ok(map
-        .extents
-        .iter()
-        .map(|extent| sector(extent.length))
-        .sum::<u64>()
-        / 3)
+    Ok(map.extents.iter().map(|extent| sector(extent.length)).sum::<u64>() / 3)
 }
 
 fn mount_error<D: BlockDevice>(volume: &Volume<D>, error: Ext4Error) -> MountError {

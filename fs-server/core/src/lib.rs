@@ -47,9 +47,7 @@ mod volume;
 
 pub use device::{BlockDevice, DeviceCounters, DeviceError, SECTOR_BYTES};
 pub use disk::WallClock;
-pub use record::{
-    CHECKPOINT_BYTES_MAX, Call, Checkpoint, CheckpointError, OPEN_FILES_MAX, Reply, Sender,
-};
+pub use record::{CHECKPOINT_BYTES_MAX, Call, Checkpoint, CheckpointError, OPEN_FILES_MAX, Reply, Sender};
 pub use server::FileServer;
 pub use volume::{FeatureSet, MountError};
 
@@ -87,9 +85,7 @@ impl core::fmt::Display for Fatal {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Device(DeviceError::NoCard) => f.write_str("the SD card was removed"),
-            Self::Device(DeviceError::WriteProtected) => {
-                f.write_str("the SD card became write-protected")
-            }
+            Self::Device(DeviceError::WriteProtected) => f.write_str("the SD card became write-protected"),
             Self::Device(DeviceError::Failed) => f.write_str("the block device failed"),
             Self::Checkpoint => f.write_str("the checkpoint could not be stored"),
             Self::FileSystem(place) => write!(f, "the file system cannot go on: {place}"),

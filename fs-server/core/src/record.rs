@@ -107,15 +107,9 @@ impl StoredReply {
         match reply {
             Ok(answer) => {
                 let r = answer.registers();
-                Self {
-                    status: Status::Ok as u32,
-                    registers: [r[0], r[1], r[2]],
-                }
+                Self { status: Status::Ok as u32, registers: [r[0], r[1], r[2]] }
             }
-            Err(status) => Self {
-                status: *status as u32,
-                registers: [0; 3],
-            },
+            Err(status) => Self { status: *status as u32, registers: [0; 3] },
         }
     }
 
@@ -154,10 +148,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(volume: [u8; 16]) -> Self {
-        Self {
-            volume,
-            ..Self::default()
-        }
+        Self { volume, ..Self::default() }
     }
 
     pub(crate) fn load(checkpoint: &mut impl Checkpoint) -> Option<Self> {
@@ -174,30 +165,23 @@ impl Record {
         let mut buffer = [0; CHECKPOINT_BYTES_MAX];
         let (version, body) = buffer.split_at_mut(4);
         version.copy_from_slice(&VERSION.to_le_bytes());
-        let length = postcard::to_slice(self, body)
-            .map_err(|_| CheckpointError)?
-            .len();
+        let length = postcard::to_slice(self, body).map_err(|_| CheckpointError)?.len();
         checkpoint.commit(&buffer[..4 + length])
     }
 
     /// Makes room for this life of the client: files of an earlier one are closed. `false` when a later
     /// life was seen already, so that the request must be a stray.
     pub(crate) fn admit(&mut self, sender: Sender) -> bool {
-        let stray = self
-            .files
-            .iter()
-            .any(|file| file.slot == sender.slot && file.incarnation > sender.incarnation);
+        let stray =
+            self.files.iter().any(|file| file.slot == sender.slot && file.incarnation > sender.incarnation);
         if !stray {
-            self.files
-                .retain(|file| file.slot != sender.slot || file.incarnation == sender.incarnation);
+            self.files.retain(|file| file.slot != sender.slot || file.incarnation == sender.incarnation);
         }
         !stray
     }
 
     pub(crate) fn file(&self, sender: Sender, descriptor: u8) -> Option<&OpenFile> {
-        self.files
-            .iter()
-            .find(|file| file.slot == sender.slot && file.descriptor == descriptor)
+        self.files.iter().find(|file| file.slot == sender.slot && file.descriptor == descriptor)
     }
 
     pub(crate) fn is_open(&self, inode: u32) -> bool {
@@ -226,10 +210,7 @@ impl Record {
         flags: OpenFlags,
         inode: u32,
     ) -> Result<(), Status> {
-        if self
-            .file(call.sender, descriptor)
-            .is_some_and(|file| file.was_opened_by(call))
-        {
+        if self.file(call.sender, descriptor).is_some_and(|file| file.was_opened_by(call)) {
             return Ok(());
         }
         self.can_open(call.sender, descriptor)?;
@@ -247,8 +228,7 @@ impl Record {
     /// Closes a descriptor and says whether it was open.
     pub(crate) fn close(&mut self, sender: Sender, descriptor: u8) -> bool {
         let before = self.files.len();
-        self.files
-            .retain(|file| file.slot != sender.slot || file.descriptor != descriptor);
+        self.files.retain(|file| file.slot != sender.slot || file.descriptor != descriptor);
         self.files.len() != before
     }
 
@@ -268,12 +248,7 @@ impl Record {
     }
 
     pub(crate) fn begin(&mut self, call: &Call, digest: u32, found: Found) {
-        self.intent = Some(Intent {
-            call: call.id,
-            digest,
-            found,
-            reply: None,
-        });
+        self.intent = Some(Intent { call: call.id, digest, found, reply: None });
     }
 
     pub(crate) fn finish(&mut self, reply: &Reply) {
@@ -304,11 +279,7 @@ mod tests {
     }
 
     fn call(id: u64, slot: u8, incarnation: u32) -> Call {
-        Call {
-            id,
-            attempt: 0,
-            sender: Sender { slot, incarnation },
-        }
+        Call { id, attempt: 0, sender: Sender { slot, incarnation } }
     }
 
     const RW: OpenFlags = OpenFlags::READ.with(OpenFlags::WRITE);
@@ -318,28 +289,17 @@ mod tests {
         let mut record = Record::new([0xff; 16]);
         for index in 0..OPEN_FILES_MAX as u8 {
             let call = call(u64::MAX, 255 - index / DESCRIPTORS_PER_CLIENT, u32::MAX);
-            record
-                .open(&call, index % DESCRIPTORS_PER_CLIENT, RW, u32::MAX)
-                .unwrap();
+            record.open(&call, index % DESCRIPTORS_PER_CLIENT, RW, u32::MAX).unwrap();
         }
         let last = call(u64::MAX, 0, 1);
-        let found = Found::Length {
-            inode: u32::MAX,
-            size: u64::MAX,
-        };
+        let found = Found::Length { inode: u32::MAX, size: u64::MAX };
         record.begin(&last, u32::MAX, found);
-        record.finish(&Ok(Answer::Opened {
-            inode: u32::MAX,
-            size: u64::MAX,
-        }));
+        record.finish(&Ok(Answer::Opened { inode: u32::MAX, size: u64::MAX }));
         let mut memory = Memory::default();
         record.commit(&mut memory).unwrap();
         assert!(memory.0.as_ref().unwrap().len() < CHECKPOINT_BYTES_MAX / 2);
         assert_eq!(Record::load(&mut memory).unwrap(), record);
-        assert_eq!(
-            record.open(&call(1, 9, 1), 0, RW, 1),
-            Err(Status::TooManyOpen)
-        );
+        assert_eq!(record.open(&call(1, 9, 1), 0, RW, 1), Err(Status::TooManyOpen));
     }
 
     #[test]
@@ -362,15 +322,9 @@ mod tests {
         let mut record = Record::default();
         record.open(&call(1, 3, 7), 0, RW, 20).unwrap();
         record.open(&call(2, 4, 1), 0, RW, 21).unwrap();
-        assert!(!record.admit(Sender {
-            slot: 3,
-            incarnation: 6
-        }));
+        assert!(!record.admit(Sender { slot: 3, incarnation: 6 }));
         assert!(record.is_open(20), "a stray closes nothing");
-        assert!(record.admit(Sender {
-            slot: 3,
-            incarnation: 8
-        }));
+        assert!(record.admit(Sender { slot: 3, incarnation: 8 }));
         assert!(!record.is_open(20));
         assert!(record.is_open(21));
     }
@@ -381,19 +335,10 @@ mod tests {
         let first = call(5, 1, 1);
         assert_eq!(record.recall(&first, 9, Label::Unlink), Recalled::Nothing);
         record.begin(&first, 9, Found::Named { inode: 12 });
-        assert_eq!(
-            record.recall(&first, 9, Label::Unlink),
-            Recalled::Begun(Found::Named { inode: 12 })
-        );
+        assert_eq!(record.recall(&first, 9, Label::Unlink), Recalled::Begun(Found::Named { inode: 12 }));
         assert_eq!(record.recall(&first, 8, Label::Unlink), Recalled::Altered);
         record.finish(&Err(Status::NoSpace));
-        assert_eq!(
-            record.recall(&first, 9, Label::Unlink),
-            Recalled::Finished(Err(Status::NoSpace))
-        );
-        assert_eq!(
-            record.recall(&call(6, 1, 1), 9, Label::Unlink),
-            Recalled::Nothing
-        );
+        assert_eq!(record.recall(&first, 9, Label::Unlink), Recalled::Finished(Err(Status::NoSpace)));
+        assert_eq!(record.recall(&call(6, 1, 1), 9, Label::Unlink), Recalled::Nothing);
     }
 }

@@ -5,12 +5,12 @@
 //! crate's documentation; each row is one place where this process can die.
 
 use protocols::files::{
-    Answer, Cookie, Entry, FILE_BYTES_MAX, LISTING_BYTES_MIN, Label, Mark, OpenFlags, Request,
-    Space, Status, put_entry,
+    Answer, Cookie, Entry, FILE_BYTES_MAX, LISTING_BYTES_MIN, Label, Mark, OpenFlags, Request, Space, Status,
+    put_entry,
 };
 use rsext4::{
-    DirectoryCursor, Ext4Result, FileName, FilePermissions, InodeInfo, InodeNumber,
-    MutationContext, RenameOptions,
+    DirectoryCursor, Ext4Result, FileName, FilePermissions, InodeInfo, InodeNumber, MutationContext,
+    RenameOptions,
 };
 
 use crate::Fatal;
@@ -59,23 +59,11 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         let kept = Record::load(&mut checkpoint).filter(|record| record.volume == found.uuid);
         let record_lost = kept.is_none();
         let record = kept.unwrap_or_else(|| Record::new(found.uuid));
-        let disk = if record.unmounted {
-            None
-        } else {
-            Some(Disk::mount(volume.clone(), clock)?)
-        };
+        let disk = if record.unmounted { None } else { Some(Disk::mount(volume.clone(), clock)?) };
         if record_lost {
-            record
-                .commit(&mut checkpoint)
-                .map_err(|_| MountError::Checkpoint)?;
+            record.commit(&mut checkpoint).map_err(|_| MountError::Checkpoint)?;
         }
-        Ok(Self {
-            volume,
-            disk,
-            checkpoint,
-            record,
-            record_lost,
-        })
+        Ok(Self { volume, disk, checkpoint, record, record_lost })
     }
 
     /// Carries out one request. `input` are the bytes of grants 0 and 1 that
@@ -130,17 +118,11 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         output: &mut [u8],
     ) -> Result<Answer, Stop> {
         match *request {
-            Request::Open {
-                descriptor, flags, ..
-            } => self.open(call, descriptor, flags, input),
-            Request::Read {
-                descriptor,
-                offset,
-                bytes,
-            } => self.read(call, descriptor, offset, &mut output[..bytes]),
-            Request::Write {
-                descriptor, offset, ..
-            } => {
+            Request::Open { descriptor, flags, .. } => self.open(call, descriptor, flags, input),
+            Request::Read { descriptor, offset, bytes } => {
+                self.read(call, descriptor, offset, &mut output[..bytes])
+            }
+            Request::Write { descriptor, offset, .. } => {
                 let file = self.file(call, descriptor, OpenFlags::WRITE)?;
                 self.write(inode_number(file.inode)?, offset, input)
             }
@@ -172,12 +154,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         }
     }
 
-    fn deduplicate(
-        &mut self,
-        call: &Call,
-        request: &Request,
-        input: [&[u8]; 2],
-    ) -> Result<Answer, Stop> {
+    fn deduplicate(&mut self, call: &Call, request: &Request, input: [&[u8]; 2]) -> Result<Answer, Stop> {
         self.disk()?;
         let digest = digest(request, input);
         let found = match self.record.recall(call, digest, request.label()) {
@@ -205,12 +182,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
     }
 
     /// Refuses what cannot be done, without a trace; otherwise says what the request met.
-    fn examine(
-        &mut self,
-        call: &Call,
-        request: &Request,
-        input: [&[u8]; 2],
-    ) -> Result<Found, Stop> {
+    fn examine(&mut self, call: &Call, request: &Request, input: [&[u8]; 2]) -> Result<Found, Stop> {
         match *request {
             Request::CreateExclusive { descriptor, .. } => {
                 self.record.can_open(call.sender, descriptor)?;
@@ -220,10 +192,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             Request::Append { descriptor, .. } => {
                 let file = self.file(call, descriptor, OpenFlags::WRITE)?;
                 let info = self.disk()?.inode(inode_number(file.inode)?)?;
-                Ok(Found::Length {
-                    inode: file.inode,
-                    size: info.size,
-                })
+                Ok(Found::Length { inode: file.inode, size: info.size })
             }
             Request::Unlink { .. } => self.examine_unlink(input[0]),
             Request::RemoveDirectory { .. } => self.examine_remove_directory(input[0]),
@@ -244,12 +213,8 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             (Request::CreateExclusive { descriptor, .. }, Found::Free) => {
                 let info = self.make_file(input[0])?;
                 let access = OpenFlags::READ.with(OpenFlags::WRITE);
-                self.record
-                    .open(call, descriptor, access, info.number.raw())?;
-                Ok(Answer::Opened {
-                    inode: info.number.raw(),
-                    size: info.size,
-                })
+                self.record.open(call, descriptor, access, info.number.raw())?;
+                Ok(Answer::Opened { inode: info.number.raw(), size: info.size })
             }
             (Request::MakeDirectory { .. }, Found::Free) => self.make_directory(input[0]),
             (Request::Append { .. }, Found::Length { inode, size }) => {
@@ -269,10 +234,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         if self.disk.is_none() {
             return Err(Status::Unmounted.into());
         }
-        let file = self
-            .record
-            .file(call.sender, descriptor)
-            .ok_or(Status::BadDescriptor)?;
+        let file = self.record.file(call.sender, descriptor).ok_or(Status::BadDescriptor)?;
         if !file.allows(access) {
             return Err(Status::NotPermitted.into());
         }
@@ -285,13 +247,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         Ok(Place { parent, name })
     }
 
-    fn open(
-        &mut self,
-        call: &Call,
-        descriptor: u8,
-        flags: OpenFlags,
-        path: &[u8],
-    ) -> Result<Answer, Stop> {
+    fn open(&mut self, call: &Call, descriptor: u8, flags: OpenFlags, path: &[u8]) -> Result<Answer, Stop> {
         if let Some(file) = self.record.file(call.sender, descriptor)
             && file.was_opened_by(call)
         {
@@ -311,8 +267,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             self.truncate(info.number, 0)?;
             info.size = 0;
         }
-        self.record
-            .open(call, descriptor, flags, info.number.raw())?;
+        self.record.open(call, descriptor, flags, info.number.raw())?;
         self.commit()?;
         Ok(opened(&info))
     }
@@ -325,35 +280,22 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         Ok(Answer::Done)
     }
 
-    fn read(
-        &mut self,
-        call: &Call,
-        descriptor: u8,
-        offset: u64,
-        output: &mut [u8],
-    ) -> Result<Answer, Stop> {
+    fn read(&mut self, call: &Call, descriptor: u8, offset: u64, output: &mut [u8]) -> Result<Answer, Stop> {
         let file = self.file(call, descriptor, OpenFlags::READ)?;
         let inode = inode_number(file.inode)?;
-        let bytes = self
-            .disk()?
-            .look(|disk| disk.read_inode(inode, offset, output))?;
+        let bytes = self.disk()?.look(|disk| disk.read_inode(inode, offset, output))?;
         Ok(Answer::Moved { offset, bytes })
     }
 
     fn write(&mut self, inode: InodeNumber, offset: u64, data: &[u8]) -> Result<Answer, Stop> {
         require_size(offset, data.len() as u64)?;
         let before = self.disk()?.inode(inode)?;
-        let written = self
-            .disk()?
-            .change(|disk| disk.write_inode(inode, offset, data));
+        let written = self.disk()?.change(|disk| disk.write_inode(inode, offset, data));
         if written == Err(Stop::Refused(Status::NoSpace)) {
             self.give_back(&before)?;
         }
         written?;
-        Ok(Answer::Moved {
-            offset,
-            bytes: data.len(),
-        })
+        Ok(Answer::Moved { offset, bytes: data.len() })
     }
 
     /// Frees blocks that a write reserved before the card was full, in transactions that were committed.
@@ -372,17 +314,11 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
 
     fn append(&mut self, inode: InodeNumber, size: u64, data: &[u8]) -> Result<Answer, Stop> {
         if data.is_empty() {
-            return Ok(Answer::Moved {
-                offset: size,
-                bytes: 0,
-            });
+            return Ok(Answer::Moved { offset: size, bytes: 0 });
         }
         let end = require_size(size, data.len() as u64)?;
         if self.disk()?.inode(inode)?.size == end {
-            return Ok(Answer::Moved {
-                offset: size,
-                bytes: data.len(),
-            });
+            return Ok(Answer::Moved { offset: size, bytes: data.len() });
         }
         self.write(inode, size, data)
     }
@@ -424,12 +360,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         Ok(Answer::Done)
     }
 
-    fn read_directory(
-        &mut self,
-        path: &[u8],
-        cookie: Cookie,
-        output: &mut [u8],
-    ) -> Result<Answer, Stop> {
+    fn read_directory(&mut self, path: &[u8], cookie: Cookie, output: &mut [u8]) -> Result<Answer, Stop> {
         if output.len() < LISTING_BYTES_MIN {
             return Err(Status::InvalidArgument.into());
         }
@@ -448,11 +379,8 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             let end = entries.is_empty();
             for entry in &entries {
                 if entry.name != b"." && entry.name != b".." {
-                    let entry = Entry {
-                        inode: entry.inode.raw(),
-                        kind: kind(entry.file_type),
-                        name: &entry.name,
-                    };
+                    let entry =
+                        Entry { inode: entry.inode.raw(), kind: kind(entry.file_type), name: &entry.name };
                     let Some(bytes) = put_entry(&mut output[filled..], &entry) else {
                         return Ok(listed(cursor, filled, count, false));
                     };
@@ -477,47 +405,31 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
 
     fn examine_unlink(&mut self, path: &[u8]) -> Result<Found, Stop> {
         let place = self.place(path, Status::IsDirectory)?;
-        let info = self
-            .disk()?
-            .lookup(place.parent, place.name)?
-            .ok_or(Status::NotFound)?;
+        let info = self.disk()?.lookup(place.parent, place.name)?.ok_or(Status::NotFound)?;
         if info.is_directory() {
             return Err(Status::IsDirectory.into());
         }
         self.require_closed(&info)?;
         require_releasable(&info)?;
-        Ok(Found::Named {
-            inode: info.number.raw(),
-        })
+        Ok(Found::Named { inode: info.number.raw() })
     }
 
     fn examine_remove_directory(&mut self, path: &[u8]) -> Result<Found, Stop> {
         let place = self.place(path, Status::Busy)?;
-        let info = self
-            .disk()?
-            .lookup(place.parent, place.name)?
-            .ok_or(Status::NotFound)?;
+        let info = self.disk()?.lookup(place.parent, place.name)?.ok_or(Status::NotFound)?;
         if !info.is_directory() {
             return Err(Status::NotDirectory.into());
         }
         self.require_ordinary(&place)?;
         self.require_empty(&info)?;
-        Ok(Found::Named {
-            inode: info.number.raw(),
-        })
+        Ok(Found::Named { inode: info.number.raw() })
     }
 
     fn examine_rename(&mut self, old: &[u8], new: &[u8]) -> Result<Found, Stop> {
         let from = self.place(old, Status::Busy)?;
         let (to_trail, to_name) = self.disk()?.place(&names(new)?, Status::Busy)?;
-        let to = Place {
-            parent: *to_trail.last().ok_or(Status::PathTooLong)?,
-            name: to_name,
-        };
-        let source = self
-            .disk()?
-            .lookup(from.parent, from.name)?
-            .ok_or(Status::NotFound)?;
+        let to = Place { parent: *to_trail.last().ok_or(Status::PathTooLong)?, name: to_name };
+        let source = self.disk()?.lookup(from.parent, from.name)?.ok_or(Status::NotFound)?;
         self.require_ordinary(&from)?;
         self.require_ordinary(&to)?;
         if source.is_directory() && to_trail.contains(&source.number) {
@@ -536,9 +448,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
                 }
             }
         }
-        Ok(Found::Named {
-            inode: source.number.raw(),
-        })
+        Ok(Found::Named { inode: source.number.raw() })
     }
 
     fn require_closed(&self, info: &InodeInfo) -> Result<(), Stop> {
@@ -558,13 +468,8 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
 
     fn require_empty(&mut self, directory: &InodeInfo) -> Result<(), Stop> {
         let inode = directory.number;
-        let entries = self
-            .disk()?
-            .look(|disk| disk.read_directory(inode, DirectoryCursor::Start, 3))?;
-        if entries
-            .iter()
-            .any(|entry| entry.name != b"." && entry.name != b"..")
-        {
+        let entries = self.disk()?.look(|disk| disk.read_directory(inode, DirectoryCursor::Start, 3))?;
+        if entries.iter().any(|entry| entry.name != b"." && entry.name != b"..") {
             return Err(Status::NotEmpty.into());
         }
         Ok(())
@@ -601,10 +506,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             return Ok(Answer::Done);
         };
         let disk = self.disk()?;
-        let Some(info) = disk
-            .lookup(parent, name)?
-            .filter(|info| info.number == inode)
-        else {
+        let Some(info) = disk.lookup(parent, name)?.filter(|info| info.number == inode) else {
             return Ok(Answer::Done);
         };
         disk.change(|disk| {
@@ -649,11 +551,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
     }
 }
 
-fn move_name<D: BlockDevice>(
-    disk: &mut Mounted<D>,
-    from: &Place<'_>,
-    to: &Place<'_>,
-) -> Ext4Result<()> {
+fn move_name<D: BlockDevice>(disk: &mut Mounted<D>, from: &Place<'_>, to: &Place<'_>) -> Ext4Result<()> {
     let options = RenameOptions::REPLACE;
     let outcome = disk.rename(from.parent, from.name, to.parent, to.name, options)?;
     if let Some(replaced) = outcome.replaced
@@ -698,10 +596,7 @@ fn require_file(info: &InodeInfo) -> Result<(), Status> {
 
 /// The end of `bytes` at `offset`, if a file may be that long.
 fn require_size(offset: u64, bytes: u64) -> Result<u64, Status> {
-    offset
-        .checked_add(bytes)
-        .filter(|end| *end <= FILE_BYTES_MAX)
-        .ok_or(Status::FileTooLarge)
+    offset.checked_add(bytes).filter(|end| *end <= FILE_BYTES_MAX).ok_or(Status::FileTooLarge)
 }
 
 /// A file with more blocks than this server would give it needs more memory to release than there is.
@@ -713,19 +608,11 @@ fn require_releasable(info: &InodeInfo) -> Result<(), Status> {
 }
 
 fn opened(info: &InodeInfo) -> Answer {
-    Answer::Opened {
-        inode: info.number.raw(),
-        size: info.size,
-    }
+    Answer::Opened { inode: info.number.raw(), size: info.size }
 }
 
 fn listed(cursor: DirectoryCursor, bytes: usize, count: usize, end: bool) -> Answer {
-    Answer::Listed {
-        next: cookie(cursor),
-        bytes,
-        count,
-        end,
-    }
+    Answer::Listed { next: cookie(cursor), bytes, count, end }
 }
 
 const LINEAR: u64 = 1;
@@ -736,14 +623,9 @@ fn cookie(cursor: DirectoryCursor) -> Cookie {
     Cookie(match cursor {
         DirectoryCursor::Start => [0, 0],
         DirectoryCursor::Linear { offset } => [LINEAR, offset],
-        DirectoryCursor::HTree {
-            major,
-            minor,
-            collision,
-        } => [
-            HASHED | u64::from(collision) << 32,
-            u64::from(major) << 32 | u64::from(minor),
-        ],
+        DirectoryCursor::HTree { major, minor, collision } => {
+            [HASHED | u64::from(collision) << 32, u64::from(major) << 32 | u64::from(minor)]
+        }
         DirectoryCursor::End => [END, 0],
     })
 }

@@ -194,20 +194,14 @@ fn linux_partition(head: &[u8]) -> Option<(u64, u64)> {
         .map(|entry| (u64::from(le32(entry, 8)), u64::from(le32(entry, 12))))
 }
 
-fn judge(
-    device: &mut impl BlockDevice,
-    first_sector: u64,
-    sectors: u64,
-) -> Result<Found, MountError> {
+fn judge(device: &mut impl BlockDevice, first_sector: u64, sectors: u64) -> Result<Found, MountError> {
     let mut superblock = [0; SUPERBLOCK_BYTES];
     device.read(first_sector + SUPERBLOCK_SECTOR, &mut superblock)?;
     if !is_ext4(&superblock) {
         return Err(MountError::NotExt4);
     }
     if superblock[STATE] & ERRORS_DETECTED != 0 {
-        return Err(MountError::Damaged(
-            "errors were recorded in the superblock",
-        ));
+        return Err(MountError::Damaged("errors were recorded in the superblock"));
     }
     if superblock[COMPATIBLE] & HAS_JOURNAL == 0 {
         return Err(MountError::NoJournal);
@@ -215,11 +209,7 @@ fn judge(
     mend_checksum(device, &mut superblock, first_sector, sectors)?;
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&superblock[UUID]);
-    Ok(Found {
-        first_sector,
-        sectors,
-        uuid,
-    })
+    Ok(Found { first_sector, sectors, uuid })
 }
 
 fn is_ext4(superblock: &[u8]) -> bool {
@@ -234,9 +224,7 @@ fn mend_checksum(
     sectors: u64,
 ) -> Result<(), MountError> {
     let checksum = !CRC32C.checksum(&superblock[..CHECKSUM]);
-    if le32(superblock, READ_ONLY_COMPATIBLE) & METADATA_CSUM == 0
-        || le32(superblock, CHECKSUM) == checksum
-    {
+    if le32(superblock, READ_ONLY_COMPATIBLE) & METADATA_CSUM == 0 || le32(superblock, CHECKSUM) == checksum {
         return Ok(());
     }
     if let Some(sector) = backup_sector(superblock).filter(|sector| sector + 2 <= sectors) {
@@ -247,18 +235,14 @@ fn mend_checksum(
         }
     }
     superblock[CHECKSUM..].copy_from_slice(&checksum.to_le_bytes());
-    device.write(
-        first_sector + SUPERBLOCK_SECTOR + 1,
-        &superblock[SECTOR_BYTES..],
-    )?;
+    device.write(first_sector + SUPERBLOCK_SECTOR + 1, &superblock[SECTOR_BYTES..])?;
     Ok(device.flush()?)
 }
 
 /// Where the copy in the second block group begins; `None` when there is one group only.
 fn backup_sector(superblock: &[u8]) -> Option<u64> {
     let sectors_per_block = 2_u64.checked_shl(le32(superblock, LOG_BLOCK_SIZE))?;
-    let block = u64::from(le32(superblock, FIRST_DATA_BLOCK))
-        + u64::from(le32(superblock, BLOCKS_PER_GROUP));
+    let block = u64::from(le32(superblock, FIRST_DATA_BLOCK)) + u64::from(le32(superblock, BLOCKS_PER_GROUP));
     (block < u64::from(le32(superblock, BLOCKS))).then(|| block.saturating_mul(sectors_per_block))
 }
 

@@ -52,10 +52,7 @@ fn the_heap_suffices() {
     }
     println!("400 rounds on many small files: {} KiB", highest / 1024);
     let (big, files) = fill(&mut world, floor);
-    println!(
-        "{files} files of 16 MiB, until the card is full: {} KiB",
-        big / 1024
-    );
+    println!("{files} files of 16 MiB, until the card is full: {} KiB", big / 1024);
     highest = highest.max(big);
     for number in 0..files {
         let (bytes, refused) = peak(&mut world, floor, &Op::Unlink(format!("/big{number}")));

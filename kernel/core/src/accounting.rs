@@ -48,7 +48,8 @@ impl<const N: usize> Core<N> {
     pub fn service_age(&mut self, slot: SlotId, now: u64) -> u64 {
         self.charge(slot, now);
         let clock = self.unexcused(slot, now);
-        let oldest = crate::members(self.slot(slot).in_service).map(|caller| self.slot(caller).served_since).min();
+        let oldest =
+            crate::members(self.slot(slot).in_service).map(|caller| self.slot(caller).served_since).min();
         oldest.map_or(0, |since| clock.saturating_sub(since))
     }
 
@@ -72,7 +73,11 @@ impl<const N: usize> Core<N> {
             record.budget_ends = now + settings.budget_period;
         }
         record.demoted = record.budget_used >= settings.budget;
-        let due = if record.demoted || !wants_cpu { record.budget_ends } else { now + settings.budget - record.budget_used };
+        let due = if record.demoted || !wants_cpu {
+            record.budget_ends
+        } else {
+            now + settings.budget - record.budget_used
+        };
         if wants_cpu {
             self.timer = self.timer.min(due);
         }

@@ -118,7 +118,13 @@ impl<const N: usize> Core<N> {
     ///
     /// # Errors
     /// [`Status::Stale`] if that call is not in service by this incarnation.
-    pub fn reply(&mut self, server: SlotId, call: CallId, now: u64, effects: &mut impl Effects) -> Result<SlotId, Status> {
+    pub fn reply(
+        &mut self,
+        server: SlotId,
+        call: CallId,
+        now: u64,
+        effects: &mut impl Effects,
+    ) -> Result<SlotId, Status> {
         let caller = self.in_service(server, call)?;
         self.end_service(server, caller);
         self.charge(caller, now);
@@ -190,7 +196,8 @@ impl<const N: usize> Core<N> {
     pub fn close(&mut self, server: SlotId, now: u64, effects: &mut impl Effects) {
         self.slot_mut(server).closed = true;
         for caller in members(self.slot(server).queued) {
-            let status = if self.slot(caller).attempt == 0 { Status::Unavailable } else { Status::UnknownDied };
+            let status =
+                if self.slot(caller).attempt == 0 { Status::Unavailable } else { Status::UnknownDied };
             self.abandon(caller, now, effects);
             effects.fail(caller, status);
         }

@@ -107,6 +107,10 @@ impl<const N: usize> Core<N> {
 
     fn expiry_status(&self, caller: SlotId) -> Status {
         let record = self.slot(caller);
-        if record.activity == Activity::Queued && record.attempt == 0 { Status::Expired } else { Status::UnknownExpired }
+        if record.activity == Activity::Queued && record.attempt == 0 {
+            Status::Expired
+        } else {
+            Status::UnknownExpired
+        }
     }
 }

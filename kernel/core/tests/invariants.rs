@@ -28,7 +28,10 @@ impl Effects for Recorder {
         assert_eq!(meta.sender, caller);
         assert_eq!(call.slot(), caller);
         let held = &mut self.held[usize::from(server)];
-        assert!(held.iter().all(|&(_, attempt)| attempt == 0), "nothing is delivered beside a call that outlived a server");
+        assert!(
+            held.iter().all(|&(_, attempt)| attempt == 0),
+            "nothing is delivered beside a call that outlived a server"
+        );
         assert!(meta.attempt == 0 || held.is_empty(), "a call that outlived a server is delivered alone");
         held.push((call, meta.attempt));
     }
@@ -36,7 +39,8 @@ impl Effects for Recorder {
     fn answer(&mut self, server: SlotId, caller: SlotId) {
         let call = self.pending[usize::from(caller)].take().expect("an answer is waited for");
         let held = &mut self.held[usize::from(server)];
-        let at = held.iter().position(|&(other, _)| other == call).expect("the answer is to a delivered call");
+        let at =
+            held.iter().position(|&(other, _)| other == call).expect("the answer is to a delivered call");
         held.remove(at);
         self.outcomes.push((caller, Status::Ok));
     }
@@ -139,7 +143,11 @@ impl World {
         for slot in 0..SLOTS as SlotId {
             let state = self.core.slot(slot);
             let waits = matches!(state.activity, Activity::Queued | Activity::InService);
-            assert_eq!(waits, self.notes.pending[usize::from(slot)].is_some(), "slot {slot} waits, and is waited for");
+            assert_eq!(
+                waits,
+                self.notes.pending[usize::from(slot)].is_some(),
+                "slot {slot} waits, and is waited for"
+            );
             assert_eq!(state.state == SlotState::Running, state.activity != Activity::None);
             if let Some(server) = state.blocked_on() {
                 let service = self.core.slot(server);
@@ -149,7 +157,10 @@ impl World {
             for server in SERVERS {
                 let service = self.core.slot(server);
                 let listed = (service.queued | service.in_service) >> slot & 1 == 1;
-                assert!(!listed || state.blocked_on() == Some(server), "server {server} lists {slot} in vain");
+                assert!(
+                    !listed || state.blocked_on() == Some(server),
+                    "server {server} lists {slot} in vain"
+                );
                 assert_eq!(service.queued & service.in_service, 0);
             }
             let held = self.notes.held[usize::from(slot)].len();

@@ -13,7 +13,9 @@ impl Kernel {
         let x = &self.shell.frames.get(slot).x;
         let (handle, deadline, label) = (x[0], x[1], x[2]);
         let lengths = [x[12] & !GRANT_WRITABLE, x[14] & !GRANT_WRITABLE];
-        let Some(right) = self.shell.table().call_right(slot, handle) else { return Done::Status(Status::BadHandle) };
+        let Some(right) = self.shell.table().call_right(slot, handle) else {
+            return Done::Status(Status::BadHandle);
+        };
         if label >= LABELS || lengths.iter().any(|&length| length > GRANT_MAX) {
             return Done::Status(Status::BadArgument);
         }

@@ -36,7 +36,8 @@ impl Kernel {
         let x = &self.shell.frames.get(slot).x;
         let (handle, operation, offset, argument, extent) = (x[0], x[1], x[2], x[3], x[4]);
         let rights = self.shell.rights(slot);
-        let window = rights.windows.get(handle as usize).filter(|window| window.size != 0).ok_or(Status::BadHandle)?;
+        let window =
+            rights.windows.get(handle as usize).filter(|window| window.size != 0).ok_or(Status::BadHandle)?;
         let kind = match operation {
             READ | READ_WORDS => READS,
             WRITE | WRITE_WORDS => WRITES,
@@ -68,7 +69,13 @@ impl Kernel {
         Ok(())
     }
 
-    fn write_words(&mut self, slot: SlotId, register: usize, buffer: u64, words: usize) -> Result<(), Status> {
+    fn write_words(
+        &mut self,
+        slot: SlotId,
+        register: usize,
+        buffer: u64,
+        words: usize,
+    ) -> Result<(), Status> {
         let mut bytes = [0; 4 * CHUNK];
         for start in (0..words).step_by(CHUNK) {
             let count = CHUNK.min(words - start);

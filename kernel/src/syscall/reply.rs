@@ -41,7 +41,11 @@ impl Kernel {
         self.core.abandon(caller, now, &mut self.shell);
         self.shell.frames.get_mut(caller).x[0] = Status::Refused as u64;
         if Rights::from_bits_truncate(self.shell.rights(slot).flags).contains(Rights::BLAME) {
-            self.die(caller, &Demise { class: DeathClass::ProtocolViolation, text: b"", syndrome: None }, now);
+            self.die(
+                caller,
+                &Demise { class: DeathClass::ProtocolViolation, text: b"", syndrome: None },
+                now,
+            );
         }
         Status::Ok
     }

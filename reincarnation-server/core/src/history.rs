@@ -50,10 +50,7 @@ impl Standing {
     ];
 
     fn code(self) -> u8 {
-        Self::ALL
-            .iter()
-            .position(|&standing| standing == self)
-            .map_or(0, |index| index as u8)
+        Self::ALL.iter().position(|&standing| standing == self).map_or(0, |index| index as u8)
     }
 }
 
@@ -98,14 +95,7 @@ pub struct History {
 impl History {
     /// Of a component that was never started.
     pub fn new(manual: bool) -> Self {
-        Self {
-            standing: if manual {
-                Standing::Manual
-            } else {
-                Standing::Supervised
-            },
-            ..Self::default()
-        }
+        Self { standing: if manual { Standing::Manual } else { Standing::Supervised }, ..Self::default() }
     }
 
     /// Whether there is nothing to remember: a history that is new.
@@ -158,11 +148,7 @@ impl History {
     /// A death that nobody ordered.
     fn fail(&mut self, death: &Death, policy: &Policy) {
         self.failures = self.failures.saturating_add(1);
-        self.unready = if death.was_ready {
-            0
-        } else {
-            self.unready.saturating_add(1)
-        };
+        self.unready = if death.was_ready { 0 } else { self.unready.saturating_add(1) };
         self.remember(death.time, policy.intensity_window);
         let tries = policy.state_tries;
         if policy.intensity > 0 && self.recent_count > (policy.intensity as usize).min(RECENT_MAX - 1) {
@@ -185,11 +171,7 @@ impl History {
     fn remember(&mut self, time: Ticks, window: Ticks) {
         let first = self.recent[..self.recent_count]
             .partition_point(|&earlier| earlier.saturating_add(window) < time);
-        let first = if self.recent_count - first == RECENT_MAX {
-            first + 1
-        } else {
-            first
-        };
+        let first = if self.recent_count - first == RECENT_MAX { first + 1 } else { first };
         self.recent.copy_within(first..self.recent_count, 0);
         self.recent_count -= first;
         self.recent[self.recent_count..].fill(0);
@@ -202,18 +184,8 @@ impl History {
 
     /// Appends the history to `out`; `None` if there is no room.
     pub(crate) fn encode(&self, out: &mut Writer<'_>) -> Option<()> {
-        out.put([
-            self.standing.code(),
-            u8::from(self.without_checkpoint),
-            self.recent_count as u8,
-        ])?;
-        for word in [
-            self.counted,
-            self.condemned,
-            self.failures,
-            self.streak,
-            self.unready,
-        ] {
+        out.put([self.standing.code(), u8::from(self.without_checkpoint), self.recent_count as u8])?;
+        for word in [self.counted, self.condemned, self.failures, self.streak, self.unready] {
             out.put(word.to_le_bytes())?;
         }
         out.put(self.not_before.to_le_bytes())?;
@@ -260,9 +232,7 @@ pub(crate) struct Writer<'a> {
 
 impl Writer<'_> {
     pub(crate) fn put<const N: usize>(&mut self, data: [u8; N]) -> Option<()> {
-        self.bytes
-            .get_mut(self.length..self.length + N)?
-            .copy_from_slice(&data);
+        self.bytes.get_mut(self.length..self.length + N)?.copy_from_slice(&data);
         self.length += N;
         Some(())
     }
@@ -298,13 +268,7 @@ mod tests {
     };
 
     fn death(incarnation: u32, class: DeathClass, was_ready: bool, started: u64, time: u64) -> Death {
-        Death {
-            class,
-            incarnation,
-            was_ready,
-            started,
-            time,
-        }
+        Death { class, incarnation, was_ready, started, time }
     }
 
     #[test]
@@ -330,10 +294,7 @@ mod tests {
         assert!(history.without_checkpoint);
         history.without_checkpoint = false;
         history.count(&death(3, DeathClass::Panic, false, 0, 60_000), &POLICY, false);
-        assert_eq!(
-            (history.standing, history.without_checkpoint),
-            (Standing::Supervised, false)
-        );
+        assert_eq!((history.standing, history.without_checkpoint), (Standing::Supervised, false));
         history.count(&death(4, DeathClass::Panic, false, 0, 80_000), &POLICY, false);
         assert_eq!(history.standing, Standing::Quarantined(Cause::NeverReady));
         history.release(90_000);
@@ -348,13 +309,7 @@ mod tests {
         let mut history = History::new(false);
         for incarnation in 1..=5 {
             history.count(
-                &death(
-                    incarnation,
-                    DeathClass::Hang,
-                    true,
-                    0,
-                    2000 * u64::from(incarnation),
-                ),
+                &death(incarnation, DeathClass::Hang, true, 0, 2000 * u64::from(incarnation)),
                 &POLICY,
                 false,
             );
@@ -364,11 +319,7 @@ mod tests {
         history.count(&death(6, DeathClass::Hang, true, 0, 12_000), &POLICY, false);
         assert_eq!(history.standing, Standing::Quarantined(Cause::Intensity));
         late.count(&death(6, DeathClass::Hang, true, 0, 12_001), &POLICY, false);
-        assert_eq!(
-            late.standing,
-            Standing::Supervised,
-            "the first failure has left the window"
-        );
+        assert_eq!(late.standing, Standing::Supervised, "the first failure has left the window");
     }
 
     #[test]
@@ -381,21 +332,14 @@ mod tests {
                 false,
             );
         }
-        assert_eq!(
-            (history.standing, history.failures, history.not_before),
-            (Standing::Supervised, 0, 50)
-        );
+        assert_eq!((history.standing, history.failures, history.not_before), (Standing::Supervised, 0, 50));
         history.count(&death(51, DeathClass::Exit, true, 0, 60), &POLICY, true);
         assert_eq!(history.standing, Standing::Finished);
         let mut corrupt = History::new(false);
         corrupt.count(&death(1, DeathClass::ImageCorrupt, false, 0, 60), &POLICY, true);
         assert_eq!(corrupt.standing, Standing::Quarantined(Cause::Image));
         let mut damaged = History::new(false);
-        damaged.count(
-            &death(1, DeathClass::CheckpointCorrupt, false, 0, 60),
-            &POLICY,
-            true,
-        );
+        damaged.count(&death(1, DeathClass::CheckpointCorrupt, false, 0, 60), &POLICY, true);
         assert!(damaged.without_checkpoint);
     }
 

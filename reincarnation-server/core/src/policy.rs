@@ -62,16 +62,8 @@ impl Policy {
 
     /// CPU time of its own that the component may use until its next receive; `ready`: it has received before.
     pub fn cpu_limit(&self, ready: bool) -> Ticks {
-        let limit = if self.hang_cpu == 0 {
-            self.heartbeat_period.saturating_mul(2)
-        } else {
-            self.hang_cpu
-        };
-        if ready {
-            limit
-        } else {
-            limit.max(self.restart_bound)
-        }
+        let limit = if self.hang_cpu == 0 { self.heartbeat_period.saturating_mul(2) } else { self.hang_cpu };
+        if ready { limit } else { limit.max(self.restart_bound) }
     }
 }
 
@@ -82,11 +74,7 @@ mod tests {
 
     #[test]
     fn the_first_restart_is_at_once_and_pauses_double() {
-        let policy = Policy {
-            backoff_first: 10,
-            backoff_max: 70,
-            ..Policy::default()
-        };
+        let policy = Policy { backoff_first: 10, backoff_max: 70, ..Policy::default() };
         let pauses: [u64; 6] = core::array::from_fn(|streak| policy.pause(streak as u32));
         assert_eq!(pauses, [0, 10, 20, 40, 70, 70]);
     }

@@ -248,11 +248,7 @@ impl<const N: usize> Supervisor<N> {
             priority: found.priority,
             manual: found.manual,
             closed: found.closed,
-            next_look: if policy.heartbeat_period == 0 {
-                Ticks::MAX
-            } else {
-                now
-            },
+            next_look: if policy.heartbeat_period == 0 { Ticks::MAX } else { now },
             last_look: 0,
             cpu: 0,
             cpu_used: 0,
@@ -388,11 +384,7 @@ impl<const N: usize> Supervisor<N> {
         found.incarnation = info.incarnation;
         found.cpu_used = info.cpu.saturating_sub(found.cpu);
         found.cpu = info.cpu;
-        let starved = if found.last_look == 0 {
-            0
-        } else {
-            info.starved.saturating_sub(found.starved)
-        };
+        let starved = if found.last_look == 0 { 0 } else { info.starved.saturating_sub(found.starved) };
         found.starved = info.starved;
         found.last_look = now;
         found.next_look = next_look(&found.policy, info, now);
@@ -444,9 +436,7 @@ impl<const N: usize> Supervisor<N> {
         self.starving |= if report { bit(slot) } else { 0 };
         let mut culprit: Option<(Ticks, SlotId)> = None;
         for index in 0..self.end {
-            let Some(other) = self.slots[index]
-                .as_mut()
-                .filter(|other| other.state == SlotState::Running)
+            let Some(other) = self.slots[index].as_mut().filter(|other| other.state == SlotState::Running)
             else {
                 continue;
             };
@@ -503,10 +493,7 @@ impl<const N: usize> Supervisor<N> {
 
     /// Writes the checkpoint into `out`; `None` if it does not fit.
     pub fn checkpoint<'a>(&self, out: &'a mut [u8]) -> Option<&'a [u8]> {
-        let mut writer = Writer {
-            bytes: out,
-            length: 0,
-        };
+        let mut writer = Writer { bytes: out, length: 0 };
         writer.put([VERSION])?;
         for (index, slot) in self.slots[..self.end].iter().enumerate() {
             let Some(slot) = slot.as_ref().filter(|slot| !slot.history.is_new(slot.manual)) else {
@@ -603,10 +590,7 @@ impl<const N: usize> Supervisor<N> {
         }
         if self.left_out > 0 {
             let kind = ReportKind::LeftOut(core::mem::take(&mut self.left_out));
-            return Some(Action::Report(Report {
-                slot: report.slot,
-                kind,
-            }));
+            return Some(Action::Report(Report { slot: report.slot, kind }));
         }
         self.reports.0.pop_front();
         Some(Action::Report(report))
@@ -615,13 +599,8 @@ impl<const N: usize> Supervisor<N> {
     /// When there will be something to do if nothing happens.
     fn next_moment(&self) -> Ticks {
         let report = self.reports.0.front().map_or(Ticks::MAX, |&(due, _)| due);
-        let running = self.slots[..self.end]
-            .iter()
-            .flatten()
-            .filter(|slot| slot.state == SlotState::Running);
-        running.fold(report.min(self.starts_from), |soonest, slot| {
-            soonest.min(slot.next_look)
-        })
+        let running = self.slots[..self.end].iter().flatten().filter(|slot| slot.state == SlotState::Running);
+        running.fold(report.min(self.starts_from), |soonest, slot| soonest.min(slot.next_look))
     }
 }
 
@@ -657,11 +636,7 @@ impl Slot {
 
 /// A slot whose death was acknowledged is as good as empty.
 fn known_state(state: SlotState, unacknowledged: bool) -> SlotState {
-    if state == SlotState::Dead && !unacknowledged {
-        SlotState::Empty
-    } else {
-        state
-    }
+    if state == SlotState::Dead && !unacknowledged { SlotState::Empty } else { state }
 }
 
 /// The history of `slot` in a checkpoint.

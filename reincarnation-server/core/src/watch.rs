@@ -32,18 +32,12 @@ pub enum Verdict {
 pub fn judge(policy: &Policy, info: &SlotInfo, starved: Ticks) -> Verdict {
     let activity = Activity::from_code(info.activity).unwrap_or(Activity::None);
     if matches!(activity, Activity::Queued | Activity::InService) {
-        return Verdict::Blocked {
-            on: info.blocked_on as SlotId,
-        };
+        return Verdict::Blocked { on: info.blocked_on as SlotId };
     }
     let limit = policy.cpu_limit(info.ready != 0);
     if limit > 0 && info.cpu_since_receive > limit {
         let unanswered = info.heartbeat_pending != 0 && info.in_service == 0;
-        return Verdict::Condemned(if unanswered {
-            DeathClass::HeartbeatMissed
-        } else {
-            DeathClass::Hang
-        });
+        return Verdict::Condemned(if unanswered { DeathClass::HeartbeatMissed } else { DeathClass::Hang });
     }
     if policy.max_service > 0 && info.in_service > 0 && info.service_age > policy.max_service {
         return Verdict::Condemned(DeathClass::Hang);
@@ -55,15 +49,12 @@ pub fn judge(policy: &Policy, info: &SlotInfo, starved: Ticks) -> Verdict {
         return Verdict::Starved;
     }
     let silent = info.now.saturating_sub(info.last_receive.max(info.started));
-    Verdict::Healthy {
-        beat: info.heartbeat_pending == 0 && silent >= policy.heartbeat_period,
-    }
+    Verdict::Healthy { beat: info.heartbeat_pending == 0 && silent >= policy.heartbeat_period }
 }
 
 /// The next multiple of `period`; never for a period of 0.
 pub fn regular_look(period: Ticks, now: Ticks) -> Ticks {
-    now.checked_div(period)
-        .map_or(Ticks::MAX, |periods| (periods + 1).saturating_mul(period))
+    now.checked_div(period).map_or(Ticks::MAX, |periods| (periods + 1).saturating_mul(period))
 }
 
 /// When to look at a component again: at the next multiple of its period, so that components with the same period are
@@ -90,11 +81,7 @@ pub fn next_look(policy: &Policy, info: &SlotInfo, now: Ticks) -> Ticks {
     };
     let quarter = (period / 4).max(1);
     let early = now.saturating_add(cpu_left.min(service_left).saturating_add(1).max(quarter));
-    if early.saturating_add(period / 8) < regular {
-        early
-    } else {
-        regular
-    }
+    if early.saturating_add(period / 8) < regular { early } else { regular }
 }
 
 #[cfg(test)]
@@ -128,69 +115,32 @@ mod tests {
 
     #[test]
     fn who_received_within_the_period_is_not_asked() {
-        assert_eq!(
-            judge(&POLICY, &info(Activity::Receiving), 0),
-            Verdict::Healthy { beat: false }
-        );
-        let silent = SlotInfo {
-            last_receive: 9_900,
-            ..info(Activity::Receiving)
-        };
+        assert_eq!(judge(&POLICY, &info(Activity::Receiving), 0), Verdict::Healthy { beat: false });
+        let silent = SlotInfo { last_receive: 9_900, ..info(Activity::Receiving) };
         assert_eq!(judge(&POLICY, &silent, 0), Verdict::Healthy { beat: true });
-        let asked = SlotInfo {
-            heartbeat_pending: 1,
-            ..silent
-        };
+        let asked = SlotInfo { heartbeat_pending: 1, ..silent };
         assert_eq!(judge(&POLICY, &asked, 0), Verdict::Healthy { beat: false });
-        let young = SlotInfo {
-            last_receive: 0,
-            started: 9_990,
-            ..silent
-        };
+        let young = SlotInfo { last_receive: 0, started: 9_990, ..silent };
         assert_eq!(judge(&POLICY, &young, 0), Verdict::Healthy { beat: false });
     }
 
     #[test]
     fn an_endless_loop_is_a_missed_heartbeat_when_idle_and_a_hang_at_work() {
-        let looping = SlotInfo {
-            cpu_since_receive: 151,
-            heartbeat_pending: 1,
-            ..info(Activity::Ready)
-        };
-        assert_eq!(
-            judge(&POLICY, &looping, 0),
-            Verdict::Condemned(DeathClass::HeartbeatMissed)
-        );
-        let working = SlotInfo {
-            in_service: 1,
-            ..looping
-        };
+        let looping = SlotInfo { cpu_since_receive: 151, heartbeat_pending: 1, ..info(Activity::Ready) };
+        assert_eq!(judge(&POLICY, &looping, 0), Verdict::Condemned(DeathClass::HeartbeatMissed));
+        let working = SlotInfo { in_service: 1, ..looping };
         assert_eq!(judge(&POLICY, &working, 0), Verdict::Condemned(DeathClass::Hang));
         let starting = SlotInfo { ready: 0, ..looping };
         assert_eq!(judge(&POLICY, &starting, 0), Verdict::Healthy { beat: false });
-        let never_ready = SlotInfo {
-            ready: 0,
-            cpu_since_receive: 1001,
-            ..looping
-        };
-        assert_eq!(
-            judge(&POLICY, &never_ready, 0),
-            Verdict::Condemned(DeathClass::HeartbeatMissed)
-        );
+        let never_ready = SlotInfo { ready: 0, cpu_since_receive: 1001, ..looping };
+        assert_eq!(judge(&POLICY, &never_ready, 0), Verdict::Condemned(DeathClass::HeartbeatMissed));
     }
 
     #[test]
     fn a_server_that_receives_and_never_replies_hangs() {
-        let mute = SlotInfo {
-            in_service: 3,
-            service_age: 201,
-            ..info(Activity::Receiving)
-        };
+        let mute = SlotInfo { in_service: 3, service_age: 201, ..info(Activity::Receiving) };
         assert_eq!(judge(&POLICY, &mute, 0), Verdict::Condemned(DeathClass::Hang));
-        let quick = SlotInfo {
-            service_age: 200,
-            ..mute
-        };
+        let quick = SlotInfo { service_age: 200, ..mute };
         assert_eq!(judge(&POLICY, &quick, 0), Verdict::Healthy { beat: false });
     }
 

@@ -64,12 +64,7 @@ impl Model for World {
     fn init_states(&self) -> Vec<State> {
         let kernel = Kernel::new(self.policies);
         let supervisor = kernel.adopt();
-        vec![State {
-            kernel,
-            supervisor,
-            deaths: self.deaths,
-            rs_deaths: self.rs_deaths,
-        }]
+        vec![State { kernel, supervisor, deaths: self.deaths, rs_deaths: self.rs_deaths }]
     }
 
     fn actions(&self, state: &State, events: &mut Vec<Event>) {
@@ -120,17 +115,14 @@ impl Model for World {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             // A start of a slot that runs or whose death is not acknowledged panics in the fake kernel.
-            Property::always(
-                "settled: what is wanted runs, nothing else does",
-                |_, state: &State| {
-                    !state.is_settled()
-                        || state.kernel.slots.iter().enumerate().all(|(index, slot)| {
-                            let wanted = state.supervisor.history(index as u8).unwrap().standing
-                                == Standing::Supervised;
-                            wanted == (slot.state == SlotState::Running)
-                        })
-                },
-            ),
+            Property::always("settled: what is wanted runs, nothing else does", |_, state: &State| {
+                !state.is_settled()
+                    || state.kernel.slots.iter().enumerate().all(|(index, slot)| {
+                        let wanted =
+                            state.supervisor.history(index as u8).unwrap().standing == Standing::Supervised;
+                        wanted == (slot.state == SlotState::Running)
+                    })
+            }),
             Property::always("settled: every failure is counted once", |_, state: &State| {
                 !state.is_settled()
                     || state.kernel.slots.iter().enumerate().all(|(index, slot)| {
@@ -164,38 +156,22 @@ fn policy(group: u32) -> Policy {
 
 fn check(world: World) {
     let checker = world.checker().threads(2).spawn_bfs().join();
-    println!(
-        "{} states, {} distinct",
-        checker.state_count(),
-        checker.unique_state_count()
-    );
+    println!("{} states, {} distinct", checker.state_count(), checker.unique_state_count());
     checker.assert_properties();
 }
 
 #[test]
 fn rs_may_die_at_any_instant_of_a_restart() {
-    check(World {
-        deaths: 2,
-        rs_deaths: 2,
-        policies: [policy(0), policy(0)],
-    });
+    check(World { deaths: 2, rs_deaths: 2, policies: [policy(0), policy(0)] });
 }
 
 #[test]
 fn rs_may_die_at_any_instant_of_the_restart_of_a_group() {
-    check(World {
-        deaths: 2,
-        rs_deaths: 1,
-        policies: [policy(0b10), policy(0b01)],
-    });
+    check(World { deaths: 2, rs_deaths: 1, policies: [policy(0b10), policy(0b01)] });
 }
 
 #[test]
 #[ignore = "takes minutes: part of the soak"]
 fn rs_may_die_again_and_again() {
-    check(World {
-        deaths: 3,
-        rs_deaths: 3,
-        policies: [policy(0b10), policy(0)],
-    });
+    check(World { deaths: 3, rs_deaths: 3, policies: [policy(0b10), policy(0)] });
 }

@@ -178,12 +178,7 @@ fn a_group_is_restarted_together_and_once() {
 
 #[test]
 fn only_the_head_of_a_wait_chain_dies() {
-    let policy = Policy {
-        heartbeat_period: 100,
-        hang_cpu: 150,
-        max_service: 200,
-        ..POLICY
-    };
+    let policy = Policy { heartbeat_period: 100, hang_cpu: 150, max_service: 200, ..POLICY };
     let mut policies = [policy; N];
     policies[3].heartbeat_period = 0;
     let mut kernel = Kernel::<N>::new(policies);
@@ -201,12 +196,7 @@ fn only_the_head_of_a_wait_chain_dies() {
 
 #[test]
 fn nobody_is_restarted_while_the_head_of_the_chain_is_in_its_pause() {
-    let policy = Policy {
-        heartbeat_period: 100,
-        hang_cpu: 150,
-        max_service: 200,
-        ..POLICY
-    };
+    let policy = Policy { heartbeat_period: 100, hang_cpu: 150, max_service: 200, ..POLICY };
     let mut kernel = Kernel::<N>::new([policy; N]);
     let mut supervisor = kernel.adopt();
     kernel.work(&mut supervisor, 1000);
@@ -233,37 +223,22 @@ fn commands_are_refused_where_they_make_no_sense_and_survive_rs() {
     let mut supervisor = kernel.adopt();
     kernel.work(&mut supervisor, 1000);
     assert_eq!(supervisor.command(0, 9, Command::Stop), Err(Refusal::NoSuchSlot));
-    assert_eq!(
-        supervisor.command(0, 1, Command::Release),
-        Err(Refusal::NotQuarantined)
-    );
+    assert_eq!(supervisor.command(0, 1, Command::Release), Err(Refusal::NotQuarantined));
     supervisor.command(0, 1, Command::Stop).unwrap();
     assert_eq!(supervisor.next(0), Action::Commit);
     kernel.perform(&mut supervisor, Action::Commit);
     supervisor = kernel.adopt();
     kernel.work(&mut supervisor, 1000);
-    assert_eq!(
-        (kernel.slots[1].state, kernel.slots[1].closed),
-        (SlotState::Dead, true)
-    );
+    assert_eq!((kernel.slots[1].state, kernel.slots[1].closed), (SlotState::Dead, true));
     for _ in 0..4 {
         kernel.die(2, DeathClass::Panic, false);
         kernel.work(&mut supervisor, 1000);
         kernel.now += 2000;
         kernel.work(&mut supervisor, 1000);
     }
-    assert_eq!(
-        supervisor.history(2).unwrap().standing,
-        Standing::Quarantined(Cause::NeverReady)
-    );
-    assert_eq!(
-        supervisor.command(kernel.now, 2, Command::Start),
-        Err(Refusal::Quarantined)
-    );
+    assert_eq!(supervisor.history(2).unwrap().standing, Standing::Quarantined(Cause::NeverReady));
+    assert_eq!(supervisor.command(kernel.now, 2, Command::Start), Err(Refusal::Quarantined));
     supervisor.command(kernel.now, 2, Command::Release).unwrap();
     kernel.work(&mut supervisor, 1000);
-    assert_eq!(
-        (kernel.slots[2].state, kernel.slots[2].closed),
-        (SlotState::Running, false)
-    );
+    assert_eq!((kernel.slots[2].state, kernel.slots[2].closed), (SlotState::Running, false));
 }

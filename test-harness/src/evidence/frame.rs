@@ -50,9 +50,7 @@ impl Clock {
     /// Nanoseconds since power-on; 0 while the frequency is not known.
     pub fn nanoseconds(self, ticks: u64) -> u64 {
         let product = u128::from(ticks) * 1_000_000_000;
-        product
-            .checked_div(u128::from(self.frequency))
-            .map_or(0, |value| value as u64)
+        product.checked_div(u128::from(self.frequency)).map_or(0, |value| value as u64)
     }
 
     /// Time since power-on.
@@ -67,18 +65,10 @@ mod tests {
 
     #[test]
     fn ticks_become_nanoseconds_without_overflow() {
-        let clock = Clock {
-            frequency: 62_500_000,
-        };
+        let clock = Clock { frequency: 62_500_000 };
         assert_eq!(clock.nanoseconds(1), 16);
         assert_eq!(clock.nanoseconds(u64::MAX / 16), u64::MAX / 16 * 16);
-        assert_eq!(
-            Clock {
-                frequency: 19_200_000
-            }
-            .nanoseconds(19_200_000),
-            1_000_000_000
-        );
+        assert_eq!(Clock { frequency: 19_200_000 }.nanoseconds(19_200_000), 1_000_000_000);
         assert_eq!(Clock { frequency: 0 }.nanoseconds(5), 0);
     }
 }

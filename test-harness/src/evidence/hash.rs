@@ -38,13 +38,11 @@ impl TraceHash {
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // A string takes everything.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // A string takes everything.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]
@@ -58,36 +56,21 @@ mod tests {
 
     #[test]
     fn times_count_and_logs_do_not() {
-        let ready = Event::Ready {
-            slot: 1,
-            incarnation: 1,
-        };
-        let log = Event::Log {
-            slot: 1,
-            incarnation: 1,
-            build: 0,
-            kind: 0,
-            data: b"x",
-        };
+        let ready = Event::Ready { slot: 1, incarnation: 1 };
+        let log = Event::Log { slot: 1, incarnation: 1, build: 0, kind: 0, data: b"x" };
         let hash = |frames: &[Recorded]| {
             let mut hash = TraceHash::new();
             frames.iter().for_each(|frame| hash.add(frame, false));
             hash.hex()
         };
-        assert_eq!(
-            hash(&[]),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(hash(&[]), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_ne!(hash(&[frame(1, ready)]), hash(&[frame(2, ready)]));
         assert_eq!(hash(&[frame(1, ready), frame(2, log)]), hash(&[frame(1, ready)]));
     }
 
     #[test]
     fn nothing_counts_after_the_end() {
-        let ready = Event::Ready {
-            slot: 1,
-            incarnation: 1,
-        };
+        let ready = Event::Ready { slot: 1, incarnation: 1 };
         let (mut one, mut two) = (TraceHash::new(), TraceHash::new());
         one.add(&frame(1, ready), true);
         two.add(&frame(1, ready), true);

@@ -18,12 +18,7 @@ pub struct LogPrinter {
 impl LogPrinter {
     /// A printer that knows these images.
     pub fn new(images: Images) -> Self {
-        Self {
-            images,
-            clock: Clock { frequency: 0 },
-            names: BTreeMap::new(),
-            builds: BTreeMap::new(),
-        }
+        Self { images, clock: Clock { frequency: 0 }, names: BTreeMap::new(), builds: BTreeMap::new() }
     }
 
     /// The lines for the next item; often none.
@@ -43,11 +38,7 @@ impl LogPrinter {
         let time = self.clock.duration(frame.time).as_secs_f64();
         let stamp = |text: String| format!("[{time:>12.6}] {text}");
         match frame.event {
-            Event::Boot {
-                board,
-                frequency,
-                slots,
-            } => {
+            Event::Boot { board, frequency, slots } => {
                 self.clock = Clock { frequency };
                 let time = self.clock.duration(frame.time).as_secs_f64();
                 vec![format!("[{time:>12.6}] {board}: the kernel is up, {slots} slots")]
@@ -57,32 +48,13 @@ impl LogPrinter {
                 self.builds.insert(slot, build);
                 Vec::new()
             }
-            Event::Log {
-                slot,
-                incarnation,
-                build,
-                kind,
-                data,
-            } => {
+            Event::Log { slot, incarnation, build, kind, data } => {
                 let who = self.who(slot, incarnation);
                 vec![stamp(format!("{who} {}", self.log(build, kind, data)))]
             }
-            Event::Died {
-                slot,
-                incarnation,
-                class,
-                pc,
-                esr,
-                far,
-                text,
-                ..
-            } => {
+            Event::Died { slot, incarnation, class, pc, esr, far, text, .. } => {
                 let who = self.who(slot, incarnation);
-                let message = if text.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {text}")
-                };
+                let message = if text.is_empty() { String::new() } else { format!(": {text}") };
                 let mut lines = vec![stamp(format!("{who} died: {}{message}", class.name()))];
                 lines.push(format!("    pc {pc:#x}, esr {esr:#x}, far {far:#x}"));
                 lines.extend(self.places(slot, pc, false));
@@ -97,22 +69,13 @@ impl LogPrinter {
     fn note(&self, event: &Event) -> Option<String> {
         Some(match *event {
             Event::Started { slot, incarnation } => format!("{} started", self.who(slot, incarnation)),
-            Event::Injected {
-                slot,
-                incarnation,
-                fault,
-                in_service,
-            } => {
+            Event::Injected { slot, incarnation, fault, in_service } => {
                 let who = self.who(slot, incarnation);
-                format!(
-                    "{who} injected: {}, {in_service} requests in service",
-                    fault.name()
-                )
+                format!("{who} injected: {}, {in_service} requests in service", fault.name())
             }
-            Event::Closed { slot } => format!(
-                "{} is closed: calls are answered \"unavailable\"",
-                self.name(slot)
-            ),
+            Event::Closed { slot } => {
+                format!("{} is closed: calls are answered \"unavailable\"", self.name(slot))
+            }
             Event::Opened { slot } => format!("{} is open again", self.name(slot)),
             Event::SecondCopy { slot, page } => {
                 format!(
@@ -121,10 +84,7 @@ impl LogPrinter {
                 )
             }
             Event::Poisoned { slot, call } => {
-                format!(
-                    "{}: request {call:#x} killed its server twice and was taken away",
-                    self.name(slot)
-                )
+                format!("{}: request {call:#x} killed its server twice and was taken away", self.name(slot))
             }
             Event::Reset { slot, power_off } => {
                 let what = if power_off { "switched off" } else { "reset" };
@@ -136,10 +96,7 @@ impl LogPrinter {
     }
 
     fn name(&self, slot: u8) -> String {
-        self.names
-            .get(&slot)
-            .cloned()
-            .unwrap_or_else(|| format!("slot {slot}"))
+        self.names.get(&slot).cloned().unwrap_or_else(|| format!("slot {slot}"))
     }
 
     fn who(&self, slot: u8, incarnation: u32) -> String {
@@ -160,9 +117,7 @@ impl LogPrinter {
         };
         match line {
             Ok(line) => {
-                let place = line
-                    .place
-                    .map_or_else(String::new, |place| format!("  ({place})"));
+                let place = line.place.map_or_else(String::new, |place| format!("  ({place})"));
                 format!("{:<5} {}{place}", line.level.to_uppercase(), line.message)
             }
             Err(reason) => format!("log record refused: {reason}"),
@@ -179,11 +134,7 @@ impl LogPrinter {
             None => vec![format!("    {address:#x}")],
             Some((first, outer)) => {
                 let mut lines = vec![format!("    {address:#x} {first}")];
-                lines.extend(
-                    outer
-                        .iter()
-                        .map(|function| format!("      inlined into {function}")),
-                );
+                lines.extend(outer.iter().map(|function| format!("      inlined into {function}")));
                 lines
             }
         }
@@ -198,28 +149,15 @@ mod tests {
 
     fn lines(events: &[Event]) -> Vec<String> {
         let mut printer = LogPrinter::new(Images::none());
-        let frames = events
-            .iter()
-            .zip(1..)
-            .map(|(event, time)| Recorded::of(&Frame { time, event: *event }));
-        frames
-            .flat_map(|frame| printer.lines(&Item::Frame(frame)))
-            .collect()
+        let frames = events.iter().zip(1..).map(|(event, time)| Recorded::of(&Frame { time, event: *event }));
+        frames.flat_map(|frame| printer.lines(&Item::Frame(frame))).collect()
     }
 
     #[test]
     fn a_death_is_told_with_its_message() {
         let text = lines(&[
-            Event::Boot {
-                board: "b",
-                frequency: 1,
-                slots: 2,
-            },
-            Event::Slot {
-                slot: 1,
-                name: "fs",
-                build: [1; 16],
-            },
+            Event::Boot { board: "b", frequency: 1, slots: 2 },
+            Event::Slot { slot: 1, name: "fs", build: [1; 16] },
             Event::Died {
                 slot: 1,
                 incarnation: 3,
@@ -230,32 +168,17 @@ mod tests {
                 in_service: 1,
                 text: "oops at main.rs:7",
             },
-            Event::Backtrace {
-                slot: 1,
-                address: 0x30_0010,
-            },
+            Event::Backtrace { slot: 1, address: 0x30_0010 },
         ]);
         assert_eq!(text[1], "[    3.000000] fs#3 died: panic: oops at main.rs:7");
-        assert!(
-            text.iter()
-                .any(|line| line.contains("0x300010") && line.contains("no symbols"))
-        );
+        assert!(text.iter().any(|line| line.contains("0x300010") && line.contains("no symbols")));
     }
 
     #[test]
     fn records_of_unknown_images_are_refused() {
-        let log = |kind| Event::Log {
-            slot: 1,
-            incarnation: 1,
-            build: 0x0403_0201,
-            kind,
-            data: b"hello",
-        };
+        let log = |kind| Event::Log { slot: 1, incarnation: 1, build: 0x0403_0201, kind, data: b"hello" };
         let text = lines(&[log(0), log(2), log(9)]);
-        assert!(
-            text[0].contains("refused") && text[0].contains("01020304"),
-            "{text:?}"
-        );
+        assert!(text[0].contains("refused") && text[0].contains("01020304"), "{text:?}");
         assert!(text[1].ends_with("hello"));
         assert!(text[2].contains("unknown kind"));
     }

@@ -104,17 +104,8 @@ mod tests {
 
     fn frame(time: u64) -> Vec<u8> {
         let mut bytes = [0; FRAME_MAX];
-        let length = encode(
-            &Frame {
-                time,
-                event: Event::Ready {
-                    slot: 1,
-                    incarnation: 2,
-                },
-            },
-            &mut bytes,
-        )
-        .unwrap();
+        let length =
+            encode(&Frame { time, event: Event::Ready { slot: 1, incarnation: 2 } }, &mut bytes).unwrap();
         bytes[..length].to_vec()
     }
 

@@ -45,12 +45,7 @@ impl Image {
             None => None,
         };
         let symbols = Loader::new(path).map_err(|error| anyhow!("symbols of {}: {error}", path.display()))?;
-        Ok(Self {
-            name: name.to_owned(),
-            table,
-            locations,
-            symbols,
-        })
+        Ok(Self { name: name.to_owned(), table, locations, symbols })
     }
 
     /// Decodes one log frame: level, message, and where in the source the log statement is.
@@ -58,17 +53,10 @@ impl Image {
     /// # Errors
     /// Fails when the bytes are no frame of this image.
     pub fn log_line(&self, frame: &[u8]) -> Result<LogLine> {
-        let table = self
-            .table
-            .as_ref()
-            .with_context(|| format!("image {} has no log table", self.name))?;
-        let (frame, used) = table
-            .decode(frame)
-            .map_err(|error| anyhow!("log frame of {}: {error}", self.name))?;
-        let location = self
-            .locations
-            .as_ref()
-            .and_then(|locations| locations.get(&frame.index()));
+        let table = self.table.as_ref().with_context(|| format!("image {} has no log table", self.name))?;
+        let (frame, used) =
+            table.decode(frame).map_err(|error| anyhow!("log frame of {}: {error}", self.name))?;
+        let location = self.locations.as_ref().and_then(|locations| locations.get(&frame.index()));
         let _ = used;
         Ok(LogLine {
             level: frame.level().map_or("", |level| level.as_str()).to_owned(),
@@ -80,21 +68,13 @@ impl Image {
     /// The functions at an address, innermost first (more than one where calls were inlined), each with its place.
     /// `is_return`: the address is behind a call.
     pub fn functions(&self, address: u64, is_return: bool) -> Vec<String> {
-        let address = if is_return {
-            address.saturating_sub(INSTRUCTION)
-        } else {
-            address
-        };
+        let address = if is_return { address.saturating_sub(INSTRUCTION) } else { address };
         let mut functions = Vec::new();
         if let Ok(mut frames) = self.symbols.find_frames(address) {
             while let Ok(Some(frame)) = frames.next() {
-                let name = frame
-                    .function
-                    .as_ref()
-                    .and_then(|function| Some(function.demangle().ok()?.into_owned()));
-                let place = frame
-                    .location
-                    .and_then(|place| Some(format!("{}:{}", place.file?, place.line?)));
+                let name =
+                    frame.function.as_ref().and_then(|function| Some(function.demangle().ok()?.into_owned()));
+                let place = frame.location.and_then(|place| Some(format!("{}:{}", place.file?, place.line?)));
                 functions.push(match (name, place) {
                     (Some(name), Some(place)) => format!("{name} at {place}"),
                     (Some(name), None) => name,
@@ -132,26 +112,14 @@ impl Images {
     pub fn of(system: &System) -> Self {
         let known = system.slots.iter().filter_map(|slot| {
             let build = parse_id(slot.build_id.as_deref()?)?;
-            Some((
-                build,
-                (
-                    slot.image.clone().unwrap_or_else(|| slot.name.clone()),
-                    system.elf(slot.slot)?,
-                ),
-            ))
+            Some((build, (slot.image.clone().unwrap_or_else(|| slot.name.clone()), system.elf(slot.slot)?)))
         });
-        Self {
-            known: known.collect(),
-            read: BTreeMap::new(),
-        }
+        Self { known: known.collect(), read: BTreeMap::new() }
     }
 
     /// No images: every frame will be refused.
     pub fn none() -> Self {
-        Self {
-            known: BTreeMap::new(),
-            read: BTreeMap::new(),
-        }
+        Self { known: BTreeMap::new(), read: BTreeMap::new() }
     }
 
     /// The image with this build id.
@@ -172,11 +140,7 @@ impl Images {
     /// # Errors
     /// Says why there is none that can be trusted.
     pub fn by_start(&mut self, start: u32) -> Result<&Image, String> {
-        let build = self
-            .known
-            .keys()
-            .find(|build| build[..4] == start.to_le_bytes())
-            .copied();
+        let build = self.known.keys().find(|build| build[..4] == start.to_le_bytes()).copied();
         self.by_id(build.unwrap_or([0; ID_BYTES]))
     }
 }
@@ -203,23 +167,14 @@ mod tests {
     fn an_address_becomes_a_function_and_its_place() {
         let (path, build) = own_program();
         let image = Image::read("test", &path, build).unwrap();
-        let here = image
-            .symbols
-            .find_symbol_info(0)
-            .map_or(0, |symbol| symbol.address());
+        let here = image.symbols.find_symbol_info(0).map_or(0, |symbol| symbol.address());
         let elf = fs::read(&path).unwrap();
         let file = object::File::parse(&*elf).unwrap();
         use object::{Object, ObjectSymbol};
-        let symbol = file
-            .symbols()
-            .find(|s| s.name().is_ok_and(|n| n.contains("own_program")))
-            .unwrap();
+        let symbol = file.symbols().find(|s| s.name().is_ok_and(|n| n.contains("own_program"))).unwrap();
         assert!(here < symbol.address());
         let functions = image.functions(symbol.address() + 4, true).join(" ");
-        assert!(
-            functions.contains("own_program") && functions.contains("symbols.rs:"),
-            "{functions}"
-        );
+        assert!(functions.contains("own_program") && functions.contains("symbols.rs:"), "{functions}");
     }
 
     #[test]

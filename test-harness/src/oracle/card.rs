@@ -42,19 +42,12 @@ pub struct Check {
 /// Fails when `e2fsck` cannot be run.
 pub fn check(image: &Path) -> Result<Check> {
     let mut command = Command::new(tool("e2fsck"));
-    let output = command
-        .arg("-fn")
-        .arg(image)
-        .output()
-        .context("running e2fsck (Debian: e2fsprogs)")?;
+    let output = command.arg("-fn").arg(image).output().context("running e2fsck (Debian: e2fsprogs)")?;
     let text = [output.stdout, output.stderr].concat();
     let output_text = String::from_utf8_lossy(&text).trim().to_owned();
     // With -n a journal that must be recovered is only a warning, and the exit status is 0.
     let clean = output.status.code() == Some(0) && !output_text.contains("journal recovery");
-    Ok(Check {
-        clean,
-        output: output_text,
-    })
+    Ok(Check { clean, output: output_text })
 }
 
 /// Reads the workload's tree from the card.
@@ -65,23 +58,13 @@ pub fn read(image: &Path) -> Result<Contents> {
     let root = names_in_root(image)?;
     let folder = tempfile::tempdir().context("making a folder for the card's files")?;
     if !root.iter().any(|name| format!("/{name}") == ROOT) {
-        return Ok(Contents {
-            tree: Tree::new(),
-            links: BTreeMap::new(),
-            sizes: BTreeMap::new(),
-            root,
-        });
+        return Ok(Contents { tree: Tree::new(), links: BTreeMap::new(), sizes: BTreeMap::new(), root });
     }
     debugfs(image, &format!("rdump {ROOT} {}\n", folder.path().display()))?;
     let mut tree = Tree::new();
     collect(folder.path(), "", &mut tree)?;
     let (links, sizes) = inodes(image, &tree)?;
-    Ok(Contents {
-        tree,
-        links,
-        sizes,
-        root,
-    })
+    Ok(Contents { tree, links, sizes, root })
 }
 
 /// Compares what is on the card with the trees that may be there; the first one is named when none fits.
@@ -89,10 +72,7 @@ pub fn compare(contents: &Contents, possible: &[Tree]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut complain =
         |text: String| findings.push(Finding::overall(Kind::Correctness, format!("card: {text}")));
-    let expected = possible
-        .iter()
-        .find(|tree| **tree == contents.tree)
-        .or(possible.first());
+    let expected = possible.iter().find(|tree| **tree == contents.tree).or(possible.first());
     if let Some(expected) = expected {
         for difference in differences(expected, &walk(&contents.tree)) {
             complain(difference.to_string());
@@ -104,10 +84,7 @@ pub fn compare(contents: &Contents, possible: &[Tree]) -> Vec<Finding> {
             Node::Directory => 2 + subdirectories(&contents.tree, path),
         };
         if contents.links.get(path) != Some(&links) {
-            complain(format!(
-                "{path}: {links} links expected, {:?} found",
-                contents.links.get(path)
-            ));
+            complain(format!("{path}: {links} links expected, {:?} found", contents.links.get(path)));
         }
         if let Node::File(bytes) = node
             && contents.sizes.get(path) != Some(&(bytes.len() as u64))
@@ -119,10 +96,8 @@ pub fn compare(contents: &Contents, possible: &[Tree]) -> Vec<Finding> {
             ));
         }
     }
-    for name in contents
-        .root
-        .iter()
-        .filter(|name| !OWN.contains(&name.as_str()) && format!("/{name}") != ROOT)
+    for name in
+        contents.root.iter().filter(|name| !OWN.contains(&name.as_str()) && format!("/{name}") != ROOT)
     {
         complain(format!("/{name}: nobody made it"));
     }
@@ -132,24 +107,15 @@ pub fn compare(contents: &Contents, possible: &[Tree]) -> Vec<Finding> {
 /// Acknowledged bytes that are not on the card as they must be.
 pub fn lost_bytes(contents: &Contents, possible: &[Tree]) -> u64 {
     let lost = |tree: &Tree| {
-        differences(tree, &walk(&contents.tree))
-            .iter()
-            .map(|difference| difference.bytes)
-            .sum()
+        differences(tree, &walk(&contents.tree)).iter().map(|difference| difference.bytes).sum()
     };
     possible.iter().map(lost).min().unwrap_or(0)
 }
 
 fn subdirectories(tree: &Tree, path: &str) -> u32 {
     let prefix = format!("{path}/");
-    let is_child = |other: &str| {
-        other
-            .strip_prefix(&prefix)
-            .is_some_and(|rest| !rest.contains('/'))
-    };
-    tree.iter()
-        .filter(|(other, node)| **node == Node::Directory && is_child(other))
-        .count() as u32
+    let is_child = |other: &str| other.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/'));
+    tree.iter().filter(|(other, node)| **node == Node::Directory && is_child(other)).count() as u32
 }
 
 fn debugfs(image: &Path, script: &str) -> Result<String> {
@@ -157,18 +123,10 @@ fn debugfs(image: &Path, script: &str) -> Result<String> {
     fs::write(file.path(), script).context("writing commands for debugfs")?;
     let mut command = Command::new(tool("debugfs"));
     // Sizes of pages and languages must not change what it prints.
-    command
-        .env("DEBUGFS_PAGER", "cat")
-        .env("LC_ALL", "C")
-        .arg("-f")
-        .arg(file.path())
-        .arg(image);
+    command.env("DEBUGFS_PAGER", "cat").env("LC_ALL", "C").arg("-f").arg(file.path()).arg(image);
     let output = command.output().context("running debugfs (Debian: e2fsprogs)")?;
     if !output.status.success() {
-        bail!(
-            "debugfs failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("debugfs failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -176,13 +134,9 @@ fn debugfs(image: &Path, script: &str) -> Result<String> {
 /// `ls -p` prints one entry a line: `/inode/mode/uid/gid/name/size/`.
 fn names_in_root(image: &Path) -> Result<Vec<String>> {
     let listing = debugfs(image, "ls -p /\n")?;
-    let names = listing
-        .lines()
-        .filter_map(|line| line.strip_prefix('/')?.split('/').nth(4));
-    let mut names: Vec<_> = names
-        .filter(|name| !matches!(*name, "." | ".." | ""))
-        .map(str::to_owned)
-        .collect();
+    let names = listing.lines().filter_map(|line| line.strip_prefix('/')?.split('/').nth(4));
+    let mut names: Vec<_> =
+        names.filter(|name| !matches!(*name, "." | ".." | "")).map(str::to_owned).collect();
     names.sort();
     Ok(names)
 }
@@ -190,11 +144,7 @@ fn names_in_root(image: &Path) -> Result<Vec<String>> {
 fn collect(folder: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {
     for entry in fs::read_dir(folder).context("reading the card's files")? {
         let entry = entry.context("reading the card's files")?;
-        let name = entry
-            .file_name()
-            .into_string()
-            .ok()
-            .context("a name on the card is not text")?;
+        let name = entry.file_name().into_string().ok().context("a name on the card is not text")?;
         let path = format!("{prefix}/{name}");
         let kind = entry.file_type().context("reading the card's files")?;
         if kind.is_dir() {
@@ -222,18 +172,10 @@ fn inodes(image: &Path, tree: &Tree) -> Result<(Numbers<u32>, Numbers<u64>)> {
     for block in blocks {
         let path = block.lines().next().unwrap_or_default().trim().to_owned();
         let number = |key: &str| -> Result<u64> {
-            let rest = block
-                .split(key)
-                .nth(1)
-                .with_context(|| format!("no {key:?} for {path} in {block}"))?;
-            let digits: String = rest
-                .trim_start()
-                .chars()
-                .take_while(char::is_ascii_digit)
-                .collect();
-            digits
-                .parse()
-                .with_context(|| format!("{key:?} of {path} is no number"))
+            let rest =
+                block.split(key).nth(1).with_context(|| format!("no {key:?} for {path} in {block}"))?;
+            let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().with_context(|| format!("{key:?} of {path} is no number"))
         };
         links.insert(path.clone(), number("Links:")? as u32);
         sizes.insert(path.clone(), number("Size:")?);
@@ -267,13 +209,8 @@ mod tests {
         }
         let commands = folder.join("commands");
         fs::write(&commands, script).unwrap();
-        let output = Command::new(tool("debugfs"))
-            .arg("-w")
-            .arg("-f")
-            .arg(&commands)
-            .arg(&image)
-            .output()
-            .unwrap();
+        let output =
+            Command::new(tool("debugfs")).arg("-w").arg("-f").arg(&commands).arg(&image).output().unwrap();
         assert!(output.status.success());
         image
     }
@@ -327,16 +264,7 @@ mod tests {
         let commands = folder.path().join("damage");
         fs::write(&commands, format!("set_inode_field {ROOT} links_count 77\n")).unwrap();
         let mut command = Command::new(tool("debugfs"));
-        assert!(
-            command
-                .arg("-w")
-                .arg("-f")
-                .arg(&commands)
-                .arg(&image)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(command.arg("-w").arg("-f").arg(&commands).arg(&image).status().unwrap().success());
         assert!(!check(&image).unwrap().clean);
     }
 
@@ -346,9 +274,6 @@ mod tests {
         let image = folder.path().join("card.img");
         make(&image, CARD_BYTES).unwrap();
         let contents = read(&image).unwrap();
-        assert_eq!(
-            (contents.tree.len(), contents.root),
-            (0, vec!["lost+found".to_owned()])
-        );
+        assert_eq!((contents.tree.len(), contents.root), (0, vec!["lost+found".to_owned()]));
     }
 }

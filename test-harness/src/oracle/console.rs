@@ -62,17 +62,9 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine], deaths: &[u64]) -> ConsoleRep
 fn starts(stream: &[u8], place: usize, interruptions: usize) -> Vec<usize> {
     let behind = find(&stream[place..], PREFIX.as_bytes()).map(|offset| place + offset);
     let end = behind.unwrap_or(stream.len()).min(place + OTHER_MAX);
-    let between = if interruptions > 0 {
-        place + 1..end.max(place + 1)
-    } else {
-        0..0
-    };
+    let between = if interruptions > 0 { place + 1..end.max(place + 1) } else { 0..0 };
     let begun = between.filter(|&at| PREFIX.as_bytes().first() == Some(&stream[at]));
-    [place]
-        .into_iter()
-        .chain(begun)
-        .chain(behind.filter(|&start| start != place))
-        .collect()
+    [place].into_iter().chain(begun).chain(behind.filter(|&start| start != place)).collect()
 }
 
 /// Adds the places at which `line`, written from `start` on, may have ended, with the number of bytes repeated.
@@ -111,10 +103,7 @@ fn find(stream: &[u8], pattern: &[u8]) -> Option<usize> {
 }
 
 fn count(stream: &[u8], pattern: &[u8]) -> usize {
-    stream
-        .windows(pattern.len())
-        .filter(|window| *window == pattern)
-        .count()
+    stream.windows(pattern.len()).filter(|window| *window == pattern).count()
 }
 
 #[cfg(test)]
@@ -124,26 +113,15 @@ mod tests {
     use workload_core::Operation;
 
     fn line(number: u32, acknowledged: bool) -> ConsoleLine {
-        let text = workload_core::line::line(number, &Operation::Sync)
-            .as_str()
-            .to_owned();
+        let text = workload_core::line::line(number, &Operation::Sync).as_str().to_owned();
         let time = u64::from(number) * 10;
-        ConsoleLine {
-            operation: number,
-            text,
-            acknowledged: acknowledged.then_some(time + 5),
-            time,
-        }
+        ConsoleLine { operation: number, text, acknowledged: acknowledged.then_some(time + 5), time }
     }
 
     /// The driver dies while each line is being written.
     fn lost(stream: &str, lines: &[ConsoleLine]) -> Vec<u32> {
         let deaths: Vec<_> = lines.iter().map(|line| line.time + 1).collect();
-        judge(stream.as_bytes(), lines, &deaths)
-            .lost
-            .iter()
-            .map(|line| line.operation)
-            .collect()
+        judge(stream.as_bytes(), lines, &deaths).lost.iter().map(|line| line.operation).collect()
     }
 
     proptest! {

@@ -88,11 +88,7 @@ impl Oracle {
     pub fn new(system: &System, scenario: &Scenario, plan: &DrawnPlan) -> Result<Self> {
         let limit = scenario.recovery_limit_ms * 1_000_000;
         Ok(Self {
-            names: system
-                .slots
-                .iter()
-                .map(|slot| (slot.slot, slot.name.clone()))
-                .collect(),
+            names: system.slots.iter().map(|slot| (slot.slot, slot.name.clone())).collect(),
             client: system.slot(&scenario.client)?,
             injector: system.slot(&scenario.injector)?,
             driver: system.slot(&scenario.console)?,
@@ -127,10 +123,7 @@ impl Oracle {
             Item::Frame(frame) => self.frame(frame),
             Item::Text(_) => {}
             Item::Damaged(error, bytes) => {
-                let text = format!(
-                    "{} bytes on the evidence line are no frame ({error:?})",
-                    bytes.len()
-                );
+                let text = format!("{} bytes on the evidence line are no frame ({error:?})", bytes.len());
                 self.findings.push(Finding::at(Kind::Evidence, self.now, text));
             }
         }
@@ -154,9 +147,7 @@ impl Oracle {
 
     /// Numbers for the running line.
     pub fn counts(&self) -> Counts {
-        let over = (0..self.tracker.rows().len())
-            .filter(|&index| self.tracker.is_closed(index))
-            .count();
+        let over = (0..self.tracker.rows().len()).filter(|&index| self.tracker.is_closed(index)).count();
         Counts {
             time: self.now,
             deaths: self.tracker.deaths(),
@@ -199,10 +190,7 @@ impl Oracle {
     pub fn finish(mut self, image: Option<&std::path::Path>) -> Result<Verdict> {
         self.tracker.finish(self.now);
         if !self.follower.is_finished() {
-            self.findings.push(Finding::overall(
-                Kind::Liveness,
-                "the workload did not come to its end",
-            ));
+            self.findings.push(Finding::overall(Kind::Liveness, "the workload did not come to its end"));
         }
         self.judge_walks();
         self.judge_console();
@@ -225,16 +213,10 @@ impl Oracle {
         self.findings.extend(self.tracker.findings(&name));
         self.findings.extend(self.unsettled(&name));
         if self.tracker.unplanned_resets() > 0 {
-            let text = format!(
-                "the board was reset {} times unasked",
-                self.tracker.unplanned_resets()
-            );
+            let text = format!("the board was reset {} times unasked", self.tracker.unplanned_resets());
             self.findings.push(Finding::overall(Kind::Crash, text));
         }
-        let counts = Counts {
-            lost_bytes: lost,
-            ..self.counts()
-        };
+        let counts = Counts { lost_bytes: lost, ..self.counts() };
         Ok(Verdict {
             rows: self.tracker.rows().to_vec(),
             findings: self.findings,
@@ -254,8 +236,7 @@ impl Oracle {
         let finished_before = self.follower.is_finished();
         self.dispatch(&event);
         self.judge_walks();
-        self.hash
-            .add(recorded, self.follower.is_finished() && !finished_before);
+        self.hash.add(recorded, self.follower.is_finished() && !finished_before);
     }
 
     fn dispatch(&mut self, event: &Event) {
@@ -280,11 +261,7 @@ impl Oracle {
                 }
             }
             Event::KernelPanic { text } => {
-                self.findings.push(Finding::at(
-                    Kind::Crash,
-                    now,
-                    format!("the kernel panicked: {text}"),
-                ));
+                self.findings.push(Finding::at(Kind::Crash, now, format!("the kernel panicked: {text}")));
             }
             Event::Poisoned { slot, call } => {
                 let text = format!("request {call:#x} was taken from {} as poison", self.name(slot));
@@ -308,29 +285,21 @@ impl Oracle {
 
     fn injector(&mut self, record: InjectorRecord) {
         match record {
-            InjectorRecord::Step {
-                entry,
-                overdue: false,
-            } => self.tracker.step(self.now, entry),
+            InjectorRecord::Step { entry, overdue: false } => self.tracker.step(self.now, entry),
             InjectorRecord::Finished => self.injector_done = true,
             InjectorRecord::Begin { .. } | InjectorRecord::Step { .. } | InjectorRecord::Refused { .. } => {}
         }
     }
 
-    /// Each walk says of the rows that were over before it began whether their data are intact. A walk that finds damage
-    /// says so of every row that nobody has judged yet.
+    /// Each walk says of the rows that were over before it began whether their data are intact; after a reset of the
+    /// board it may begin before the file server is there and wait for it. A walk that finds damage says so of every row
+    /// that nobody has judged yet.
     fn judge_walks(&mut self) {
         let walks = self.follower.walks();
         for walk in &walks[self.judged_walks..] {
-            for row in self
-                .tracker
-                .rows_mut()
-                .iter_mut()
-                .filter(|row| row.data_intact.is_none())
-            {
-                // The walk after a reset begins while the last components are still starting.
-                let after_reset = row.planned.kind == RowKind::Root && walk.after_reset;
-                let seen = after_reset || row.recovered.is_some_and(|recovered| recovered <= walk.started);
+            for row in self.tracker.rows_mut().iter_mut().filter(|row| row.data_intact.is_none()) {
+                let from = if row.planned.kind == RowKind::Root { Some(row.opened) } else { row.recovered };
+                let seen = from.is_some_and(|from| from <= walk.started) && row.recovered.is_some();
                 if seen || !walk.intact && row.opened <= walk.ended {
                     row.data_intact = Some(walk.intact);
                 }
@@ -340,24 +309,12 @@ impl Oracle {
     }
 
     fn judge_console(&mut self) {
-        let report = console::judge(
-            &self.console,
-            self.follower.lines(),
-            self.tracker.deaths_of(self.driver),
-        );
+        let report =
+            console::judge(&self.console, self.follower.lines(), self.tracker.deaths_of(self.driver));
         for line in &report.lost {
-            let text = format!(
-                "console: line {} was acknowledged and is not there whole",
-                line.operation
-            );
-            self.findings
-                .push(Finding::at(Kind::Correctness, line.time, text));
-            let row = self
-                .tracker
-                .rows_mut()
-                .iter_mut()
-                .rev()
-                .find(|row| row.opened <= line.time);
+            let text = format!("console: line {} was acknowledged and is not there whole", line.operation);
+            self.findings.push(Finding::at(Kind::Correctness, line.time, text));
+            let row = self.tracker.rows_mut().iter_mut().rev().find(|row| row.opened <= line.time);
             if let Some(row) = row {
                 row.data_intact = Some(false);
             }
@@ -386,22 +343,12 @@ impl Oracle {
 
     /// Rows whose data nobody could look at.
     fn unsettled(&self, name: &dyn Fn(u8) -> String) -> Vec<Finding> {
-        let rows = self
-            .tracker
-            .rows()
-            .iter()
-            .filter(|row| row.recovered.is_some() && row.data_intact != Some(true));
+        let rows =
+            self.tracker.rows().iter().filter(|row| row.recovered.is_some() && row.data_intact != Some(true));
         let finding = |row: &Row| {
-            let state = if row.data_intact.is_none() {
-                "were not looked at"
-            } else {
-                "are not intact"
-            };
-            let what = if row.planned.kind == RowKind::Root {
-                "root".to_owned()
-            } else {
-                row.target_names(name)
-            };
+            let state = if row.data_intact.is_none() { "were not looked at" } else { "are not intact" };
+            let what =
+                if row.planned.kind == RowKind::Root { "root".to_owned() } else { row.target_names(name) };
             let text = format!("{} of {what}: data {state} afterwards", row.planned.fault.name());
             Finding::at(Kind::Correctness, row.opened, text)
         };

@@ -52,44 +52,25 @@ pub struct Row {
 impl Row {
     /// From the injection to the death record in nanoseconds.
     pub fn detect_ns(&self) -> Option<u64> {
-        let each = self
-            .fates
-            .iter()
-            .map(|fate| Some(fate.died?.0.saturating_sub(fate.injected?.0)));
+        let each = self.fates.iter().map(|fate| Some(fate.died?.0.saturating_sub(fate.injected?.0)));
         each.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
     /// From the first injection to the moment at which all targets were ready again, in nanoseconds.
     pub fn outage_ns(&self) -> Option<u64> {
-        let injected = self
-            .fates
-            .iter()
-            .filter_map(|fate| Some(fate.injected?.0))
-            .min()?;
+        let injected = self.fates.iter().filter_map(|fate| Some(fate.injected?.0)).min()?;
         Some(self.recovered?.saturating_sub(injected))
     }
 
     /// Requests that were in service by the targets when they failed.
     pub fn requests_in_service(&self) -> u32 {
-        self.fates
-            .iter()
-            .filter_map(|fate| fate.injected)
-            .map(|(_, requests)| u32::from(requests))
-            .sum()
+        self.fates.iter().filter_map(|fate| fate.injected).map(|(_, requests)| u32::from(requests)).sum()
     }
 
     /// How the failure was classified: one name, or one for each target.
     pub fn class(&self) -> String {
-        let names: Vec<_> = self
-            .fates
-            .iter()
-            .map(|fate| fate.died.map_or("none", |died| died.1))
-            .collect();
-        if names.iter().all(|name| name == &names[0]) {
-            names[0].to_owned()
-        } else {
-            names.join(" + ")
-        }
+        let names: Vec<_> = self.fates.iter().map(|fate| fate.died.map_or("none", |died| died.1)).collect();
+        if names.iter().all(|name| name == &names[0]) { names[0].to_owned() } else { names.join(" + ") }
     }
 
     /// Whether the incarnation of every slot that is no target stayed the same.
@@ -112,18 +93,12 @@ impl Row {
         match self.outage_ns() {
             None => problems.push((Kind::Liveness, format!("{title}: did not come back"))),
             Some(outage) if outage > limit => {
-                problems.push((
-                    Kind::Liveness,
-                    format!("{title}: came back only after {outage} ns"),
-                ));
+                problems.push((Kind::Liveness, format!("{title}: came back only after {outage} ns")));
             }
             Some(_) => {}
         }
         for slot in self.changed_others() {
-            problems.push((
-                Kind::Correctness,
-                format!("{title}: {} was restarted, too", name(slot)),
-            ));
+            problems.push((Kind::Correctness, format!("{title}: {} was restarted, too", name(slot))));
         }
         if self.planned.kind == RowKind::Root {
             return problems;
@@ -132,10 +107,7 @@ impl Row {
             if let Some((_, class, code)) = fate.died
                 && !is_expected(self.planned.fault, code)
             {
-                problems.push((
-                    Kind::Correctness,
-                    format!("{title}: {} died of {class:?}", name(*slot)),
-                ));
+                problems.push((Kind::Correctness, format!("{title}: {} died of {class:?}", name(*slot))));
             }
             if fate.deaths > 1 {
                 problems.push((
@@ -152,12 +124,7 @@ impl Row {
 
     /// The targets' names.
     pub fn target_names(&self, name: &dyn Fn(u8) -> String) -> String {
-        self.planned
-            .slots
-            .iter()
-            .map(|slot| name(*slot))
-            .collect::<Vec<_>>()
-            .join(" + ")
+        self.planned.slots.iter().map(|slot| name(*slot)).collect::<Vec<_>>().join(" + ")
     }
 }
 
@@ -252,10 +219,7 @@ impl Tracker {
 
     /// The injector announced an entry of the plan.
     pub fn step(&mut self, time: u64, entry: u32) {
-        let index = self
-            .planned
-            .iter()
-            .position(|row| row.entries.start == entry as usize);
+        let index = self.planned.iter().position(|row| row.entries.start == entry as usize);
         let Some(index) = index else { return };
         let again = self.open && self.rows.len() == index + 1;
         if again {
@@ -350,9 +314,7 @@ impl Tracker {
         let again = self.boots > 1;
         if again {
             self.awaited = std::mem::take(&mut self.ready);
-            let planned = self
-                .current()
-                .is_some_and(|row| row.planned.kind == RowKind::Root);
+            let planned = self.current().is_some_and(|row| row.planned.kind == RowKind::Root);
             self.unplanned_resets += u32::from(!planned);
         }
         self.incarnations.clear();
@@ -415,12 +377,7 @@ mod tests {
     const LIMIT: u64 = 1_000_000;
 
     fn row(kind: RowKind, entries: std::ops::Range<usize>, slots: &[u8], fault: Fault) -> PlannedRow {
-        PlannedRow {
-            kind,
-            entries,
-            slots: slots.to_vec(),
-            fault,
-        }
+        PlannedRow { kind, entries, slots: slots.to_vec(), fault }
     }
 
     fn booted(planned: Vec<PlannedRow>) -> Tracker {
@@ -430,14 +387,7 @@ mod tests {
     }
 
     fn boot(tracker: &mut Tracker, time: u64) -> bool {
-        let again = tracker.event(
-            time,
-            &Event::Boot {
-                board: "b",
-                frequency: 1,
-                slots: 4,
-            },
-        );
+        let again = tracker.event(time, &Event::Boot { board: "b", frequency: 1, slots: 4 });
         for slot in 0..4 {
             restart(tracker, time + 10, slot, 1);
         }
@@ -450,37 +400,17 @@ mod tests {
     }
 
     fn inject(tracker: &mut Tracker, time: u64, slot: u8, fault: Fault, in_service: u8) {
-        tracker.event(
-            time,
-            &Event::Injected {
-                slot,
-                incarnation: 1,
-                fault,
-                in_service,
-            },
-        );
+        tracker.event(time, &Event::Injected { slot, incarnation: 1, fault, in_service });
     }
 
     fn die(tracker: &mut Tracker, time: u64, slot: u8, class: DeathClass) {
-        let event = Event::Died {
-            slot,
-            incarnation: 1,
-            class,
-            pc: 0,
-            esr: 0,
-            far: 0,
-            in_service: 0,
-            text: "",
-        };
+        let event =
+            Event::Died { slot, incarnation: 1, class, pc: 0, esr: 0, far: 0, in_service: 0, text: "" };
         tracker.event(time, &event);
     }
 
     fn kinds(tracker: &Tracker) -> Vec<Kind> {
-        tracker
-            .findings(&|slot| slot.to_string())
-            .iter()
-            .map(|finding| finding.kind)
-            .collect()
+        tracker.findings(&|slot| slot.to_string()).iter().map(|finding| finding.kind).collect()
     }
 
     #[test]
@@ -493,10 +423,7 @@ mod tests {
         tracker.finish(200);
         let row = &tracker.rows()[0];
         assert_eq!((row.detect_ns(), row.outage_ns()), (Some(40), Some(55)));
-        assert_eq!(
-            (row.before[&2], row.after[&2], row.requests_in_service()),
-            (1, 2, 3)
-        );
+        assert_eq!((row.before[&2], row.after[&2], row.requests_in_service()), (1, 2, 3));
         assert_eq!(row.class(), "hang");
         assert!(row.others_unchanged());
         assert_eq!(kinds(&tracker), []);
@@ -575,10 +502,7 @@ mod tests {
         restart(&mut tracker, 140, 3, 2);
         tracker.finish(200);
         let row = &tracker.rows()[0];
-        assert_eq!(
-            (row.detect_ns(), row.outage_ns(), row.requests_in_service()),
-            (Some(1), Some(35), 2)
-        );
+        assert_eq!((row.detect_ns(), row.outage_ns(), row.requests_in_service()), (Some(1), Some(35), 2));
         assert_eq!(kinds(&tracker), []);
     }
 
@@ -589,13 +513,7 @@ mod tests {
         tracker.step(100, 0);
         inject(&mut tracker, 110, 0, Fault::Kill, 0);
         die(&mut tracker, 110, 0, DeathClass::Killed);
-        tracker.event(
-            112,
-            &Event::Reset {
-                slot: 0,
-                power_off: false,
-            },
-        );
+        tracker.event(112, &Event::Reset { slot: 0, power_off: false });
         assert!(boot(&mut tracker, 200));
         tracker.finish(300);
         let row = &tracker.rows()[0];

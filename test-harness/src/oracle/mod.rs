@@ -65,20 +65,12 @@ pub struct Finding {
 impl Finding {
     /// A finding at a time.
     pub fn at(kind: Kind, time: u64, text: impl Into<String>) -> Self {
-        Self {
-            kind,
-            time: Some(time),
-            text: text.into(),
-        }
+        Self { kind, time: Some(time), text: text.into() }
     }
 
     /// A finding about the whole run.
     pub fn overall(kind: Kind, text: impl Into<String>) -> Self {
-        Self {
-            kind,
-            time: None,
-            text: text.into(),
-        }
+        Self { kind, time: None, text: text.into() }
     }
 }
 
@@ -86,11 +78,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{}", self.kind.name())?;
         if let Some(time) = self.time {
-            write!(
-                f,
-                " at {:.6} s",
-                std::time::Duration::from_nanos(time).as_secs_f64()
-            )?;
+            write!(f, " at {:.6} s", std::time::Duration::from_nanos(time).as_secs_f64())?;
         }
         write!(f, ": {}", self.text)
     }

@@ -24,10 +24,7 @@ impl Node {
     pub fn found(&self) -> Found {
         match self {
             Self::Directory => Found::Directory,
-            Self::File(bytes) => Found::File {
-                size: bytes.len() as u64,
-                checksum: CRC.checksum(bytes),
-            },
+            Self::File(bytes) => Found::File { size: bytes.len() as u64, checksum: CRC.checksum(bytes) },
         }
     }
 
@@ -53,10 +50,7 @@ pub fn of_state(seed: u64, state: &State) -> Tree {
             Node::File(bytes)
         }
     };
-    state
-        .paths()
-        .map(|path| (path.text().as_str().to_owned(), node(path)))
-        .collect()
+    state.paths().map(|path| (path.text().as_str().to_owned(), node(path))).collect()
 }
 
 /// A difference between a tree and what was found.
@@ -74,13 +68,7 @@ pub struct Difference {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(
-            f,
-            "{}: {} expected, {} found",
-            self.path,
-            describe(self.expected),
-            describe(self.found)
-        )
+        write!(f, "{}: {} expected, {} found", self.path, describe(self.expected), describe(self.found))
     }
 }
 
@@ -101,39 +89,26 @@ pub fn differences(tree: &Tree, found: &BTreeMap<String, Found>) -> Vec<Differen
         let expected = node.map_or(Found::Nothing, Node::found);
         let found = found.get(path).copied().unwrap_or(Found::Nothing);
         let bytes = node.map_or(0, Node::bytes);
-        (expected != found).then(|| Difference {
-            path: path.clone(),
-            expected,
-            found,
-            bytes,
-        })
+        (expected != found).then(|| Difference { path: path.clone(), expected, found, bytes })
     };
     paths.into_iter().filter_map(difference).collect()
 }
 
 /// What a walk over this tree finds.
 pub fn walk(tree: &Tree) -> BTreeMap<String, Found> {
-    tree.iter()
-        .map(|(path, node)| (path.clone(), node.found()))
-        .collect()
+    tree.iter().map(|(path, node)| (path.clone(), node.found())).collect()
 }
 
 /// Contents that a file may have when the power failed while `operation` overwrote a part of it: bytes of existing blocks
 /// go to their place directly, sector by sector, and nobody repeats the request.
 pub fn torn_overwrites(seed: u64, state: &State, operation: &Operation) -> Option<(String, Vec<Vec<u8>>)> {
-    let Operation::Write { file, .. } = *operation else {
-        return None;
-    };
+    let Operation::Write { file, .. } = *operation else { return None };
     let mut after = state.clone();
     after.apply(operation);
     let path = state.file(file)?.path();
     let text = path.text().as_str().to_owned();
-    let Node::File(old) = of_state(seed, state).remove(&text)? else {
-        return None;
-    };
-    let Node::File(new) = of_state(seed, &after).remove(&text)? else {
-        return None;
-    };
+    let Node::File(old) = of_state(seed, state).remove(&text)? else { return None };
+    let Node::File(new) = of_state(seed, &after).remove(&text)? else { return None };
     let sectors: Vec<_> = (0..old.len().div_ceil(SECTOR))
         .map(|sector| sector * SECTOR..old.len().min((sector + 1) * SECTOR))
         .filter(|range| old[range.clone()] != new[range.clone()])
@@ -145,11 +120,7 @@ pub fn torn_overwrites(seed: u64, state: &State, operation: &Operation) -> Optio
     };
     let mixture = |mask: &u64| {
         let mut bytes = old.clone();
-        for (index, range) in sectors
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| mask & 1 << index != 0)
-        {
+        for (index, range) in sectors.iter().enumerate().filter(|(index, _)| mask & 1 << index != 0) {
             debug_assert!(index < 64);
             bytes[range.clone()].copy_from_slice(&new[range.clone()]);
         }
@@ -188,14 +159,10 @@ mod tests {
         assert_eq!(differences(&tree, &extra).len(), 1);
 
         let mut changed = tree.clone();
-        let Some(Node::File(bytes)) = changed.get_mut(&file) else {
-            panic!("a file")
-        };
+        let Some(Node::File(bytes)) = changed.get_mut(&file) else { panic!("a file") };
         bytes[0] ^= 1;
         assert_eq!(differences(&tree, &walk(&changed)).len(), 1, "one lost byte");
-        let Some(Node::File(bytes)) = changed.get_mut(&file) else {
-            panic!("a file")
-        };
+        let Some(Node::File(bytes)) = changed.get_mut(&file) else { panic!("a file") };
         bytes[0] ^= 1;
         bytes.push(0);
         assert_eq!(differences(&tree, &walk(&changed)).len(), 1, "a wrong size");
@@ -205,26 +172,15 @@ mod tests {
     fn an_overwrite_may_be_mixed_by_sectors_only() {
         let mut state = State::default();
         state.apply(&Operation::MakeDirectory { directory: 0 });
-        state.apply(&Operation::Create {
-            file: 0,
-            directory: 0,
-        });
+        state.apply(&Operation::Create { file: 0, directory: 0 });
         state.apply(&Operation::Append { file: 0, bytes: 2000 });
-        let write = Operation::Write {
-            file: 0,
-            offset: 100,
-            bytes: 1000,
-        };
+        let write = Operation::Write { file: 0, offset: 100, bytes: 1000 };
         let (path, contents) = torn_overwrites(5, &state, &write).unwrap();
         assert_eq!(contents.len(), 8, "three sectors");
-        let Node::File(old) = &of_state(5, &state)[&path] else {
-            panic!("a file")
-        };
+        let Node::File(old) = &of_state(5, &state)[&path] else { panic!("a file") };
         assert!(contents.contains(old));
         state.apply(&write);
-        let Node::File(new) = &of_state(5, &state)[&path] else {
-            panic!("a file")
-        };
+        let Node::File(new) = &of_state(5, &state)[&path] else { panic!("a file") };
         assert!(contents.contains(new));
         let mut torn = old.clone();
         torn[100..300].copy_from_slice(&new[100..300]);

@@ -49,8 +49,6 @@ pub struct Walk {
     pub ended: u64,
     /// Everything was there, and nothing else.
     pub intact: bool,
-    /// It was the one after a reset of the board.
-    pub after_reset: bool,
 }
 
 #[derive(Debug)]
@@ -64,11 +62,7 @@ enum Phase {
     /// The outcome of the operation with this number is being found out.
     Resolving(u32, Vec<Found>),
     /// Names are being reported; true: after a reset of the board.
-    Walking {
-        started: u64,
-        after_reset: bool,
-        entries: BTreeMap<String, Found>,
-    },
+    Walking { started: u64, after_reset: bool, entries: BTreeMap<String, Found> },
     /// The file system was unmounted.
     Finished,
 }
@@ -198,19 +192,12 @@ impl Follower {
     /// Takes the next record of the client.
     pub fn record(&mut self, time: u64, record: &Record) {
         match *record {
-            Record::Begin {
-                seed,
-                operation,
-                fresh,
-            } => self.begin(time, seed, operation, fresh),
+            Record::Begin { seed, operation, fresh } => self.begin(time, seed, operation, fresh),
             Record::Intent { operation, code } => self.intent(time, operation, code),
             Record::Acknowledged { operation, status } => self.answer(time, operation, status),
             Record::Entry { path, found } => self.entry(time, path, found),
             Record::EndOfWalk { entries } => self.end_of_walk(time, entries),
-            Record::Resolved {
-                operation,
-                resolution,
-            } => self.resolved(time, operation, resolution),
+            Record::Resolved { operation, resolution } => self.resolved(time, operation, resolution),
             Record::Line { operation } => self.line(time, operation),
             Record::Finished { status } => self.finished(time, status),
         }
@@ -233,26 +220,16 @@ impl Follower {
             if !self.was_reset {
                 self.complain(Kind::Correctness, time, "the client lost its checkpoint");
             }
-            self.phase = Phase::Walking {
-                started: time,
-                after_reset: true,
-                entries: BTreeMap::new(),
-            };
+            self.phase = Phase::Walking { started: time, after_reset: true, entries: BTreeMap::new() };
             return;
         }
         let expected = [self.state.operation, self.previous.operation];
         if !fresh && !expected.contains(&operation) {
-            let text = format!(
-                "the client goes on with operation {operation}, but had come to {}",
-                expected[0]
-            );
+            let text =
+                format!("the client goes on with operation {operation}, but had come to {}", expected[0]);
             self.complain(Kind::Correctness, time, text);
         }
-        self.phase = if fresh {
-            Phase::Between
-        } else {
-            Phase::Resolving(operation, Vec::new())
-        };
+        self.phase = if fresh { Phase::Between } else { Phase::Resolving(operation, Vec::new()) };
     }
 
     fn intent(&mut self, time: u64, operation: u32, code: u8) {
@@ -275,11 +252,7 @@ impl Follower {
         }
         self.in_flight = true;
         self.phase = match expected {
-            Operation::Walk => Phase::Walking {
-                started: time,
-                after_reset: false,
-                entries: BTreeMap::new(),
-            },
+            Operation::Walk => Phase::Walking { started: time, after_reset: false, entries: BTreeMap::new() },
             _ => Phase::InFlight,
         };
     }
@@ -332,12 +305,7 @@ impl Follower {
         self.phase = Phase::Between;
         if with_line {
             let text = line::line(number, operation).as_str().to_owned();
-            self.lines.push(ConsoleLine {
-                operation: number,
-                text,
-                acknowledged: None,
-                time,
-            });
+            self.lines.push(ConsoleLine { operation: number, text, acknowledged: None, time });
         }
     }
 
@@ -345,11 +313,7 @@ impl Follower {
         match &mut self.phase {
             Phase::Walking { entries, .. } => {
                 if entries.insert(path.to_owned(), found).is_some() {
-                    self.complain(
-                        Kind::Correctness,
-                        time,
-                        format!("{path} is in its directory twice"),
-                    );
+                    self.complain(Kind::Correctness, time, format!("{path} is in its directory twice"));
                 }
             }
             Phase::Resolving(_, seen) => seen.push(found),
@@ -362,12 +326,7 @@ impl Follower {
 
     fn end_of_walk(&mut self, time: u64, count: u32) {
         let phase = std::mem::replace(&mut self.phase, Phase::InFlight);
-        let Phase::Walking {
-            started,
-            after_reset,
-            entries,
-        } = phase
-        else {
+        let Phase::Walking { started, after_reset, entries } = phase else {
             self.complain(Kind::Evidence, time, "a walk ends that did not begin");
             return;
         };
@@ -375,17 +334,8 @@ impl Follower {
             let text = format!("a walk reported {} entries and counted {count}", entries.len());
             self.complain(Kind::Evidence, time, text);
         }
-        let differences = if after_reset {
-            self.settle_reset(&entries)
-        } else {
-            self.compare(&entries)
-        };
-        self.walks.push(Walk {
-            started,
-            ended: time,
-            intact: differences.is_empty(),
-            after_reset,
-        });
+        let differences = if after_reset { self.settle_reset(&entries) } else { self.compare(&entries) };
+        self.walks.push(Walk { started, ended: time, intact: differences.is_empty() });
         for difference in differences {
             self.lost.insert(difference.path.clone(), difference.bytes);
             self.complain(Kind::Correctness, time, difference.to_string());
@@ -399,9 +349,7 @@ impl Follower {
     /// Chooses the tree that the reset left among those that it may leave.
     fn settle_reset(&mut self, entries: &BTreeMap<String, Found>) -> Vec<Difference> {
         let mut possible = self.possible_trees();
-        let fits = possible
-            .iter()
-            .position(|tree| tree::differences(tree, entries).is_empty());
+        let fits = possible.iter().position(|tree| tree::differences(tree, entries).is_empty());
         let tree = possible.swap_remove(fits.unwrap_or(0));
         let differences = tree::differences(&tree, entries);
         self.after_reset = Some(tree);
@@ -420,11 +368,7 @@ impl Follower {
             return;
         };
         let acknowledged = number != self.state.operation;
-        let state = if acknowledged {
-            self.previous.clone()
-        } else {
-            self.state.clone()
-        };
+        let state = if acknowledged { self.previous.clone() } else { self.state.clone() };
         let doubtful = next(self.seed, &state);
         let judged = resolve(self.seed, &state, &doubtful, &found);
         if (number, judged) != (operation, claimed) {
@@ -437,17 +381,13 @@ impl Follower {
             Resolution::Done if acknowledged => {}
             Resolution::Done if self.in_flight || !has_effect => self.acknowledge(time, &doubtful, false),
             Resolution::Done => {
-                let text = format!(
-                    "operation {operation} ({}) took place but nobody asked for it",
-                    doubtful.name()
-                );
+                let text =
+                    format!("operation {operation} ({}) took place but nobody asked for it", doubtful.name());
                 self.complain(Kind::Correctness, time, text);
             }
             Resolution::NotDone if acknowledged => {
-                let text = format!(
-                    "operation {operation} ({}) was acknowledged and is not there",
-                    doubtful.name()
-                );
+                let text =
+                    format!("operation {operation} ({}) was acknowledged and is not there", doubtful.name());
                 self.complain(Kind::Correctness, time, text);
             }
             Resolution::NotDone => self.in_flight = false,
@@ -461,11 +401,7 @@ impl Follower {
     fn line(&mut self, time: u64, operation: u32) {
         match self.lines.last_mut() {
             Some(line) if line.operation == operation => line.acknowledged = Some(time),
-            _ => self.complain(
-                Kind::Evidence,
-                time,
-                format!("line {operation} was not to be written"),
-            ),
+            _ => self.complain(Kind::Evidence, time, format!("line {operation} was not to be written")),
         }
     }
 
@@ -478,11 +414,7 @@ impl Follower {
             );
         }
         if self.in_flight {
-            self.complain(
-                Kind::Evidence,
-                time,
-                "the workload ended in the middle of an operation",
-            );
+            self.complain(Kind::Evidence, time, "the workload ended in the middle of an operation");
         }
         self.phase = Phase::Finished;
     }

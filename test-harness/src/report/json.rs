@@ -54,9 +54,7 @@ fn targets(system: &System, row: &Row) -> Vec<String> {
 }
 
 fn incarnations(system: &System, numbers: &BTreeMap<u8, u32>) -> Value {
-    let entries = numbers
-        .iter()
-        .map(|(slot, number)| (system.name(*slot), json!(number)));
+    let entries = numbers.iter().map(|(slot, number)| (system.name(*slot), json!(number)));
     Value::Object(entries.collect::<Map<_, _>>())
 }
 
@@ -70,18 +68,10 @@ mod tests {
 
     #[test]
     fn the_schema_is_kept() {
-        let planned = PlannedRow {
-            kind: RowKind::Single,
-            entries: 0..1,
-            slots: vec![3],
-            fault: Fault::Panic,
-        };
-        let fate = Fate {
-            injected: Some((100, 2)),
-            died: Some((130, "panic", 2)),
-            ready: Some(160),
-            deaths: 1,
-        };
+        let planned =
+            PlannedRow { kind: RowKind::Single, entries: 0..1, slots: vec![3], fault: Fault::Panic };
+        let fate =
+            Fate { injected: Some((100, 2)), died: Some((130, "panic", 2)), ready: Some(160), deaths: 1 };
         let row = Row {
             planned,
             opened: 90,
@@ -92,15 +82,8 @@ mod tests {
             recovered: Some(160),
             data_intact: Some(true),
         };
-        let mut reset = Row {
-            before: BTreeMap::from([(0, 1), (3, 2)]),
-            ..row.clone()
-        };
-        reset.planned = PlannedRow {
-            kind: RowKind::Root,
-            slots: vec![0],
-            ..reset.planned
-        };
+        let mut reset = Row { before: BTreeMap::from([(0, 1), (3, 2)]), ..row.clone() };
+        reset.planned = PlannedRow { kind: RowKind::Root, slots: vec![0], ..reset.planned };
         reset.recovered = None;
         let verdict = Verdict {
             rows: vec![row, reset],
@@ -122,16 +105,7 @@ mod tests {
         let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(
             keys,
-            [
-                "board",
-                "fsck_clean",
-                "kernel_sha256",
-                "ok",
-                "reboots",
-                "rows",
-                "seed",
-                "trace_hash"
-            ]
+            ["board", "fsck_clean", "kernel_sha256", "ok", "reboots", "rows", "seed", "trace_hash"]
         );
         assert_eq!(value["ok"], json!(true));
     }

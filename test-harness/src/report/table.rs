@@ -29,12 +29,7 @@ impl Table<io::Stdout> {
 impl<W: Write> Table<W> {
     /// A table on `output`; `is_terminal`: with a running line and colours.
     pub fn new(output: W, is_terminal: bool) -> Self {
-        Self {
-            output,
-            is_terminal,
-            printed: 0,
-            updated: None,
-        }
+        Self { output, is_terminal, printed: 0, updated: None }
     }
 
     /// Prints the heads of the columns.
@@ -42,16 +37,8 @@ impl<W: Write> Table<W> {
     /// # Errors
     /// Fails when the output does.
     pub fn begin(&mut self) -> io::Result<()> {
-        let heads = [
-            "component",
-            "fault",
-            "detected as",
-            "detection",
-            "outage",
-            "incarnation",
-            "data",
-            "others",
-        ];
+        let heads =
+            ["component", "fault", "detected as", "detection", "outage", "incarnation", "data", "others"];
         writeln!(self.output, "{}", columns(heads))?;
         writeln!(self.output, "{}", "-".repeat(columns(heads).len()))
     }
@@ -95,11 +82,7 @@ impl<W: Write> Table<W> {
     }
 
     fn row(&mut self, row: &Row, line: &str) -> io::Result<()> {
-        if is_good(row) {
-            writeln!(self.output, "{line}")
-        } else {
-            self.coloured(31, line)
-        }
+        if is_good(row) { writeln!(self.output, "{line}") } else { self.coloured(31, line) }
     }
 
     fn coloured(&mut self, colour: u8, line: &str) -> io::Result<()> {
@@ -111,11 +94,7 @@ impl<W: Write> Table<W> {
     }
 
     fn erase(&mut self) -> io::Result<()> {
-        if self.is_terminal {
-            write!(self.output, "\r\x1b[K")
-        } else {
-            Ok(())
-        }
+        if self.is_terminal { write!(self.output, "\r\x1b[K") } else { Ok(()) }
     }
 }
 
@@ -149,11 +128,7 @@ fn row_line(row: &Row, name: &dyn Fn(u8) -> String) -> String {
         (false, true) => "untouched",
         (false, false) => "CHANGED",
     };
-    let stuck = if row.planned.kind == RowKind::Stuck {
-        " in a call"
-    } else {
-        ""
-    };
+    let stuck = if row.planned.kind == RowKind::Stuck { " in a call" } else { "" };
     columns([
         &row.target_names(name),
         &format!("{}{stuck}", row.planned.fault.name()),
@@ -174,11 +149,7 @@ fn time_text(ns: u64) -> String {
         1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
         _ => (ns as f64 / 1e9, "s"),
     };
-    let digits = if value < 10.0 {
-        2
-    } else {
-        usize::from(value < 100.0)
-    };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
     format!("{value:.digits$} {unit}")
 }
 
@@ -205,12 +176,7 @@ mod tests {
 
     fn row(data_intact: Option<bool>) -> Row {
         Row {
-            planned: PlannedRow {
-                kind: RowKind::Single,
-                entries: 0..1,
-                slots: vec![3],
-                fault: Fault::Mute,
-            },
+            planned: PlannedRow { kind: RowKind::Single, entries: 0..1, slots: vec![3], fault: Fault::Mute },
             opened: 90,
             closed: Some(200),
             before: BTreeMap::from([(3, 1)]),
@@ -235,14 +201,7 @@ mod tests {
 
     fn verdict(rows: Vec<Row>) -> Verdict {
         let (findings, counts) = (vec![], Counts::default());
-        Verdict {
-            rows,
-            findings,
-            trace_hash: String::new(),
-            fsck_clean: true,
-            counts,
-            boot_ns: None,
-        }
+        Verdict { rows, findings, trace_hash: String::new(), fsck_clean: true, counts, boot_ns: None }
     }
 
     #[test]
@@ -252,18 +211,7 @@ mod tests {
         let words: Vec<_> = line.split_whitespace().collect();
         assert_eq!(
             words,
-            [
-                "block",
-                "mute",
-                "hang",
-                "5.12",
-                "ms",
-                "9.00",
-                "ms",
-                "1>2",
-                "intact",
-                "untouched"
-            ]
+            ["block", "mute", "hang", "5.12", "ms", "9.00", "ms", "1>2", "intact", "untouched"]
         );
         assert!(!text.contains('\x1b'), "no escapes without a terminal");
         assert!(text.contains("deaths 0 · acknowledged bytes lost 0 · reboots 0"));
@@ -278,11 +226,6 @@ mod tests {
     #[test]
     fn times_have_three_digits() {
         let texts = [0, 999, 1_234, 56_789, 123_456, 1_500_000, 2_000_000_000].map(time_text);
-        assert_eq!(
-            texts,
-            [
-                "0 ns", "999 ns", "1.23 us", "56.8 us", "123 us", "1.50 ms", "2.00 s"
-            ]
-        );
+        assert_eq!(texts, ["0 ns", "999 ns", "1.23 us", "56.8 us", "123 us", "1.50 ms", "2.00 s"]);
     }
 }

@@ -46,8 +46,7 @@ pub fn make(path: &Path, bytes: u64) -> Result<()> {
     // A new file, not the old one cut to nothing: what reads the old one goes on reading the old one.
     let _ = fs::remove_file(path);
     let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
-    file.set_len(bytes)
-        .with_context(|| format!("sizing {}", path.display()))?;
+    file.set_len(bytes).with_context(|| format!("sizing {}", path.display()))?;
     let mut command = Command::new(tool("mkfs.ext4"));
     // mke2fs takes the time from here; without it two cards differ.
     command
@@ -55,14 +54,9 @@ pub fn make(path: &Path, bytes: u64) -> Result<()> {
         .arg(path)
         .env("E2FSPROGS_FAKE_TIME", "1700000000")
         .env("SOURCE_DATE_EPOCH", "1700000000");
-    let output = command
-        .output()
-        .context("running mkfs.ext4 (Debian: e2fsprogs)")?;
+    let output = command.output().context("running mkfs.ext4 (Debian: e2fsprogs)")?;
     if !output.status.success() {
-        bail!(
-            "mkfs.ext4 failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("mkfs.ext4 failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }
@@ -70,10 +64,7 @@ pub fn make(path: &Path, bytes: u64) -> Result<()> {
 /// A tool of e2fsprogs, also where an ordinary user's path does not lead.
 pub fn tool(name: &str) -> PathBuf {
     let folders = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
-    let found = folders
-        .iter()
-        .map(|folder| Path::new(folder).join(name))
-        .find(|path| path.is_file());
+    let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| PathBuf::from(name))
 }
 

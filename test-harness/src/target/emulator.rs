@@ -106,10 +106,7 @@ impl Emulator {
         let errors = launch.folder.join("guest-errors.txt");
         File::create(&errors).with_context(|| format!("making {}", errors.display()))?;
         // Socket names have at most 107 bytes: not below a folder whose depth is somebody else's choice.
-        let sockets = tempfile::Builder::new()
-            .prefix("samsara-")
-            .tempdir()
-            .context("making a folder")?;
+        let sockets = tempfile::Builder::new().prefix("samsara-").tempdir().context("making a folder")?;
         let listeners = Listeners::new(sockets.path())?;
         let command = command(launch, sockets.path(), &messages, &errors)?;
         let mut process = Guarded::start(command)?;
@@ -125,20 +122,10 @@ impl Emulator {
         read_line(evidence, SerialLine::Evidence, sender.clone());
         let powered_off = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&powered_off);
-        let mut qmp = Qmp::new(control, move |event, data| {
-            report_event(&sender, &seen, event, data)
-        })
-        .map_err(explain)?;
+        let mut qmp = Qmp::new(control, move |event, data| report_event(&sender, &seen, event, data))
+            .map_err(explain)?;
         qmp.command("cont", &json!({})).map_err(explain)?;
-        Ok(Self {
-            process,
-            qmp,
-            happenings,
-            console: writer,
-            messages,
-            errors,
-            powered_off,
-        })
+        Ok(Self { process, qmp, happenings, console: writer, messages, errors, powered_off })
     }
 
     /// What happens next, but not beyond `deadline`.
@@ -189,10 +176,7 @@ impl Emulator {
     /// Fails when the file cannot be read.
     pub fn guest_errors(&self) -> Result<Vec<String>> {
         let text = fs::read(&self.errors).with_context(|| format!("reading {}", self.errors.display()))?;
-        Ok(String::from_utf8_lossy(&text)
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
     }
 
     /// Ends the emulator if it has not ended, and says how it ended.
@@ -219,15 +203,11 @@ impl Emulator {
             });
         };
         self.qmp.drain();
-        Ok(
-            match (status.success(), self.powered_off.load(Ordering::Acquire)) {
-                (true, true) => Ending::PoweredOff,
-                (true, false) => Ending::Quit,
-                (false, _) => Ending::Died {
-                    reason: format!("{}; {}", describe(status), tail(&self.messages)),
-                },
-            },
-        )
+        Ok(match (status.success(), self.powered_off.load(Ordering::Acquire)) {
+            (true, true) => Ending::PoweredOff,
+            (true, false) => Ending::Quit,
+            (false, _) => Ending::Died { reason: format!("{}; {}", describe(status), tail(&self.messages)) },
+        })
     }
 }
 
@@ -243,16 +223,10 @@ impl Listeners {
             let path = folder.join(name);
             let listener =
                 UnixListener::bind(&path).with_context(|| format!("listening on {}", path.display()))?;
-            listener
-                .set_nonblocking(true)
-                .context("making a socket non-blocking")?;
+            listener.set_nonblocking(true).context("making a socket non-blocking")?;
             Ok(listener)
         };
-        Ok(Self {
-            control: listen("control")?,
-            console: listen("console")?,
-            evidence: listen("evidence")?,
-        })
+        Ok(Self { control: listen("control")?, console: listen("console")?, evidence: listen("evidence")? })
     }
 }
 
@@ -268,18 +242,14 @@ fn command(launch: &Launch, sockets: &Path, messages: &Path, errors: &Path) -> R
         "-no-user-config",
     ]);
     command.arg("-S").arg("-kernel").arg(launch.kernel);
-    command
-        .arg("-qmp")
-        .arg(format!("unix:{}", sockets.join("control").display()));
+    command.arg("-qmp").arg(format!("unix:{}", sockets.join("control").display()));
     for line in &machine.serial {
         let name = match line {
             SerialLine::Console => "console",
             SerialLine::Evidence => "evidence",
         };
         let socket = sockets.join(name);
-        command
-            .arg("-chardev")
-            .arg(format!("socket,id={name},path={}", socket.display()));
+        command.arg("-chardev").arg(format!("socket,id={name},path={}", socket.display()));
         command.arg("-serial").arg(format!("chardev:{name}"));
     }
     if let Some(card) = launch.card {
@@ -292,24 +262,15 @@ fn command(launch: &Launch, sockets: &Path, messages: &Path, errors: &Path) -> R
         fs::write(&path, plan).with_context(|| format!("writing {}", path.display()))?;
         let name = path.display().to_string().replace(',', ",,");
         let address = machine.plan_address;
-        command
-            .arg("-device")
-            .arg(format!("loader,file={name},addr={address:#x},force-raw=on"));
+        command.arg("-device").arg(format!("loader,file={name},addr={address:#x},force-raw=on"));
     }
     if launch.mode == Mode::Deterministic {
         command.args(&machine.deterministic);
     }
     command.arg("-seed").arg((launch.seed as u32).to_string());
-    command
-        .arg("-d")
-        .arg("guest_errors")
-        .arg("-D")
-        .arg(errors)
-        .args(launch.extra);
+    command.arg("-d").arg("guest_errors").arg("-D").arg(errors).args(launch.extra);
     let output = File::create(messages).with_context(|| format!("making {}", messages.display()))?;
-    command
-        .stdout(output.try_clone().context("duplicating a file")?)
-        .stderr(output);
+    command.stdout(output.try_clone().context("duplicating a file")?).stderr(output);
     Ok(command)
 }
 
@@ -317,9 +278,7 @@ fn accept(listener: &UnixListener, process: &mut Guarded, deadline: Instant) -> 
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
-                stream
-                    .set_nonblocking(false)
-                    .context("making a socket blocking")?;
+                stream.set_nonblocking(false).context("making a socket blocking")?;
                 return Ok(stream);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -339,10 +298,7 @@ fn read_line(mut stream: UnixStream, line: Line, sender: Sender<Happening>) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
-            if sender
-                .send(Happening::Bytes(line, buffer[..length].to_vec()))
-                .is_err()
-            {
+            if sender.send(Happening::Bytes(line, buffer[..length].to_vec())).is_err() {
                 return;
             }
         }

@@ -53,16 +53,10 @@ impl Machine {
         let machine: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
         for line in [SerialLine::Console, SerialLine::Evidence] {
             if machine.serial.iter().filter(|&&serial| serial == line).count() != 1 {
-                bail!(
-                    "{}: `serial` must name \"console\" and \"evidence\" once each",
-                    path.display()
-                );
+                bail!("{}: `serial` must name \"console\" and \"evidence\" once each", path.display());
             }
         }
-        Ok(Self {
-            name: name.to_owned(),
-            ..machine
-        })
+        Ok(Self { name: name.to_owned(), ..machine })
     }
 
     /// Reads the description of the board that is the default.
@@ -70,17 +64,11 @@ impl Machine {
     /// # Errors
     /// Fails unless exactly one description in `folder` has `default = true`.
     pub fn default_in(folder: &Path) -> Result<Self> {
-        let machines: Result<Vec<_>> = names(folder)?
-            .iter()
-            .map(|name| Self::named(folder, name))
-            .collect();
+        let machines: Result<Vec<_>> = names(folder)?.iter().map(|name| Self::named(folder, name)).collect();
         let mut defaults: Vec<_> = machines?.into_iter().filter(|machine| machine.default).collect();
         match (defaults.pop(), defaults.is_empty()) {
             (Some(machine), true) => Ok(machine),
-            _ => bail!(
-                "{}: exactly one machine must have `default = true`",
-                folder.display()
-            ),
+            _ => bail!("{}: exactly one machine must have `default = true`", folder.display()),
         }
     }
 
@@ -97,9 +85,8 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let descriptions = paths.filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    let mut names: Vec<_> = descriptions
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .collect();
+    let mut names: Vec<_> =
+        descriptions.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
     names.sort();
     Ok(names)
 }

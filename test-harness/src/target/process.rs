@@ -146,10 +146,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "kill -ABRT $$"]);
         let mut child = Guarded::start(command).unwrap();
-        let status = child
-            .wait_until(Instant::now() + Duration::from_secs(10))
-            .unwrap()
-            .unwrap();
+        let status = child.wait_until(Instant::now() + Duration::from_secs(10)).unwrap().unwrap();
         assert_eq!(describe(status), "killed by signal 6");
     }
 }

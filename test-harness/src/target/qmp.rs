@@ -29,12 +29,7 @@ impl Qmp {
         let reader = BufReader::new(stream.try_clone().context("duplicating the control socket")?);
         let (sender, answers) = channel();
         let reader = std::thread::spawn(move || read_all(reader, &sender, on_event));
-        let mut qmp = Self {
-            stream,
-            answers,
-            next_id: 0,
-            reader: Some(reader),
-        };
+        let mut qmp = Self { stream, answers, next_id: 0, reader: Some(reader) };
         qmp.command("qmp_capabilities", &json!({}))?;
         Ok(qmp)
     }
@@ -56,13 +51,10 @@ impl Qmp {
         let request = json!({ "execute": name, "arguments": arguments, "id": self.next_id });
         writeln!(self.stream, "{request}").with_context(|| format!("sending {name} to the emulator"))?;
         loop {
-            let answer = self
-                .answers
-                .recv_timeout(ANSWER_LIMIT)
-                .map_err(|error| match error {
-                    RecvTimeoutError::Timeout => anyhow!("the emulator does not answer {name}"),
-                    RecvTimeoutError::Disconnected => anyhow!("the emulator ended before it answered {name}"),
-                })?;
+            let answer = self.answers.recv_timeout(ANSWER_LIMIT).map_err(|error| match error {
+                RecvTimeoutError::Timeout => anyhow!("the emulator does not answer {name}"),
+                RecvTimeoutError::Disconnected => anyhow!("the emulator ended before it answered {name}"),
+            })?;
             if answer["id"] != json!(self.next_id) {
                 continue;
             }
@@ -112,17 +104,9 @@ mod tests {
             events.send((name.to_owned(), data["guest"].clone())).unwrap();
         })
         .unwrap();
-        assert_eq!(
-            qmp.command("query-status", &json!({})).unwrap()["status"],
-            "running"
-        );
+        assert_eq!(qmp.command("query-status", &json!({})).unwrap()["status"], "running");
         assert_eq!(seen.recv().unwrap(), ("RESET".to_owned(), json!(true)));
-        assert!(
-            qmp.command("refused", &json!({}))
-                .unwrap_err()
-                .to_string()
-                .contains("refuses refused")
-        );
+        assert!(qmp.command("refused", &json!({})).unwrap_err().to_string().contains("refuses refused"));
         drop(theirs);
         assert!(qmp.command("late", &json!({})).is_err());
     }

@@ -108,10 +108,7 @@ mod tests {
         assert_eq!(keys.push(&[ESCAPE]), (vec![], false), "cut between two reads");
         assert_eq!(keys.push(b"xls"), (vec![], true));
         let mut keys = Keys::default();
-        assert_eq!(
-            keys.push(&[b'a', ESCAPE, ESCAPE, b'b']),
-            (vec![b'a', ESCAPE, b'b'], false)
-        );
+        assert_eq!(keys.push(&[b'a', ESCAPE, ESCAPE, b'b']), (vec![b'a', ESCAPE, b'b'], false));
         assert_eq!(keys.push(&[ESCAPE, b'q', b'x']), (b"x".to_vec(), false));
     }
 }

@@ -32,14 +32,7 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
-        Self::Call,
-        Self::Irq,
-        Self::Window,
-        Self::Notify,
-        Self::Parameter,
-        Self::Slot,
-    ];
+    const ALL: [Self; 6] = [Self::Call, Self::Irq, Self::Window, Self::Notify, Self::Parameter, Self::Slot];
 
     /// What the program wants, and how to give it.
     fn texts(self, name: &str) -> (String, String) {
@@ -56,18 +49,11 @@ impl Kind {
                 format!("uses the device `{name}`"),
                 format!("add `{name} = {{ mapped = true }}` to its `devices`"),
             ),
-            Self::Notify => (
-                format!("notifies \"{name}\""),
-                format!("add \"{name}\" to its `notifies`"),
-            ),
-            Self::Parameter => (
-                format!("reads the parameter `{name}`"),
-                format!("add `{name} = 1` to its `parameters`"),
-            ),
-            Self::Slot => (
-                format!("names the component \"{name}\""),
-                format!("add `[component.{name}]`"),
-            ),
+            Self::Notify => (format!("notifies \"{name}\""), format!("add \"{name}\" to its `notifies`")),
+            Self::Parameter => {
+                (format!("reads the parameter `{name}`"), format!("add `{name} = 1` to its `parameters`"))
+            }
+            Self::Slot => (format!("names the component \"{name}\""), format!("add `[component.{name}]`")),
         }
     }
 }
@@ -99,27 +85,15 @@ pub fn bind(flat: &Flat, system: &System, slot: usize) -> Vec<u8> {
     for bytes in pages[flat.bindings.clone()].chunks_exact_mut(RECORD) {
         let record = read(bytes);
         let Some(kind) = record.kind.filter(|_| !record.name.is_empty()) else {
-            let message = format!(
-                "it has a binding of kind {} named \"{}\"",
-                record.kind_number, record.name
-            );
-            report(
-                system,
-                slot,
-                &message,
-                "kinds are 1 to 6, names have 1 to 47 bytes: see userlib",
-            );
+            let message =
+                format!("it has a binding of kind {} named \"{}\"", record.kind_number, record.name);
+            report(system, slot, &message, "kinds are 1 to 6, names have 1 to 47 bytes: see userlib");
             continue;
         };
         let found = look_up(kind, &record.name, system, slot);
         if found.is_none() && !record.optional {
             let (want, remedy) = kind.texts(&record.name);
-            report(
-                system,
-                slot,
-                &format!("it {want}, which the entry does not give"),
-                &remedy,
-            );
+            report(system, slot, &format!("it {want}, which the entry does not give"), &remedy);
         }
         let (number, value) = found.unwrap_or((ABSENT, 0));
         bytes[4..8].copy_from_slice(&number.to_le_bytes());
@@ -133,50 +107,31 @@ pub fn bind(flat: &Flat, system: &System, slot: usize) -> Vec<u8> {
 fn report(system: &System, slot: usize, message: &str, remedy: &str) {
     let component = &system.components[slot];
     let image = component.image.as_ref().unwrap_or(&component.name);
-    let message = format!(
-        "component \"{}\", image \"{}\": {message}",
-        component.name.value, image.value
-    );
+    let message = format!("component \"{}\", image \"{}\": {message}", component.name.value, image.value);
     system.source.report(image.line, message, remedy);
 }
 
 /// Number and value of a name, if the manifest gives it to this component.
 fn look_up(kind: Kind, name: &str, system: &System, slot: usize) -> Option<(u32, u64)> {
     let component = &system.components[slot];
-    let named = |name: &str| {
-        system
-            .components
-            .iter()
-            .position(|other| other.name.value == name)
-    };
+    let named = |name: &str| system.components.iter().position(|other| other.name.value == name);
     match kind {
         Kind::Call => {
-            let index = component
-                .calls
-                .iter()
-                .position(|call| call.service.value == name)?;
+            let index = component.calls.iter().position(|call| call.service.value == name)?;
             Some((index as u32, component.calls[index].deadline))
         }
-        Kind::Irq => Some((
-            component.irqs.iter().position(|irq| irq.line.value == name)? as u32,
-            0,
-        )),
+        Kind::Irq => Some((component.irqs.iter().position(|irq| irq.line.value == name)? as u32, 0)),
         Kind::Window => {
-            let index = component
-                .devices
-                .iter()
-                .position(|device| device.device.value == name)?;
+            let index = component.devices.iter().position(|device| device.device.value == name)?;
             Some((index as u32, component.devices[index].mapped.into()))
         }
         Kind::Notify => {
             let other = named(name).filter(|&other| system.links[slot].notifies >> other & 1 == 1)?;
             Some((other as u32, 0))
         }
-        Kind::Parameter => component
-            .parameters
-            .iter()
-            .find(|(key, _)| key.value == name)
-            .map(|(_, value)| (0, *value)),
+        Kind::Parameter => {
+            component.parameters.iter().find(|(key, _)| key.value == name).map(|(_, value)| (0, *value))
+        }
         Kind::Slot => named(name).map(|other| (other as u32, 0)),
     }
 }
@@ -185,10 +140,7 @@ fn look_up(kind: Kind, name: &str, system: &System, slot: usize) -> Option<(u32,
 fn report_unused(system: &System, slot: usize, used: &[(Kind, String)]) {
     let component = &system.components[slot];
     let names = |kind: Kind| -> Vec<&str> {
-        used.iter()
-            .filter(|(other, _)| *other == kind)
-            .map(|(_, name)| name.as_str())
-            .collect()
+        used.iter().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str()).collect()
     };
     for (kind, list, given) in given(component) {
         let known = names(kind);
@@ -200,10 +152,7 @@ fn report_unused(system: &System, slot: usize, used: &[(Kind, String)]) {
             );
             let remedy = match &known[..] {
                 [] => "remove it".into(),
-                known => format!(
-                    "remove it; or {}",
-                    suggest(name, known, "names that the image uses")
-                ),
+                known => format!("remove it; or {}", suggest(name, known, "names that the image uses")),
             };
             system.source.report(line, message, remedy);
         }
@@ -213,26 +162,11 @@ fn report_unused(system: &System, slot: usize, used: &[(Kind, String)]) {
 type Given<'a> = (Kind, &'static str, Vec<(&'a str, usize)>);
 
 fn given(component: &Component) -> [Given<'_>; 4] {
-    let calls = component
-        .calls
-        .iter()
-        .map(|call| (call.service.value.as_str(), call.service.line))
-        .collect();
-    let irqs = component
-        .irqs
-        .iter()
-        .map(|irq| (irq.line.value.as_str(), irq.line.line))
-        .collect();
-    let devices = component
-        .devices
-        .iter()
-        .map(|entry| (entry.device.value.as_str(), entry.device.line))
-        .collect();
-    let parameters = component
-        .parameters
-        .iter()
-        .map(|(key, _)| (key.value.as_str(), key.line))
-        .collect();
+    let calls = component.calls.iter().map(|call| (call.service.value.as_str(), call.service.line)).collect();
+    let irqs = component.irqs.iter().map(|irq| (irq.line.value.as_str(), irq.line.line)).collect();
+    let devices =
+        component.devices.iter().map(|entry| (entry.device.value.as_str(), entry.device.line)).collect();
+    let parameters = component.parameters.iter().map(|(key, _)| (key.value.as_str(), key.line)).collect();
     [
         (Kind::Call, "calls", calls),
         (Kind::Irq, "irqs", irqs),
@@ -265,18 +199,11 @@ mod tests {
 
     /// An image of two pages with records in the middle of the second.
     fn image(records: &[(u32, &str)]) -> Flat {
-        let bytes: Vec<u8> = records
-            .iter()
-            .flat_map(|(kind, name)| record_bytes(*kind, name))
-            .collect();
+        let bytes: Vec<u8> = records.iter().flat_map(|(kind, name)| record_bytes(*kind, name)).collect();
         let mut pages = vec![0xEE; 2 * PAGE];
         let bindings = PAGE + 128..PAGE + 128 + bytes.len();
         pages[bindings.clone()].copy_from_slice(&bytes);
-        Flat {
-            header: ImageHeader::new_zeroed(),
-            pages,
-            bindings,
-        }
+        Flat { header: ImageHeader::new_zeroed(), pages, bindings }
     }
 
     /// Number and value of each record, and the defects, without the file's name.
@@ -290,32 +217,16 @@ mod tests {
         });
         let numbers = numbers.collect();
         let defects = system.source.finish(()).err().map_or(Vec::new(), |found| found.0);
-        (
-            numbers,
-            defects
-                .iter()
-                .map(|defect| defect.to_string().replace("system/demo.toml:", ""))
-                .collect(),
-        )
+        (numbers, defects.iter().map(|defect| defect.to_string().replace("system/demo.toml:", "")).collect())
     }
 
     #[test]
     fn names_become_numbers() {
-        let wanted = [
-            (1, "files"),
-            (5, "files"),
-            (4, "rs"),
-            (6, "block"),
-            (4, "?fs"),
-            (1, "?block"),
-            (6, "?nobody"),
-        ];
+        let wanted =
+            [(1, "files"), (5, "files"), (4, "rs"), (6, "block"), (4, "?fs"), (1, "?block"), (6, "?nobody")];
         let (numbers, defects) = bound(GOOD, CLIENT, &wanted);
         let none = (ABSENT, 0);
-        assert_eq!(
-            numbers,
-            [(0, 2_000_000_000), (0, 3), (1, 0), (2, 0), none, none, none]
-        );
+        assert_eq!(numbers, [(0, 2_000_000_000), (0, 3), (1, 0), (2, 0), none, none, none]);
         assert_eq!(defects, Vec::<String>::new());
         // A driver: the second device is not mapped; a server may notify its caller.
         let wanted = [(3, "gpio"), (3, "emmc"), (2, "emmc"), (4, "fs")];
@@ -329,14 +240,9 @@ mod tests {
         let system = read(GOOD).ok().unwrap();
         let flat = image(&[(1, "files"), (5, "files")]);
         let pages = bind(&flat, &system, CLIENT);
-        let changed: Vec<usize> = (0..pages.len())
-            .filter(|&at| pages[at] != flat.pages[at])
-            .collect();
+        let changed: Vec<usize> = (0..pages.len()).filter(|&at| pages[at] != flat.pages[at]).collect();
         let offsets: Vec<usize> = changed.iter().map(|at| at - flat.bindings.start).collect();
-        assert!(
-            offsets.iter().all(|at| (4..16).contains(&(at % RECORD))),
-            "{offsets:?}"
-        );
+        assert!(offsets.iter().all(|at| (4..16).contains(&(at % RECORD))), "{offsets:?}");
         assert!(!offsets.is_empty());
     }
 
@@ -353,22 +259,10 @@ mod tests {
                 "waits for the interrupt line `uart0`",
                 "add `uart0 = { storm = 2000, window_ms = 10 }` to its `irqs`",
             ),
-            (
-                (3, "uart0"),
-                "uses the device `uart0`",
-                "add `uart0 = { mapped = true }` to its `devices`",
-            ),
+            ((3, "uart0"), "uses the device `uart0`", "add `uart0 = { mapped = true }` to its `devices`"),
             ((4, "rs"), "notifies \"rs\"", "add \"rs\" to its `notifies`"),
-            (
-                (5, "pause"),
-                "reads the parameter `pause`",
-                "add `pause = 1` to its `parameters`",
-            ),
-            (
-                (6, "shell"),
-                "names the component \"shell\"",
-                "add `[component.shell]`",
-            ),
+            ((5, "pause"), "reads the parameter `pause`", "add `pause = 1` to its `parameters`"),
+            ((6, "shell"), "names the component \"shell\"", "add `[component.shell]`"),
         ];
         for (record, want, remedy) in cases {
             let (numbers, defects) = bound(GOOD, FS, &[(1, "block"), record]);
@@ -382,12 +276,9 @@ mod tests {
 
     #[test]
     fn a_damaged_record_is_refused() {
-        for (record, kind, name) in [
-            ((7, "x"), 7, "x"),
-            ((0, "x"), 0, "x"),
-            ((1, ""), 1, ""),
-            ((1, "?"), 1, ""),
-        ] {
+        for (record, kind, name) in
+            [((7, "x"), 7, "x"), ((0, "x"), 0, "x"), ((1, ""), 1, ""), ((1, "?"), 1, "")]
+        {
             let (_, defects) = bound(GOOD, FS, &[(1, "block"), record]);
             let expected = format!(
                 "33: component \"fs\", image \"fs-server\": it has a binding of kind {kind} named \"{name}\"\n  \
@@ -424,10 +315,7 @@ mod tests {
     #[test]
     fn handles_count_in_the_order_of_the_entry() {
         let text = changed(&[
-            (
-                "calls = { files = {",
-                "calls = { block = { deadline_ms = 26 }, files = {",
-            ),
+            ("calls = { files = {", "calls = { block = { deadline_ms = 26 }, files = {"),
             ("parameters = { files = 3 }\n", ""),
         ]);
         let (numbers, defects) = bound(&text, CLIENT, &[(1, "files"), (1, "block")]);

@@ -27,10 +27,7 @@ impl Bundle {
     /// Adds an image and returns its index; one with the same header and pages is not stored again.
     pub fn add(&mut self, header: ImageHeader, pages: &[u8]) -> u32 {
         let same = |other: &ImageHeader| {
-            let candidate = ImageHeader {
-                first_page: other.first_page,
-                ..header
-            };
+            let candidate = ImageHeader { first_page: other.first_page, ..header };
             other.as_bytes() == candidate.as_bytes() && self.pages_of(other) == pages
         };
         if let Some(index) = self.images.iter().position(same) {
@@ -55,11 +52,7 @@ impl Bundle {
 /// It does not fit into the board's range, or would lie in memory that the kernel zeroes.
 pub fn assemble(kernel: &Kernel, slots: &[SlotRights], bundle: &Bundle, board: &Board) -> Result<Vec<u8>> {
     let header_size = size_of::<SystemHeader>();
-    let crcs: Vec<u32> = bundle
-        .pages
-        .chunks_exact(PAGE)
-        .map(|page| CRC.checksum(page))
-        .collect();
+    let crcs: Vec<u32> = bundle.pages.chunks_exact(PAGE).map(|page| CRC.checksum(page)).collect();
     let mut tables = Vec::new();
     let mut append = |bytes: &[u8]| {
         let offset = header_size + tables.len();
@@ -131,18 +124,11 @@ mod tests {
     }
 
     fn header(stored: u32) -> ImageHeader {
-        ImageHeader {
-            name: name_field("x"),
-            text_pages: stored,
-            ..ImageHeader::new_zeroed()
-        }
+        ImageHeader { name: name_field("x"), text_pages: stored, ..ImageHeader::new_zeroed() }
     }
 
     fn kernel(bytes: usize) -> Kernel {
-        Kernel {
-            bytes: vec![0x5A; bytes],
-            zeroed: Vec::new(),
-        }
+        Kernel { bytes: vec![0x5A; bytes], zeroed: Vec::new() }
     }
 
     #[test]
@@ -152,10 +138,7 @@ mod tests {
         assert_eq!(bundle.add(header(2), &[2; 2 * PAGE]), 1);
         assert_eq!(bundle.add(header(1), &[1; PAGE]), 0);
         assert_eq!(bundle.add(header(1), &[3; PAGE]), 2);
-        let other = ImageHeader {
-            entry: 4,
-            ..header(1)
-        };
+        let other = ImageHeader { entry: 4, ..header(1) };
         assert_eq!(bundle.add(other, &[1; PAGE]), 3);
         let first: Vec<u32> = bundle.images.iter().map(|image| image.first_page).collect();
         assert_eq!(first, [0, 1, 3, 4]);
@@ -167,25 +150,14 @@ mod tests {
         let mut bundle = Bundle::default();
         bundle.add(header(1), &[1; PAGE]);
         bundle.add(header(2), &[2; 2 * PAGE]);
-        let slots = [
-            SlotRights {
-                priority: 31,
-                ..SlotRights::new_zeroed()
-            },
-            SlotRights::new_zeroed(),
-        ];
+        let slots = [SlotRights { priority: 31, ..SlotRights::new_zeroed() }, SlotRights::new_zeroed()];
         let image = assemble(&kernel(5000), &slots, &bundle, &board()).unwrap();
 
         assert_eq!((image[4999], image[5000]), (0x5A, 0));
         let system = &image[8192..];
         let (header, _) = SystemHeader::read_from_prefix(system).unwrap();
         assert_eq!(
-            (
-                header.magic,
-                header.slot_count,
-                header.image_count,
-                header.page_count
-            ),
+            (header.magic, header.slot_count, header.image_count, header.page_count),
             (MAGIC, 2, 2, 3)
         );
         assert_eq!(abi::name_text(&header.board), "raspi3b");
@@ -197,14 +169,7 @@ mod tests {
         let images = &system[header.images as usize..];
         let (second, _) = ImageHeader::read_from_prefix(&images[size_of::<ImageHeader>()..]).unwrap();
         assert_eq!((second.first_page, second.text_pages), (1, 2));
-        assert_eq!(
-            (
-                header.slots as usize % 8,
-                header.images as usize % 8,
-                header.page_crcs % 4
-            ),
-            (0, 0, 0)
-        );
+        assert_eq!((header.slots as usize % 8, header.images as usize % 8, header.page_crcs % 4), (0, 0, 0));
         for copy in [header.bundle_a, header.bundle_b] {
             assert_eq!(copy as usize % PAGE, 0);
             for page in 0..3 {
@@ -227,26 +192,14 @@ mod tests {
         let mut bundle = Bundle::default();
         bundle.add(header(1), &[1; PAGE]);
         let mut kernel = kernel(5000);
-        kernel.zeroed.push(Range {
-            base: 0x8_2800,
-            end: 0x8_3000,
-        });
+        kernel.zeroed.push(Range { base: 0x8_2800, end: 0x8_3000 });
         let message = assemble(&kernel, &[], &bundle, &board()).unwrap_err().to_string();
         assert!(message.starts_with(
             "the kernel zeroes 0x82800 to 0x83000, where the boot image lies (0x82000 to 0x85000)"
         ));
-        kernel.zeroed[0] = Range {
-            base: 0x8_5000,
-            end: 0x8_6000,
-        };
+        kernel.zeroed[0] = Range { base: 0x8_5000, end: 0x8_6000 };
         assert!(assemble(&kernel, &[], &bundle, &board()).is_ok());
-        let small = Board {
-            kernel: Range {
-                base: 0x8_0000,
-                end: 0x8_4000,
-            },
-            ..board()
-        };
+        let small = Board { kernel: Range { base: 0x8_0000, end: 0x8_4000 }, ..board() };
         let message = assemble(&kernel, &[], &bundle, &small).unwrap_err().to_string();
         assert!(message.starts_with("the boot image ends at 0x85000, beyond 0x84000"));
     }

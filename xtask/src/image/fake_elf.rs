@@ -70,42 +70,22 @@ impl FakeElf {
     }
 
     pub fn add_symbol(&mut self, name: &str, value: u64, section: Option<&str>) {
-        self.symbols.push(FakeSymbol {
-            name: name.into(),
-            value,
-            section: section.map(Into::into),
-        });
+        self.symbols.push(FakeSymbol { name: name.into(), value, section: section.map(Into::into) });
     }
 
     pub fn add_section(&mut self, name: &str, kind: u32, flags: u64, address: u64, size: u64) {
-        self.sections.push(FakeSection {
-            name: name.into(),
-            kind,
-            flags,
-            address,
-            size,
-        });
+        self.sections.push(FakeSection { name: name.into(), kind, flags, address, size });
     }
 
     /// The file: header, program headers, segments, symbols, strings, section headers.
     pub fn bytes(&self) -> Vec<u8> {
         let header_count = self.segments.len() + usize::from(self.extra_header.is_some());
         let mut body = vec![0; 64 + 56 * header_count];
-        let empty = FakeSegment {
-            base: 0x30_0000,
-            data: Vec::new(),
-            size: 0,
-            flags: 4,
-        };
+        let empty = FakeSegment { base: 0x30_0000, data: Vec::new(), size: 0, flags: 4 };
         let extra = self.extra_header.map(|kind| program_header(kind, 0, &empty, 0));
         let mut headers: Vec<_> = extra.into_iter().collect();
         for segment in &self.segments {
-            headers.push(program_header(
-                1,
-                body.len() as u64,
-                segment,
-                self.physical_offset,
-            ));
+            headers.push(program_header(1, body.len() as u64, segment, self.physical_offset));
             body.extend_from_slice(&segment.data);
         }
         let mut strings = vec![0u8];
@@ -114,24 +94,13 @@ impl FakeElf {
         body.extend_from_slice(&symbols);
         let mut sections = self.section_table(&mut strings);
         let strings_index = sections.len() as u32 + 1;
-        let mut table = section_header(
-            intern(&mut strings, ".symtab"),
-            2,
-            0,
-            0,
-            (symbol_offset, symbols.len() as u64),
-        );
+        let mut table =
+            section_header(intern(&mut strings, ".symtab"), 2, 0, 0, (symbol_offset, symbols.len() as u64));
         table.sh_link = U32::new(LE, strings_index);
         table.sh_entsize = U64::new(LE, 24);
         sections.push(table);
         let name = intern(&mut strings, ".strtab");
-        sections.push(section_header(
-            name,
-            3,
-            0,
-            0,
-            (body.len() as u64, strings.len() as u64),
-        ));
+        sections.push(section_header(name, 3, 0, 0, (body.len() as u64, strings.len() as u64)));
         body.extend_from_slice(&strings);
         let section_offset = body.len() as u64;
         for section in &sections {
@@ -150,13 +119,7 @@ impl FakeElf {
     fn section_table(&self, strings: &mut Vec<u8>) -> Vec<SectionHeader64<LE>> {
         let header = |section: &FakeSection| {
             let name = intern(strings, &section.name);
-            section_header(
-                name,
-                section.kind,
-                section.flags,
-                section.address,
-                (0, section.size),
-            )
+            section_header(name, section.kind, section.flags, section.address, (0, section.size))
         };
         let mut sections = vec![section_header(0, 0, 0, 0, (0, 0))];
         sections.extend(self.sections.iter().map(header));
@@ -166,10 +129,8 @@ impl FakeElf {
     fn symbol_table(&self, strings: &mut Vec<u8>) -> Vec<u8> {
         let mut table = vec![0; 24];
         for symbol in &self.symbols {
-            let index = self
-                .sections
-                .iter()
-                .position(|section| Some(&section.name) == symbol.section.as_ref());
+            let index =
+                self.sections.iter().position(|section| Some(&section.name) == symbol.section.as_ref());
             let entry = Sym64 {
                 st_name: U32::new(LE, intern(strings, &symbol.name)),
                 st_info: 0x10,

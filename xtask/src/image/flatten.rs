@@ -114,10 +114,7 @@ fn flatten_elf(name: &str, elf: &[u8]) -> Result<Flat> {
     );
     let fault_stub =
         symbol(file, elf, FAULT_STUB)?.with_context(|| format!("no symbol `{FAULT_STUB}`: link userlib"))?;
-    ensure!(
-        text.contains(&fault_stub),
-        "`{FAULT_STUB}` at {fault_stub:#x} is not in its text"
-    );
+    ensure!(text.contains(&fault_stub), "`{FAULT_STUB}` at {fault_stub:#x} is not in its text");
     let header = ImageHeader {
         name: name_field(name),
         build_id: build_id(file, elf, &segments)?,
@@ -131,11 +128,7 @@ fn flatten_elf(name: &str, elf: &[u8]) -> Result<Flat> {
         reserved: 0,
     };
     let bindings = bindings(file, elf, pages.len())?;
-    Ok(Flat {
-        header,
-        pages,
-        bindings,
-    })
+    Ok(Flat { header, pages, bindings })
 }
 
 /// The loadable segments in the order of their addresses, which are whole pages.
@@ -156,10 +149,7 @@ fn segments<'a>(file: &Header, elf: &'a [u8]) -> Result<Vec<Segment<'a>>> {
             .ok()
             .with_context(|| format!("the segment at {base:#x} lies outside the file"))?;
         let size = header.p_memsz(LE);
-        ensure!(
-            data.len() as u64 <= size,
-            "the segment at {base:#x} is longer in the file than in memory"
-        );
+        ensure!(data.len() as u64 <= size, "the segment at {base:#x} is longer in the file than in memory");
         ensure!(
             base.is_multiple_of(PAGE as u64),
             "the segment at {base:#x} does not begin on a page boundary"
@@ -169,22 +159,12 @@ fn segments<'a>(file: &Header, elf: &'a [u8]) -> Result<Vec<Segment<'a>>> {
             base >= IMAGE_BASE && end.is_some(),
             "the segment at {base:#x} of {size:#x} bytes is not within {IMAGE_BASE:#x} to {IMAGE_END:#x}"
         );
-        segments.push(Segment {
-            base,
-            data,
-            size,
-            flags: header.p_flags(LE),
-        });
+        segments.push(Segment { base, data, size, flags: header.p_flags(LE) });
     }
     segments.sort_by_key(|segment| segment.base);
     for pair in segments.windows(2) {
         let end = pair[0].base + pair[0].size;
-        ensure!(
-            end <= pair[1].base,
-            "the segments at {:#x} and {:#x} overlap",
-            pair[0].base,
-            pair[1].base
-        );
+        ensure!(end <= pair[1].base, "the segments at {:#x} and {:#x} overlap", pair[0].base, pair[1].base);
     }
     Ok(segments)
 }
@@ -207,14 +187,10 @@ fn refuse_relocations(file: &Header, elf: &[u8]) -> Result<()> {
 fn symbol(file: &Header, elf: &[u8], name: &str) -> Result<Option<u64>> {
     let sections = file.sections(LE, elf)?;
     let symbols = sections.symbols(LE, elf, SHT_SYMTAB)?;
-    let found = symbols.iter().find(|symbol| {
-        symbol
-            .name(LE, symbols.strings())
-            .is_ok_and(|text| text == name.as_bytes())
-    });
-    Ok(found
-        .filter(|symbol| !symbol.is_undefined(LE))
-        .map(|symbol| symbol.st_value(LE)))
+    let found = symbols
+        .iter()
+        .find(|symbol| symbol.name(LE, symbols.strings()).is_ok_and(|text| text == name.as_bytes()));
+    Ok(found.filter(|symbol| !symbol.is_undefined(LE)).map(|symbol| symbol.st_value(LE)))
 }
 
 /// First 16 bytes of the SHA-256 over what runs and over the log texts, which defmt keeps as the names of symbols in a
@@ -223,12 +199,7 @@ fn build_id(file: &Header, elf: &[u8], segments: &[Segment<'_>]) -> Result<[u8; 
     let mut hash = Sha256::new();
     hash.update(file.e_entry(LE).to_le_bytes());
     for segment in segments {
-        for number in [
-            segment.base,
-            segment.size,
-            segment.flags.into(),
-            segment.data.len() as u64,
-        ] {
+        for number in [segment.base, segment.size, segment.flags.into(), segment.data.len() as u64] {
             hash.update(number.to_le_bytes());
         }
         hash.update(segment.data);
@@ -263,13 +234,8 @@ fn bindings(file: &Header, elf: &[u8], stored: usize) -> Result<Range<usize>> {
     if size == 0 {
         return Ok(0..0);
     }
-    let start = address
-        .checked_sub(IMAGE_BASE)
-        .context("`.samsara.bindings` is not loaded")? as usize;
-    ensure!(
-        start + size <= stored,
-        "`{BINDINGS}` at {address:#x} is not part of the stored pages"
-    );
+    let start = address.checked_sub(IMAGE_BASE).context("`.samsara.bindings` is not loaded")? as usize;
+    ensure!(start + size <= stored, "`{BINDINGS}` at {address:#x} is not part of the stored pages");
     ensure!(
         size.is_multiple_of(super::bindings::RECORD),
         "`{BINDINGS}` has {size} bytes, which are no whole records of {}",
@@ -289,24 +255,9 @@ mod tests {
 
     fn good() -> FakeElf {
         FakeElf::new(IMAGE_BASE + 8)
-            .segment(FakeSegment {
-                base: IMAGE_BASE,
-                data: vec![0xAA; 5000],
-                size: 5000,
-                flags: RX,
-            })
-            .segment(FakeSegment {
-                base: IMAGE_BASE + 0x2000,
-                data: vec![0xBB; 4096],
-                size: 4096,
-                flags: R,
-            })
-            .segment(FakeSegment {
-                base: IMAGE_BASE + 0x3000,
-                data: vec![0xCC; 10],
-                size: 0x2001,
-                flags: RW,
-            })
+            .segment(FakeSegment { base: IMAGE_BASE, data: vec![0xAA; 5000], size: 5000, flags: RX })
+            .segment(FakeSegment { base: IMAGE_BASE + 0x2000, data: vec![0xBB; 4096], size: 4096, flags: R })
+            .segment(FakeSegment { base: IMAGE_BASE + 0x3000, data: vec![0xCC; 10], size: 0x2001, flags: RW })
             .symbol(FAULT_STUB, IMAGE_BASE + 16, None)
     }
 
@@ -319,28 +270,14 @@ mod tests {
         let flat = flatten("a-very-long-image-name", &good().bytes()).unwrap();
         let header = flat.header;
         assert_eq!(
-            [
-                header.text_pages,
-                header.rodata_pages,
-                header.data_pages,
-                header.bss_pages,
-                header.first_page
-            ],
+            [header.text_pages, header.rodata_pages, header.data_pages, header.bss_pages, header.first_page],
             [2, 1, 1, 2, 0]
         );
-        assert_eq!(
-            (header.entry, header.fault_stub),
-            (IMAGE_BASE + 8, IMAGE_BASE + 16)
-        );
+        assert_eq!((header.entry, header.fault_stub), (IMAGE_BASE + 8, IMAGE_BASE + 16));
         assert_eq!(abi::name_text(&header.name), "a-very-long-imag");
         assert_eq!(flat.pages.len(), 4 * PAGE);
         assert_eq!(
-            (
-                flat.pages[4999],
-                flat.pages[5000],
-                flat.pages[8191],
-                flat.pages[8192]
-            ),
+            (flat.pages[4999], flat.pages[5000], flat.pages[8191], flat.pages[8192]),
             (0xAA, 0, 0, 0xBB)
         );
         assert_eq!((flat.pages[0x3009], flat.pages[0x300A]), (0xCC, 0));
@@ -351,32 +288,14 @@ mod tests {
     fn the_order_of_the_program_headers_does_not_matter_and_segments_may_be_absent() {
         let mut elf = good();
         elf.segments.reverse();
-        assert_eq!(
-            flatten("x", &elf.bytes()).unwrap().pages,
-            flatten("x", &good().bytes()).unwrap().pages
-        );
+        assert_eq!(flatten("x", &elf.bytes()).unwrap().pages, flatten("x", &good().bytes()).unwrap().pages);
         let elf = FakeElf::new(IMAGE_BASE)
-            .segment(FakeSegment {
-                base: IMAGE_BASE,
-                data: vec![1; 8],
-                size: 8,
-                flags: RX,
-            })
-            .segment(FakeSegment {
-                base: IMAGE_BASE + 0x1000,
-                data: Vec::new(),
-                size: 4096,
-                flags: RW,
-            })
+            .segment(FakeSegment { base: IMAGE_BASE, data: vec![1; 8], size: 8, flags: RX })
+            .segment(FakeSegment { base: IMAGE_BASE + 0x1000, data: Vec::new(), size: 4096, flags: RW })
             .symbol(FAULT_STUB, IMAGE_BASE, None);
         let header = flatten("x", &elf.bytes()).unwrap().header;
         assert_eq!(
-            [
-                header.text_pages,
-                header.rodata_pages,
-                header.data_pages,
-                header.bss_pages
-            ],
+            [header.text_pages, header.rodata_pages, header.data_pages, header.bss_pages],
             [1, 0, 0, 1]
         );
     }
@@ -390,51 +309,27 @@ mod tests {
         };
         let cases: [(&str, String); 12] = [
             ("writable and executable", with(&|elf| elf.segments[0].flags = 7)),
-            (
-                "does not begin on a page boundary",
-                with(&|elf| elf.segments[1].base += 8),
-            ),
+            ("does not begin on a page boundary", with(&|elf| elf.segments[1].base += 8)),
             ("overlap", with(&|elf| elf.segments[0].size = 0x2001)),
-            (
-                "is not within 0x300000 to 0x1000000",
-                with(&|elf| elf.segments[2].size = 0xD0_0000),
-            ),
-            (
-                "is not within 0x300000 to 0x1000000",
-                with(&|elf| elf.segments[2].size = u64::MAX - 5),
-            ),
+            ("is not within 0x300000 to 0x1000000", with(&|elf| elf.segments[2].size = 0xD0_0000)),
+            ("is not within 0x300000 to 0x1000000", with(&|elf| elf.segments[2].size = u64::MAX - 5)),
             (
                 "does not follow the one before it, which ends at 0x302000",
                 with(&|elf| elf.segments[1].base += 0x1_0000),
             ),
             ("is out of order", with(&|elf| elf.segments[1].flags = RX)),
-            (
-                "has zeroed memory but is not writable",
-                with(&|elf| elf.segments[0].size = 5001),
-            ),
+            ("has zeroed memory but is not writable", with(&|elf| elf.segments[0].size = 5001)),
             (
                 "its entry 0x302000 is not in its text 0x300000 to 0x302000",
                 with(&|elf| elf.entry = IMAGE_BASE + 0x2000),
             ),
-            (
-                "no symbol `samsara_fault_stub`: link userlib",
-                with(&|elf| elf.symbols.clear()),
-            ),
-            (
-                "is not in its text",
-                with(&|elf| elf.symbols[0].value = IMAGE_BASE + 0x2000),
-            ),
-            (
-                "longer in the file than in memory",
-                with(&|elf| elf.segments[2].size = 9),
-            ),
+            ("no symbol `samsara_fault_stub`: link userlib", with(&|elf| elf.symbols.clear())),
+            ("is not in its text", with(&|elf| elf.symbols[0].value = IMAGE_BASE + 0x2000)),
+            ("longer in the file than in memory", with(&|elf| elf.segments[2].size = 9)),
         ];
         for (expected, message) in cases {
             assert!(message.starts_with("image \"x\": "), "{message}");
-            assert!(
-                message.contains(expected),
-                "expected `{expected}`, got `{message}`"
-            );
+            assert!(message.contains(expected), "expected `{expected}`, got `{message}`");
         }
     }
 
@@ -472,17 +367,11 @@ mod tests {
         };
         let base = with(&|_| ());
         assert_eq!(base, with(&|elf| elf.add_section(".debug_str", 1, 0, 0, 400)));
-        assert_eq!(
-            base,
-            with(&|elf| elf.add_symbol("/home/somebody/file.rs", IMAGE_BASE, None))
-        );
+        assert_eq!(base, with(&|elf| elf.add_symbol("/home/somebody/file.rs", IMAGE_BASE, None)));
         assert_ne!(base, with(&|elf| elf.segments[2].data[3] ^= 1));
         assert_ne!(base, with(&|elf| elf.segments[2].size += 1));
         assert_ne!(base, with(&|elf| elf.entry += 4));
-        assert_ne!(
-            base,
-            with(&|elf| elf.symbols[1].name = "{\"data\":\"hallo\"}".into())
-        );
+        assert_ne!(base, with(&|elf| elf.symbols[1].name = "{\"data\":\"hallo\"}".into()));
         assert_ne!(base, with(&|elf| elf.symbols[1].value = 2));
     }
 
@@ -491,22 +380,12 @@ mod tests {
         let with = |address: u64, size: u64| {
             let mut elf = good();
             elf.add_section(BINDINGS, 1, u64::from(SHF_ALLOC), address, size);
-            flatten("x", &elf.bytes())
-                .map(|flat| flat.bindings)
-                .map_err(|error| format!("{error:#}"))
+            flatten("x", &elf.bytes()).map(|flat| flat.bindings).map_err(|error| format!("{error:#}"))
         };
         assert_eq!(with(IMAGE_BASE + 0x2040, 128), Ok(0x2040..0x20C0));
         assert_eq!(with(IMAGE_BASE + 0x2040, 0), Ok(0..0));
-        assert!(
-            with(IMAGE_BASE + 0x2040, 100)
-                .unwrap_err()
-                .contains("no whole records of 64")
-        );
-        assert!(
-            with(IMAGE_BASE + 0x4000, 64)
-                .unwrap_err()
-                .contains("is not part of the stored pages")
-        );
+        assert!(with(IMAGE_BASE + 0x2040, 100).unwrap_err().contains("no whole records of 64"));
+        assert!(with(IMAGE_BASE + 0x4000, 64).unwrap_err().contains("is not part of the stored pages"));
         assert!(with(0, 64).unwrap_err().contains("is not loaded"));
     }
 }

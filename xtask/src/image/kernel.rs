@@ -29,16 +29,9 @@ pub fn raw(elf: &[u8], range: Range) -> Result<Kernel> {
 
 fn raw_elf(elf: &[u8], range: Range) -> Result<Kernel> {
     let file = parse_elf(elf)?;
-    let mut kernel = Kernel {
-        bytes: Vec::new(),
-        zeroed: Vec::new(),
-    };
+    let mut kernel = Kernel { bytes: Vec::new(), zeroed: Vec::new() };
     let mut entry = None;
-    for header in file
-        .program_headers(LE, elf)?
-        .iter()
-        .filter(|header| header.p_type(LE) == PT_LOAD)
-    {
+    for header in file.program_headers(LE, elf)?.iter().filter(|header| header.p_type(LE) == PT_LOAD) {
         let (base, size) = (header.p_paddr(LE), header.p_memsz(LE));
         if size == 0 {
             continue;
@@ -50,27 +43,16 @@ fn raw_elf(elf: &[u8], range: Range) -> Result<Kernel> {
             range.base,
             range.end
         );
-        let data = header
-            .data(LE, elf)
-            .ok()
-            .context("a segment lies outside the file")?;
+        let data = header.data(LE, elf).ok().context("a segment lies outside the file")?;
         let offset = (base - range.base) as usize;
         if !data.is_empty() {
-            kernel
-                .bytes
-                .resize(kernel.bytes.len().max(offset + data.len()), 0);
+            kernel.bytes.resize(kernel.bytes.len().max(offset + data.len()), 0);
             kernel.bytes[offset..offset + data.len()].copy_from_slice(data);
         }
         if size > data.len() as u64 {
-            kernel.zeroed.push(Range {
-                base: base + data.len() as u64,
-                end: base + size,
-            });
+            kernel.zeroed.push(Range { base: base + data.len() as u64, end: base + size });
         }
-        let inside = file
-            .e_entry(LE)
-            .checked_sub(header.p_vaddr(LE))
-            .filter(|offset| *offset < size);
+        let inside = file.e_entry(LE).checked_sub(header.p_vaddr(LE)).filter(|offset| *offset < size);
         if let (Some(inside), true) = (inside, header.p_flags(LE) & PF_X != 0) {
             entry = Some(base + inside);
         }
@@ -95,27 +77,14 @@ mod tests {
     use super::super::fake_elf::{FakeElf, FakeSegment};
     use super::*;
 
-    const RANGE: Range = Range {
-        base: 0x8_0000,
-        end: 0x20_0000,
-    };
+    const RANGE: Range = Range { base: 0x8_0000, end: 0x20_0000 };
     const HIGH: u64 = 0xFFFF_0000_0000_0000;
 
     /// Boot code in low addresses, the rest linked high, as an upper-half kernel is.
     fn kernel() -> FakeElf {
         let mut elf = FakeElf::new(HIGH + 0x8_0000)
-            .segment(FakeSegment {
-                base: HIGH + 0x8_0000,
-                data: vec![1; 100],
-                size: 100,
-                flags: 5,
-            })
-            .segment(FakeSegment {
-                base: HIGH + 0x8_1000,
-                data: vec![2; 50],
-                size: 0x3000,
-                flags: 6,
-            });
+            .segment(FakeSegment { base: HIGH + 0x8_0000, data: vec![1; 100], size: 100, flags: 5 })
+            .segment(FakeSegment { base: HIGH + 0x8_1000, data: vec![2; 50], size: 0x3000, flags: 6 });
         elf.physical_offset = 0u64.wrapping_sub(HIGH);
         elf
     }
@@ -124,17 +93,8 @@ mod tests {
     fn segments_lie_at_their_physical_addresses() {
         let kernel = raw(&kernel().bytes(), RANGE).unwrap();
         assert_eq!(kernel.bytes.len(), 0x1000 + 50);
-        assert_eq!(
-            (kernel.bytes[99], kernel.bytes[100], kernel.bytes[0x1000]),
-            (1, 0, 2)
-        );
-        assert_eq!(
-            kernel.zeroed,
-            [Range {
-                base: 0x8_1000 + 50,
-                end: 0x8_4000
-            }]
-        );
+        assert_eq!((kernel.bytes[99], kernel.bytes[100], kernel.bytes[0x1000]), (1, 0, 2));
+        assert_eq!(kernel.zeroed, [Range { base: 0x8_1000 + 50, end: 0x8_4000 }]);
         assert_eq!(system_base(RANGE, kernel.bytes.len()), 0x8_2000);
         assert_eq!(system_base(RANGE, 0x2000), 0x8_2000);
     }

@@ -20,10 +20,7 @@ pub struct Range {
 impl Range {
     /// The range of this many bytes from `base`.
     pub const fn sized(base: u64, size: u64) -> Self {
-        Self {
-            base,
-            end: base + size,
-        }
+        Self { base, end: base + size }
     }
 
     /// Bytes.
@@ -38,10 +35,7 @@ impl Range {
 
     /// The pages that it touches.
     pub const fn pages(self) -> Self {
-        Self {
-            base: self.base / PAGE * PAGE,
-            end: self.end.next_multiple_of(PAGE),
-        }
+        Self { base: self.base / PAGE * PAGE, end: self.end.next_multiple_of(PAGE) }
     }
 }
 
@@ -151,9 +145,7 @@ impl Board {
     /// All devices with registers in the pages of `device`, itself included.
     pub fn page_residents(&self, device: &Device) -> impl Iterator<Item = &Device> {
         let pages = device.registers.pages();
-        self.devices
-            .iter()
-            .filter(move |other| other.registers.overlaps(pages))
+        self.devices.iter().filter(move |other| other.registers.overlaps(pages))
     }
 }
 
@@ -184,10 +176,7 @@ impl Device {
 }
 
 fn board(reader: &Reader<'_>) -> Option<Board> {
-    reader.only(
-        "a board",
-        &["name", "linker_script", "memory", "devices", "interrupts"],
-    );
+    reader.only("a board", &["name", "linker_script", "memory", "devices", "interrupts"]);
     let text = |key: &str, example: &str| {
         if !reader.has(key) {
             reader.missing("the board", key, example);
@@ -209,15 +198,7 @@ fn board(reader: &Reader<'_>) -> Option<Board> {
         .collect();
     let [kernel, plan, components] = memory?;
     let (name, linker_script) = (name?.value, linker_script?.value);
-    Some(Board {
-        name,
-        linker_script,
-        kernel,
-        plan,
-        components,
-        devices,
-        lines,
-    })
+    Some(Board { name, linker_script, kernel, plan, components, devices, lines })
 }
 
 fn memory(reader: &Reader<'_>) -> Option<[Range; 3]> {
@@ -236,9 +217,7 @@ fn memory(reader: &Reader<'_>) -> Option<[Range; 3]> {
         let (base, end) = (number(&table, key, "base")?, number(&table, key, "end")?);
         if base >= end || !base.is_multiple_of(PAGE) || !end.is_multiple_of(PAGE) {
             let message = format!("`{key}` is {base:#x} to {end:#x}, which is no range of whole pages");
-            table
-                .source()
-                .report(table.line, message, format!("write `{key} = {example}`"));
+            table.source().report(table.line, message, format!("write `{key} = {example}`"));
             return None;
         }
         Some(Range { base, end })
@@ -255,49 +234,25 @@ fn number(reader: &Reader<'_>, what: &str, key: &str) -> Option<u64> {
 }
 
 fn device(name: &str, entry: &Reader<'_>) -> Option<Device> {
-    entry.only(
-        &format!("device `{name}`"),
-        &["base", "size", "reserved", "hazards"],
-    );
+    entry.only(&format!("device `{name}`"), &["base", "size", "reserved", "hazards"]);
     let (base, size) = (number(entry, name, "base"), number(entry, name, "size"));
-    let hazards = entry
-        .tables("hazards", "[{ … }]")
-        .iter()
-        .filter_map(|reader| hazard(name, reader))
-        .collect();
+    let hazards =
+        entry.tables("hazards", "[{ … }]").iter().filter_map(|reader| hazard(name, reader)).collect();
     let reserved = entry.text("reserved", "\"the kernel\"").map(|at| at.value);
-    Some(Device {
-        name: name.into(),
-        registers: Range::sized(base?, size?),
-        reserved,
-        hazards,
-    })
+    Some(Device { name: name.into(), registers: Range::sized(base?, size?), reserved, hazards })
 }
 
 fn hazard(device: &str, reader: &Reader<'_>) -> Option<Hazard> {
-    reader.only(
-        &format!("a hazard of `{device}`"),
-        &["kind", "offset", "size", "what"],
-    );
+    reader.only(&format!("a hazard of `{device}`"), &["kind", "offset", "size", "what"]);
     let kind_name = reader.text("kind", "\"dma\"")?;
-    let kind = HazardKind::NAMES
-        .into_iter()
-        .find(|(name, _)| *name == kind_name.value);
+    let kind = HazardKind::NAMES.into_iter().find(|(name, _)| *name == kind_name.value);
     if kind.is_none() {
         let message = format!("`{}` is no kind of hazard", kind_name.value);
-        reader
-            .source()
-            .report(kind_name.line, message, "write \"dma\", \"reset\" or \"route\"");
+        reader.source().report(kind_name.line, message, "write \"dma\", \"reset\" or \"route\"");
     }
     let (offset, size) = (number(reader, device, "offset"), number(reader, device, "size"));
-    let what = reader
-        .text("what", "\"a transfer\"")
-        .map_or_else(String::new, |at| at.value);
-    Some(Hazard {
-        kind: kind?.1,
-        registers: Range::sized(offset?, size?),
-        what,
-    })
+    let what = reader.text("what", "\"a transfer\"").map_or_else(String::new, |at| at.value);
+    Some(Hazard { kind: kind?.1, registers: Range::sized(offset?, size?), what })
 }
 
 fn line(name: &str, entry: &Reader<'_>) -> Option<Line> {
@@ -311,11 +266,7 @@ fn line(name: &str, entry: &Reader<'_>) -> Option<Line> {
 }
 
 fn check(board: &Board, source: &Source) {
-    let ranges = [
-        ("kernel", board.kernel),
-        ("plan", board.plan),
-        ("components", board.components),
-    ];
+    let ranges = [("kernel", board.kernel), ("plan", board.plan), ("components", board.components)];
     for (index, (name, range)) in ranges.iter().enumerate() {
         for (other, second) in &ranges[..index] {
             if range.overlaps(*second) {
@@ -328,17 +279,13 @@ fn check(board: &Board, source: &Source) {
         }
     }
     for (index, device) in board.devices.iter().enumerate() {
-        let clash = board.devices[..index]
-            .iter()
-            .find(|other| other.registers.overlaps(device.registers));
+        let clash = board.devices[..index].iter().find(|other| other.registers.overlaps(device.registers));
         if let Some(other) = clash {
             let message = format!("the registers of `{}` and `{}` overlap", other.name, device.name);
             source.report(1, message, "correct base or size of one of them");
         }
-        if let Some(hazard) = device
-            .hazards
-            .iter()
-            .find(|hazard| hazard.registers.end > device.registers.size())
+        if let Some(hazard) =
+            device.hazards.iter().find(|hazard| hazard.registers.end > device.registers.size())
         {
             let message = format!(
                 "a hazard of `{}` ends at {:#x}, behind the device",
@@ -348,14 +295,8 @@ fn check(board: &Board, source: &Source) {
         }
     }
     for (index, line) in board.lines.iter().enumerate() {
-        if let Some(other) = board.lines[..index]
-            .iter()
-            .find(|other| other.number == line.number)
-        {
-            let message = format!(
-                "the interrupts `{}` and `{}` have one number",
-                other.name, line.name
-            );
+        if let Some(other) = board.lines[..index].iter().find(|other| other.number == line.number) {
+            let message = format!("the interrupts `{}` and `{}` have one number", other.name, line.name);
             source.report(1, message, "give the shared line one name");
         }
     }
@@ -369,12 +310,7 @@ mod tests {
         plan = { base = 0x200_0000, end = 0x201_0000 }\ncomponents = { base = 0x210_0000, end = 0x1000_0000 }\n";
 
     fn defects(text: &str) -> Vec<String> {
-        Board::read("board.toml", text)
-            .unwrap_err()
-            .0
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        Board::read("board.toml", text).unwrap_err().0.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -384,17 +320,11 @@ mod tests {
         assert_eq!((board.kernel.base, board.plan.size()), (0x8_0000, 0x1_0000));
         assert_eq!(board.line("uart0").map(|line| line.number), Some(57));
         let residents = |name: &str| -> Vec<&str> {
-            board
-                .page_residents(board.device(name).unwrap())
-                .map(|device| device.name.as_str())
-                .collect()
+            board.page_residents(board.device(name).unwrap()).map(|device| device.name.as_str()).collect()
         };
         assert_eq!(residents("uart0"), ["uart0"]);
         assert_eq!(residents("emmc"), ["emmc"]);
-        assert_eq!(
-            residents("mailbox"),
-            ["interrupt-controller", "arm-timer", "doorbells", "mailbox"]
-        );
+        assert_eq!(residents("mailbox"), ["interrupt-controller", "arm-timer", "doorbells", "mailbox"]);
     }
 
     #[test]
@@ -408,10 +338,7 @@ mod tests {
         assert_eq!(device.hazard_in(Range::sized(0x3F00_0000, 0x1000)), None);
         let found = device.hazard_in(Range::sized(0x3F00_1000, 0x1000));
         assert_eq!(found.as_deref(), Some("d at offset 0x1008 starts DMA anything"));
-        assert_eq!(
-            [0x1004, 0x1008, 0x100C].map(|offset| device.starts_dma(offset)),
-            [false, true, false]
-        );
+        assert_eq!([0x1004, 0x1008, 0x100C].map(|offset| device.starts_dma(offset)), [false, true, false]);
     }
 
     #[test]
@@ -433,10 +360,8 @@ mod tests {
         let text = MEMORY.replace("0x201_0000", "0x201_0001");
         assert_eq!(
             defects(&text),
-            [
-                "board.toml:5: `plan` is 0x2000000 to 0x2010001, which is no range of whole pages\n  \
-              remedy: write `plan = { base = 0x8_0000, end = 0x200_0000 }`"
-            ]
+            ["board.toml:5: `plan` is 0x2000000 to 0x2010001, which is no range of whole pages\n  \
+              remedy: write `plan = { base = 0x8_0000, end = 0x200_0000 }`"]
         );
         let text = MEMORY.replace("0x210_0000", "0x200_0000");
         assert_eq!(

@@ -20,11 +20,7 @@ pub fn check(components: &[Component], board: &Board, source: &Source) {
             let message = format!("\"{name}\" has {} devices", component.devices.len());
             source.report(extra.device.line, message, format!("name at most {WINDOWS_MAX}"));
         }
-        let rules: Vec<&Rule> = component
-            .devices
-            .iter()
-            .flat_map(|device| &device.rules)
-            .collect();
+        let rules: Vec<&Rule> = component.devices.iter().flat_map(|device| &device.rules).collect();
         if let Some(extra) = rules.get(RULES_MAX) {
             let message = format!("\"{name}\" has {} register rules", rules.len());
             source.report(
@@ -53,14 +49,9 @@ fn check_line(earlier: &[Component], name: &str, line: usize, board: &Board, sou
         let message = format!("the interrupt line `{name}` is reserved: {reserved}");
         source.report(line, message, "remove it");
     }
-    let owner = earlier
-        .iter()
-        .find(|other| other.irqs.iter().any(|irq| irq.line.value == name));
+    let owner = earlier.iter().find(|other| other.irqs.iter().any(|irq| irq.line.value == name));
     if let Some(owner) = owner {
-        let message = format!(
-            "the interrupt line `{name}` belongs to \"{}\" already",
-            owner.name.value
-        );
+        let message = format!("the interrupt line `{name}` belongs to \"{}\" already", owner.name.value);
         source.report(line, message, "give each line to one component");
     }
 }
@@ -80,30 +71,17 @@ fn check_device(
         return;
     };
     if let Some(reserved) = &device.reserved {
-        source.report(
-            line,
-            format!("the device `{name}` is reserved: {reserved}"),
-            "remove it",
-        );
+        source.report(line, format!("the device `{name}` is reserved: {reserved}"), "remove it");
         return;
     }
-    let owner = earlier
-        .iter()
-        .find(|other| other.devices.iter().any(|entry| entry.device.value == name));
+    let owner = earlier.iter().find(|other| other.devices.iter().any(|entry| entry.device.value == name));
     if let Some(owner) = owner {
         let message = format!("the device `{name}` belongs to \"{}\" already", owner.name.value);
-        source.report(
-            line,
-            message,
-            "give each device to one component; others call its driver",
-        );
+        source.report(line, message, "give each device to one component; others call its driver");
     }
     match (entry.mapped, entry.rules.is_empty()) {
         (true, true) => check_mapping(component, device, line, board, source),
-        (false, false) => entry
-            .rules
-            .iter()
-            .for_each(|rule| check_rule(device, rule, source)),
+        (false, false) => entry.rules.iter().for_each(|rule| check_rule(device, rule, source)),
         (true, false) => {
             let message = format!("the device `{name}` is mapped and has rules, which a mapping by-passes");
             source.report(line, message, "remove `mapped` or `rules`");
@@ -120,20 +98,13 @@ fn check_mapping(component: &Component, device: &Device, line: usize, board: &Bo
     let pages = device.registers.pages();
     let remedy = "write `rules` for the registers that are needed instead of `mapped`";
     let refuse = |reason: String| {
-        source.report(
-            line,
-            format!("the device `{}` cannot be mapped: {reason}", device.name),
-            remedy,
-        );
+        source.report(line, format!("the device `{}` cannot be mapped: {reason}", device.name), remedy);
     };
     for other in board.page_residents(device) {
         if let Some(hazard) = other.hazard_in(pages) {
             refuse(hazard);
         }
-        let owned = component
-            .devices
-            .iter()
-            .any(|entry| entry.device.value == other.name);
+        let owned = component.devices.iter().any(|entry| entry.device.value == other.name);
         if !owned {
             refuse(format!(
                 "`{}` lies in the same page and is not \"{}\"'s",
@@ -142,16 +113,10 @@ fn check_mapping(component: &Component, device: &Device, line: usize, board: &Bo
         }
     }
     if device.registers.base != pages.base {
-        refuse(format!(
-            "it begins at {:#x}, within a page",
-            device.registers.base
-        ));
+        refuse(format!("it begins at {:#x}, within a page", device.registers.base));
     }
     if pages.size() > DEVICE_STRIDE {
-        refuse(format!(
-            "its {:#x} bytes exceed a window of {DEVICE_STRIDE:#x}",
-            pages.size()
-        ));
+        refuse(format!("its {:#x} bytes exceed a window of {DEVICE_STRIDE:#x}", pages.size()));
     }
 }
 
@@ -160,19 +125,13 @@ fn check_rule(device: &Device, rule: &Rule, source: &Source) {
     let report = |message: &str, remedy: &str| source.report(rule.line, format!("{what} {message}"), remedy);
     if !rule.offset.is_multiple_of(4) || rule.offset + 4 > device.registers.size() {
         let size = device.registers.size();
-        report(
-            "names no register",
-            &format!("write a multiple of 4 below {size:#x}"),
-        );
+        report("names no register", &format!("write a multiple of 4 below {size:#x}"));
     }
     if !rule.read && !rule.write {
         report("allows nothing", "add `read = true` or `write = true`");
     }
     // The kernel checks which bits are written, not which memory a transfer would reach.
     if device.starts_dma(rule.offset) && rule.write {
-        report(
-            "lets a component start DMA to any address",
-            "remove it, and drive the device without DMA",
-        );
+        report("lets a component start DMA to any address", "remove it, and drive the device without DMA");
     }
 }

@@ -22,11 +22,7 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}: {}\n  remedy: {}",
-            self.file, self.line, self.message, self.remedy
-        )
+        write!(f, "{}:{}: {}\n  remedy: {}", self.file, self.line, self.message, self.remedy)
     }
 }
 
@@ -65,11 +61,7 @@ pub struct Source {
 impl Source {
     /// A file with this name, for messages, and this text.
     pub fn new(name: &str, text: &str) -> Self {
-        Self {
-            name: name.into(),
-            text: text.into(),
-            found: RefCell::default(),
-        }
+        Self { name: name.into(), text: text.into(), found: RefCell::default() }
     }
 
     /// The text.
@@ -86,12 +78,7 @@ impl Source {
     /// Notes a defect.
     pub fn report(&self, line: usize, message: impl Into<String>, remedy: impl Into<String>) {
         let (message, remedy) = (message.into(), remedy.into());
-        self.found.borrow_mut().push(Diagnostic {
-            file: self.name.clone(),
-            line,
-            message,
-            remedy,
-        });
+        self.found.borrow_mut().push(Diagnostic { file: self.name.clone(), line, message, remedy });
     }
 
     /// `value` if no defect was noted.
@@ -137,11 +124,7 @@ fn distance(a: &str, b: &str) -> usize {
 /// "`a`, `b`, `c`" for a remedy; "none" for an empty list.
 pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    if quoted.is_empty() {
-        "none".into()
-    } else {
-        quoted.join(", ")
-    }
+    if quoted.is_empty() { "none".into() } else { quoted.join(", ") }
 }
 
 /// "did you mean `x`?" if a candidate is near, and all the candidates.
@@ -160,10 +143,7 @@ mod tests {
     #[test]
     fn a_line_is_found_by_its_offset() {
         let source = Source::new("f", "one\ntwo\n\nfour");
-        assert_eq!(
-            [0, 3, 4, 8, 9, 99].map(|at| source.line(&(at..at))),
-            [1, 1, 2, 3, 4, 4]
-        );
+        assert_eq!([0, 3, 4, 8, 9, 99].map(|at| source.line(&(at..at))), [1, 1, 2, 3, 4, 4]);
     }
 
     #[test]
@@ -173,10 +153,7 @@ mod tests {
         source.report(2, "first", "do that");
         source.report(7, "later", "r");
         let text = source.finish(()).unwrap_err().to_string();
-        assert_eq!(
-            text,
-            "system/x.toml:2: first\n  remedy: do that\nsystem/x.toml:7: later\n  remedy: r"
-        );
+        assert_eq!(text, "system/x.toml:2: first\n  remedy: do that\nsystem/x.toml:7: later\n  remedy: r");
         assert_eq!(source.finish(5), Ok(5));
     }
 

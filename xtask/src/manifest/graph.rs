@@ -81,26 +81,14 @@ mod tests {
 
     #[test]
     fn a_call_to_an_equal_or_lower_priority_is_named() {
-        assert_eq!(
-            check(&[8, 8], &[(0, 1)]),
-            [Defect::Downhill { caller: 0, server: 1 }]
-        );
-        assert_eq!(
-            check(&[9, 8], &[(0, 1)]),
-            [Defect::Downhill { caller: 0, server: 1 }]
-        );
+        assert_eq!(check(&[8, 8], &[(0, 1)]), [Defect::Downhill { caller: 0, server: 1 }]);
+        assert_eq!(check(&[9, 8], &[(0, 1)]), [Defect::Downhill { caller: 0, server: 1 }]);
     }
 
     #[test]
     fn a_cycle_is_named_once_however_many_of_its_calls_go_down() {
-        assert_eq!(
-            check(&[5, 5, 5], &[(1, 2), (2, 0), (0, 1)]),
-            [Defect::Cycle(vec![0, 1, 2])]
-        );
-        assert_eq!(
-            check(&[1, 2, 3], &[(0, 1), (1, 2), (2, 0)]),
-            [Defect::Cycle(vec![0, 1, 2])]
-        );
+        assert_eq!(check(&[5, 5, 5], &[(1, 2), (2, 0), (0, 1)]), [Defect::Cycle(vec![0, 1, 2])]);
+        assert_eq!(check(&[1, 2, 3], &[(0, 1), (1, 2), (2, 0)]), [Defect::Cycle(vec![0, 1, 2])]);
         assert_eq!(check(&[7], &[(0, 0)]), [Defect::Cycle(vec![0])]);
     }
 
@@ -110,10 +98,7 @@ mod tests {
             return true;
         }
         walked.push(at);
-        let found = calls
-            .iter()
-            .filter(|call| call.0 == at)
-            .any(|call| meets_itself(calls, walked, call.1));
+        let found = calls.iter().filter(|call| call.0 == at).any(|call| meets_itself(calls, walked, call.1));
         walked.pop();
         found
     }

@@ -55,9 +55,7 @@ impl System {
     ) -> Result<Self, Diagnostics> {
         let source = Source::new(file, text);
         let manifest = reader::parse(&source, |reader| model::manifest(&reader)).flatten();
-        let manifest: Manifest = source
-            .finish(manifest)?
-            .expect("a manifest that is absent was reported");
+        let manifest: Manifest = source.finish(manifest)?.expect("a manifest that is absent was reported");
         let board = match board(&manifest.board.value) {
             Ok(board) => board,
             Err(BoardError::Defects(defects)) => return Err(defects),
@@ -72,12 +70,7 @@ impl System {
                 return Err(source.finish(()).expect_err("a defect was reported"));
             }
         };
-        let name = file
-            .rsplit('/')
-            .next()
-            .unwrap_or(file)
-            .trim_end_matches(".toml")
-            .to_owned();
+        let name = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".toml").to_owned();
         let links = resolve::resolve(&manifest, services, &source);
         // With names that stand for nothing, the proofs would report consequences only.
         let links = source.finish(links)?;

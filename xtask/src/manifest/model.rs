@@ -190,19 +190,11 @@ pub fn manifest(reader: &Reader<'_>) -> Option<Manifest> {
     let board = reader.text("board", "\"NAME\"");
     let entries = reader.entries("component", "{ … }");
     if entries.is_empty() {
-        reader
-            .source()
-            .report(1, "the manifest has no component", "add `[component.root]`");
+        reader.source().report(1, "the manifest has no component", "add `[component.root]`");
     }
-    let components: Vec<_> = entries
-        .into_iter()
-        .filter_map(|(name, entry)| component(name, &entry))
-        .collect();
-    Some(Manifest {
-        board: board?,
-        real_card: reader.flag("real_card"),
-        components,
-    })
+    let components: Vec<_> =
+        entries.into_iter().filter_map(|(name, entry)| component(name, &entry)).collect();
+    Some(Manifest { board: board?, real_card: reader.flag("real_card"), components })
 }
 
 fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
@@ -220,12 +212,8 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
     required("priority", "8");
     required("memory", "\"128K\"");
     required("stack", "\"16K\"");
-    let size = |key: &str, default: u64| {
-        entry.size(key, "64K").unwrap_or(At {
-            value: default,
-            line: entry.line,
-        })
-    };
+    let size =
+        |key: &str, default: u64| entry.size(key, "64K").unwrap_or(At { value: default, line: entry.line });
     let priority = entry.integer("priority", "8");
     let (memory, stack) = (entry.size("memory", "128K"), entry.size("stack", "16K"));
     let image = entry.text("image", "\"name\"");
@@ -249,16 +237,8 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
             .filter_map(call)
             .collect(),
         notifies: entry.texts("notifies", "[\"name\"]"),
-        irqs: entry
-            .entries("irqs", "{ line = { … } }")
-            .into_iter()
-            .filter_map(irq)
-            .collect(),
-        devices: entry
-            .entries("devices", "{ name = { … } }")
-            .into_iter()
-            .map(device)
-            .collect(),
+        irqs: entry.entries("irqs", "{ line = { … } }").into_iter().filter_map(irq).collect(),
+        devices: entry.entries("devices", "{ name = { … } }").into_iter().map(device).collect(),
         budget: budget(entry),
         parameters: parameters(entry),
         has_policy: table.is_some(),
@@ -276,20 +256,11 @@ fn rights(entry: &Reader<'_>) -> Vec<At<Rights>> {
         if found.is_none() {
             let known: Vec<&str> = RIGHTS.iter().map(|(known, _)| *known).collect();
             let remedy = super::diagnostic::suggest(&name.value, &known, "rights");
-            entry
-                .source()
-                .report(name.line, format!("there is no right `{}`", name.value), remedy);
+            entry.source().report(name.line, format!("there is no right `{}`", name.value), remedy);
         }
-        Some(At {
-            value: found?.1,
-            line: name.line,
-        })
+        Some(At { value: found?.1, line: name.line })
     };
-    entry
-        .texts("rights", "[\"event\"]")
-        .into_iter()
-        .filter_map(right)
-        .collect()
+    entry.texts("rights", "[\"event\"]").into_iter().filter_map(right).collect()
 }
 
 fn call((service, entry): (At<String>, Reader<'_>)) -> Option<Call> {
@@ -305,20 +276,12 @@ fn call((service, entry): (At<String>, Reader<'_>)) -> Option<Call> {
             Some(text) if text.value == "all" => {}
             Some(text) => {
                 let message = format!("`labels` is the text \"{}\"", text.value);
-                entry.source().report(
-                    text.line,
-                    message,
-                    "write `labels = \"all\"` or a list of numbers",
-                );
+                entry.source().report(text.line, message, "write `labels = \"all\"` or a list of numbers");
             }
             None => labels = Some(Vec::new()),
         }
     }
-    Some(Call {
-        service,
-        deadline: deadline?.value,
-        labels,
-    })
+    Some(Call { service, deadline: deadline?.value, labels })
 }
 
 fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
@@ -334,32 +297,17 @@ fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
     let (storm, window) = (storm?, window?);
     if storm.value == 0 || window.value == 0 || storm.value > u64::from(u32::MAX) {
         let message = format!("{what} allows {} interrupts in {} ns", storm.value, window.value);
-        entry.source().report(
-            storm.line,
-            message,
-            "write for example `{ storm = 2000, window_ms = 10 }`",
-        );
+        entry.source().report(storm.line, message, "write for example `{ storm = 2000, window_ms = 10 }`");
         return None;
     }
-    Some(Irq {
-        line,
-        storm: storm.value as u32,
-        window: window.value,
-    })
+    Some(Irq { line, storm: storm.value as u32, window: window.value })
 }
 
 fn device((device, entry): (At<String>, Reader<'_>)) -> DeviceUse {
     entry.only(&format!("the device `{}`", device.value), &["mapped", "rules"]);
-    let rules = entry
-        .tables("rules", "[{ … }]")
-        .iter()
-        .filter_map(|reader| rule(&device.value, reader))
-        .collect();
-    DeviceUse {
-        mapped: entry.flag("mapped"),
-        rules,
-        device,
-    }
+    let rules =
+        entry.tables("rules", "[{ … }]").iter().filter_map(|reader| rule(&device.value, reader)).collect();
+    DeviceUse { mapped: entry.flag("mapped"), rules, device }
 }
 
 fn rule(device: &str, reader: &Reader<'_>) -> Option<Rule> {
@@ -369,26 +317,16 @@ fn rule(device: &str, reader: &Reader<'_>) -> Option<Rule> {
         reader.missing(&what, "offset", "0x00");
     }
     let offset = reader.integer("offset", "0x00");
-    let mask = reader
-        .integer("mask", "0xFFFF_FFFF")
-        .map_or(Some(u32::MAX), |at| {
-            let mask = u32::try_from(at.value).ok().filter(|mask| *mask != 0);
-            if mask.is_none() {
-                let message = format!("the mask {:#x} is no set of bits of a 32-bit register", at.value);
-                reader
-                    .source()
-                    .report(at.line, message, "write 0x1 to 0xFFFF_FFFF");
-            }
-            mask
-        });
+    let mask = reader.integer("mask", "0xFFFF_FFFF").map_or(Some(u32::MAX), |at| {
+        let mask = u32::try_from(at.value).ok().filter(|mask| *mask != 0);
+        if mask.is_none() {
+            let message = format!("the mask {:#x} is no set of bits of a 32-bit register", at.value);
+            reader.source().report(at.line, message, "write 0x1 to 0xFFFF_FFFF");
+        }
+        mask
+    });
     let (read, write) = (reader.flag("read"), reader.flag("write"));
-    Some(Rule {
-        line: reader.line,
-        offset: offset?.value,
-        mask: mask?,
-        read,
-        write,
-    })
+    Some(Rule { line: reader.line, offset: offset?.value, mask: mask?, read, write })
 }
 
 fn budget(entry: &Reader<'_>) -> (u64, u64) {
@@ -407,11 +345,7 @@ fn budget(entry: &Reader<'_>) -> (u64, u64) {
     };
     if budget == 0 || budget > period {
         let message = format!("a budget of {} us in {} us", budget / 1000, period / 1000);
-        table.source().report(
-            table.line,
-            message,
-            "write `us` greater than 0 and at most `period_us`",
-        );
+        table.source().report(table.line, message, "write `us` greater than 0 and at most `period_us`");
     }
     (budget, period)
 }
@@ -430,24 +364,16 @@ fn policy(what: &str, table: Option<&Reader<'_>>) -> (Policy, Vec<At<String>>) {
         return (DEFAULT_POLICY, Vec::new());
     };
     table.only(&format!("the policy of {what}"), &POLICY_KEYS);
-    for (key, example) in [
-        ("heartbeat_ms", "2"),
-        ("hang_ms", "5"),
-        ("restart_bound_ms", "10"),
-    ] {
+    for (key, example) in [("heartbeat_ms", "2"), ("hang_ms", "5"), ("restart_bound_ms", "10")] {
         if !table.has(key) {
             table.missing(&format!("the policy of {what}"), key, example);
         }
     }
     let time = |key: &str, default: u64| {
-        table
-            .duration(key, Unit::Milliseconds, "10")
-            .map_or(default, |at| at.value)
+        table.duration(key, Unit::Milliseconds, "10").map_or(default, |at| at.value)
     };
     let count = |key: &str, default: u32| {
-        table
-            .integer(key, "3")
-            .map_or(default, |at| u32::try_from(at.value).unwrap_or(u32::MAX))
+        table.integer(key, "3").map_or(default, |at| u32::try_from(at.value).unwrap_or(u32::MAX))
     };
     let policy = Policy {
         heartbeat_period: time("heartbeat_ms", 0),

@@ -49,15 +49,10 @@ pub struct Need {
 impl Need {
     /// What `component` needs with this image (`None`: a spare slot, of which only the rest is known).
     pub fn of(component: &Component, image: Option<&ImageHeader>) -> Self {
-        let image = image.map_or(0, |image| {
-            u64::from(image.stored_pages() + image.bss_pages) * PAGE
-        });
+        let image = image.map_or(0, |image| u64::from(image.stored_pages() + image.bss_pages) * PAGE);
         let (stack, heap) = (component.stack.value, component.heap.value);
         let mut mapped = vec![
-            Range {
-                base: STACK_TOP - stack,
-                end: STACK_TOP,
-            },
+            Range { base: STACK_TOP - stack, end: STACK_TOP },
             Range::sized(IMAGE_BASE, image),
             Range::sized(HEAP_BASE, heap),
             Range::sized(ARENA_BASE, component.arena.value / 2),
@@ -65,21 +60,12 @@ impl Need {
         if component.has(Rights::PLAN) {
             mapped.push(Range::sized(PLAN_BASE, 1));
         }
-        let windows = component
-            .devices
-            .iter()
-            .enumerate()
-            .filter(|(_, device)| device.mapped);
+        let windows = component.devices.iter().enumerate().filter(|(_, device)| device.mapped);
         mapped.extend(
             windows.map(|(index, _)| Range::sized(DEVICE_BASE + index as u64 * DEVICE_STRIDE, DEVICE_STRIDE)),
         );
         let spans: std::collections::BTreeSet<u64> = mapped.iter().flat_map(|range| spans(*range)).collect();
-        Self {
-            image,
-            stack,
-            heap,
-            tables: (1 + spans.len() as u64) * PAGE,
-        }
+        Self { image, stack, heap, tables: (1 + spans.len() as u64) * PAGE }
     }
 
     /// The sum.
@@ -109,12 +95,7 @@ pub fn place(system: &System, images: &[Option<ImageHeader>]) -> Vec<Placement> 
         let bank = take(component.memory.value);
         let checkpoint = take(2 * component.checkpoint.value);
         let log = take(component.log.value);
-        placements.push(Placement {
-            bank,
-            checkpoint,
-            log,
-            arena: Range::default(),
-        });
+        placements.push(Placement { bank, checkpoint, log, arena: Range::default() });
     }
     cursor = cursor.next_multiple_of(BLOCK);
     for (component, placement) in system.components.iter().zip(&mut placements) {
@@ -161,10 +142,6 @@ fn check_total(system: &System, end: u64) {
             .iter()
             .max_by_key(|component| component.memory.value)
             .map_or(1, |c| c.memory.line);
-        system.source.report(
-            line,
-            message,
-            "reduce `memory` or `arena`, beginning with the largest",
-        );
+        system.source.report(line, message, "reduce `memory` or `arena`, beginning with the largest");
     }
 }

@@ -33,10 +33,7 @@ pub fn prove(manifest: &Manifest, name: &str, links: &[Links], source: &Source) 
 
 fn sizes(component: &Component, source: &Source) {
     if !(1..=31).contains(&component.priority.value) {
-        let message = format!(
-            "the priority of \"{}\" is {}",
-            component.name.value, component.priority.value
-        );
+        let message = format!("the priority of \"{}\" is {}", component.name.value, component.priority.value);
         source.report(component.priority.line, message, "write 1 (lowest) to 31");
     }
     let stack_max = STACK_TOP - STACK_LIMIT;
@@ -50,23 +47,11 @@ fn sizes(component: &Component, source: &Source) {
         ("arena", component.arena, 0, PLAN_BASE - ARENA_BASE, 2 * PAGE),
     ];
     for (key, At { value, line }, least, most, unit) in limits {
-        let what = format!(
-            "`{key}` of \"{}\" is {}",
-            component.name.value,
-            format_size(value)
-        );
+        let what = format!("`{key}` of \"{}\" is {}", component.name.value, format_size(value));
         if value < least {
-            source.report(
-                line,
-                what,
-                format!("write at least `{key} = \"{}\"`", format_size(least)),
-            );
+            source.report(line, what, format!("write at least `{key} = \"{}\"`", format_size(least)));
         } else if value > most {
-            source.report(
-                line,
-                what,
-                format!("write at most `{key} = \"{}\"`", format_size(most)),
-            );
+            source.report(line, what, format!("write at most `{key} = \"{}\"`", format_size(most)));
         } else if !value.is_multiple_of(unit) {
             let up = format_size(value.next_multiple_of(unit));
             source.report(
@@ -95,16 +80,10 @@ fn policy(component: &Component, link: &Links, source: &Source) {
     }
     if link.service.is_some() && policy.max_service == 0 {
         let message = format!("\"{name}\" serves, but its policy has no `max_service_ms`");
-        report(
-            message,
-            "add `max_service_ms = 6`: the longest that a request may be in service",
-        );
+        report(message, "add `max_service_ms = 6`: the longest that a request may be in service");
     }
     if policy.backoff_first > policy.backoff_max {
-        report(
-            format!("the back-off of \"{name}\" begins above its limit"),
-            "raise `backoff_max_ms`",
-        );
+        report(format!("the back-off of \"{name}\" begins above its limit"), "raise `backoff_max_ms`");
     }
     if policy.intensity > 0 && policy.intensity_window == 0 {
         report(
@@ -113,46 +92,28 @@ fn policy(component: &Component, link: &Links, source: &Source) {
         );
     }
     if component.has_policy && policy.state_tries == 0 {
-        report(
-            format!("\"{name}\" may never keep its state"),
-            "write `state_tries` greater than 0",
-        );
+        report(format!("\"{name}\" may never keep its state"), "write `state_tries` greater than 0");
     }
 }
 
 fn call_graph(components: &[Component], links: &[Links], source: &Source) {
-    let priorities: Vec<u32> = components
-        .iter()
-        .map(|component| component.priority.value as u32)
-        .collect();
-    let calls: Vec<(usize, usize)> = calls_of(links)
-        .map(|(caller, server)| (caller, server.into()))
-        .collect();
-    let name = |slot: usize| {
-        format!(
-            "\"{}\" ({})",
-            components[slot].name.value, components[slot].priority.value
-        )
-    };
+    let priorities: Vec<u32> = components.iter().map(|component| component.priority.value as u32).collect();
+    let calls: Vec<(usize, usize)> =
+        calls_of(links).map(|(caller, server)| (caller, server.into())).collect();
+    let name =
+        |slot: usize| format!("\"{}\" ({})", components[slot].name.value, components[slot].priority.value);
     for defect in graph::check(&priorities, &calls) {
         match defect {
             Defect::Cycle(cycle) => {
-                let chain: Vec<String> = cycle
-                    .iter()
-                    .chain(cycle.first())
-                    .map(|&slot| name(slot))
-                    .collect();
+                let chain: Vec<String> = cycle.iter().chain(cycle.first()).map(|&slot| name(slot)).collect();
                 let next = cycle.get(1).unwrap_or(&cycle[0]);
                 let message = format!("calls go in a circle: {}", chain.join(" -> "));
                 let remedy = "remove one of these calls: let the lower component be notified instead";
                 source.report(line_of_call(components, links, cycle[0], *next), message, remedy);
             }
             Defect::Downhill { caller, server } => {
-                let message = format!(
-                    "{} calls {}, whose priority is not higher",
-                    name(caller),
-                    name(server)
-                );
+                let message =
+                    format!("{} calls {}, whose priority is not higher", name(caller), name(server));
                 let remedy = format!(
                     "raise \"{}\" above {} or lower \"{}\"",
                     components[server].name.value,
@@ -166,10 +127,7 @@ fn call_graph(components: &[Component], links: &[Links], source: &Source) {
 }
 
 fn line_of_call(components: &[Component], links: &[Links], caller: usize, server: usize) -> usize {
-    let index = links[caller]
-        .calls
-        .iter()
-        .position(|(slot, _)| usize::from(*slot) == server);
+    let index = links[caller].calls.iter().position(|(slot, _)| usize::from(*slot) == server);
     let call = index.and_then(|index| components[caller].calls.get(index));
     call.map_or(components[caller].name.line, |call| call.service.line)
 }
@@ -229,10 +187,8 @@ fn control(components: &[Component], links: &[Links], source: &Source) {
                 let message = format!("\"{name}\" is to control \"root\"");
                 source.report(line, message, "remove it: the death of root resets the board");
             } else if controls && trusted && controlled.priority.value >= component.priority.value {
-                let message = format!(
-                    "\"{name}\" controls \"{}\", whose priority is not lower",
-                    controlled.name.value
-                );
+                let message =
+                    format!("\"{name}\" controls \"{}\", whose priority is not lower", controlled.name.value);
                 let remedy = format!(
                     "lower it below {}: a loop there must not stop its own detection",
                     component.priority.value
@@ -275,11 +231,7 @@ fn started_by_one(components: &[Component], links: &[Links], slot: SlotId, sourc
             "the group of \"{}\" has a member that \"{}\" does not control",
             name.value, components[controller].name.value
         );
-        source.report(
-            component.policy_line,
-            message,
-            "name components with the same controller only",
-        );
+        source.report(component.policy_line, message, "name components with the same controller only");
     }
 }
 
@@ -290,10 +242,7 @@ fn rights(manifest: &Manifest, name: &str, source: &Source) {
         for right in &component.rights {
             let report = |message: String, remedy: &str| source.report(right.line, message, remedy);
             if right.value == Rights::RESET && slot != usize::from(abi::ROOT) && own != RS {
-                report(
-                    format!("\"{own}\" may reset the board"),
-                    "leave `reset` to \"root\" and \"rs\"",
-                );
+                report(format!("\"{own}\" may reset the board"), "leave `reset` to \"root\" and \"rs\"");
             }
             if right.value == Rights::MANUAL && slot == usize::from(abi::ROOT) {
                 report(
@@ -314,10 +263,7 @@ fn rights(manifest: &Manifest, name: &str, source: &Source) {
                     "remove `inject`, or name the manifest after its purpose: {}",
                     INJECTING.join(", ")
                 );
-                report(
-                    format!("\"{own}\" may inject faults, but the manifest is called `{name}`"),
-                    &remedy,
-                );
+                report(format!("\"{own}\" may inject faults, but the manifest is called `{name}`"), &remedy);
             }
             if let Some(other) = injector {
                 report(

@@ -48,31 +48,23 @@ impl<'a> Reader<'a> {
             if !known.contains(&name) {
                 let line = self.source.line(&key.span());
                 let remedy = suggest(name, known, "known keys");
-                self.source
-                    .report(line, format!("{what} has no key `{name}`"), remedy);
+                self.source.report(line, format!("{what} has no key `{name}`"), remedy);
             }
         }
     }
 
     /// Reports that a required key is absent; `example` shows how to write it.
     pub fn missing(&self, what: &str, key: &str, example: &str) {
-        self.source.report(
-            self.line,
-            format!("{what} lacks `{key}`"),
-            format!("add `{key} = {example}`"),
-        );
+        self.source.report(self.line, format!("{what} lacks `{key}`"), format!("add `{key} = {example}`"));
     }
 
     fn get(&self, key: &str) -> Option<(&'a DeValue<'a>, usize)> {
-        self.table
-            .get(key)
-            .map(|value| (value.get_ref(), self.source.line(&value.span())))
+        self.table.get(key).map(|value| (value.get_ref(), self.source.line(&value.span())))
     }
 
     fn wrong(&self, key: &str, value: &DeValue<'_>, line: usize, expected: &str, example: &str) {
         let message = format!("`{key}` is {}, not {expected}", describe(value));
-        self.source
-            .report(line, message, format!("write `{key} = {example}`"));
+        self.source.report(line, message, format!("write `{key} = {example}`"));
     }
 
     /// A text.
@@ -82,10 +74,7 @@ impl<'a> Reader<'a> {
             self.wrong(key, value, line, "a text", example);
             return None;
         };
-        Some(At {
-            value: text.into(),
-            line,
-        })
+        Some(At { value: text.into(), line })
     }
 
     /// True or false; absent is false.
@@ -115,11 +104,7 @@ impl<'a> Reader<'a> {
         let size = value.as_str().and_then(parse_size);
         if size.is_none() {
             let remedy = format!("write `{key} = \"{example}\"`: a number with K (1024 bytes) or M (1024 K)");
-            self.source.report(
-                line,
-                format!("`{key}` is {}, not a size", describe(value)),
-                remedy,
-            );
+            self.source.report(line, format!("`{key}` is {}, not a size", describe(value)), remedy);
         }
         Some(At { value: size?, line })
     }
@@ -133,11 +118,7 @@ impl<'a> Reader<'a> {
             _ => None,
         };
         if number.is_none() {
-            let name = if unit == Unit::Milliseconds {
-                "milliseconds"
-            } else {
-                "microseconds"
-            };
+            let name = if unit == Unit::Milliseconds { "milliseconds" } else { "microseconds" };
             self.wrong(key, value, line, &format!("a number of {name}"), example);
         }
         Some(At { value: number?, line })
@@ -158,10 +139,7 @@ impl<'a> Reader<'a> {
             if text.is_none() {
                 self.wrong(key, item.get_ref(), line, "a list of texts", example);
             }
-            Some(At {
-                value: text?.to_owned(),
-                line,
-            })
+            Some(At { value: text?.to_owned(), line })
         };
         items.iter().filter_map(text).collect()
     }
@@ -187,11 +165,7 @@ impl<'a> Reader<'a> {
             self.wrong(key, value, line, "a table", example);
             return None;
         };
-        Some(Reader {
-            source: self.source,
-            table,
-            line,
-        })
+        Some(Reader { source: self.source, table, line })
     }
 
     /// A list of tables; absent is empty.
@@ -209,11 +183,7 @@ impl<'a> Reader<'a> {
             if table.is_none() {
                 self.wrong(key, item.get_ref(), line, "a list of tables", example);
             }
-            Some(Reader {
-                source: self.source,
-                table: table?,
-                line,
-            })
+            Some(Reader { source: self.source, table: table?, line })
         };
         items.iter().filter_map(table).collect()
     }
@@ -246,11 +216,7 @@ pub fn parse<T>(source: &Source, read: impl FnOnce(Reader<'_>) -> T) -> Option<T
         Err(error) => {
             let line = source.line(&error.span().unwrap_or(0..0));
             let message = error.message().replace('\n', ", ");
-            source.report(
-                line,
-                format!("not TOML: {message}"),
-                "correct the syntax (https://toml.io)",
-            );
+            source.report(line, format!("not TOML: {message}"), "correct the syntax (https://toml.io)");
             None
         }
     }
@@ -264,10 +230,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
         _ if text == "0" => (text, 0),
         _ => return None,
     };
-    let number: u64 = digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| digits.parse().ok())??;
+    let number: u64 = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
     number.checked_mul(1 << shift)
 }
 
@@ -287,11 +250,7 @@ fn unsigned(integer: &DeInteger<'_>) -> Option<u64> {
 }
 
 /// `number` of `unit` in nanoseconds, if it is a whole number of them and fits.
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "the range is checked: below 2^53"
-)]
+#[allow(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "the range is checked: below 2^53")]
 fn scale(number: f64, unit: Unit) -> Option<u64> {
     let scaled = (number * (unit as u64) as f64).round();
     (0.0..9e15).contains(&scaled).then_some(scaled as u64)
@@ -317,10 +276,8 @@ mod tests {
     fn read<T>(text: &str, read: impl FnOnce(Reader<'_>) -> T) -> (Option<T>, Vec<String>) {
         let source = Source::new("f", text);
         let value = parse(&source, read);
-        let defects = source
-            .finish(())
-            .err()
-            .map_or(Vec::new(), |all| all.0.iter().map(ToString::to_string).collect());
+        let defects =
+            source.finish(()).err().map_or(Vec::new(), |all| all.0.iter().map(ToString::to_string).collect());
         (value, defects)
     }
 
@@ -358,24 +315,11 @@ mod tests {
             "a_ms = 2\nb_ms = 0.25\nc_us = 7\nd_ms = \"2\"\ne_ms = -1\nf_us = nan\ng_ms = 99999999999999999";
         let (values, defects) = read(text, |reader| {
             ["a_ms", "b_ms", "c_us", "d_ms", "e_ms", "f_us", "g_ms", "h_ms"].map(|key| {
-                let unit = if key.ends_with("us") {
-                    Unit::Microseconds
-                } else {
-                    Unit::Milliseconds
-                };
+                let unit = if key.ends_with("us") { Unit::Microseconds } else { Unit::Milliseconds };
                 reader.duration(key, unit, "5").map(|at| at.value)
             })
         });
-        let expected = [
-            Some(2_000_000),
-            Some(250_000),
-            Some(7_000),
-            None,
-            None,
-            None,
-            None,
-            None,
-        ];
+        let expected = [Some(2_000_000), Some(250_000), Some(7_000), None, None, None, None, None];
         assert_eq!(values, Some(expected));
         assert_eq!(defects.len(), 4);
         assert_eq!(

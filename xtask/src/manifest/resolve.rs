@@ -58,10 +58,7 @@ pub fn calls_of(links: &[Links]) -> impl Iterator<Item = (usize, SlotId)> {
 
 fn check_names(components: &[Component], source: &Source) {
     if let Some(extra) = components.get(SLOTS_MAX) {
-        let message = format!(
-            "{} components, but a system has at most {SLOTS_MAX} slots",
-            components.len()
-        );
+        let message = format!("{} components, but a system has at most {SLOTS_MAX} slots", components.len());
         source.report(extra.name.line, message, "remove components");
     }
     if let Some(first) = components.first().filter(|first| first.name.value != "root") {
@@ -74,16 +71,11 @@ fn check_names(components: &[Component], source: &Source) {
     }
     for Component { name, .. } in components {
         let text = &name.value;
-        let plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let plain =
+            text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if text.is_empty() || text.len() > NAME_MAX || !plain {
             let message = format!("\"{text}\" is no name of a component");
-            source.report(
-                name.line,
-                message,
-                format!("write 1 to {NAME_MAX} of the characters a-z, 0-9, -"),
-            );
+            source.report(name.line, message, format!("write 1 to {NAME_MAX} of the characters a-z, 0-9, -"));
         }
     }
 }
@@ -115,11 +107,7 @@ fn service(name: &At<String>, services: &[Service], source: &Source) -> Option<S
     if found.is_none() {
         let known: Vec<&str> = services.iter().map(|service| service.name).collect();
         let message = format!("there is no service `{}`", name.value);
-        source.report(
-            name.line,
-            message,
-            suggest(&name.value, &known, "services of protocols::SERVICES"),
-        );
+        source.report(name.line, message, suggest(&name.value, &known, "services of protocols::SERVICES"));
     }
     found.copied()
 }
@@ -131,11 +119,7 @@ fn calls(
     source: &Source,
 ) -> Vec<(SlotId, u64)> {
     if let Some(extra) = component.calls.get(CALLS_MAX) {
-        let message = format!(
-            "\"{}\" calls {} services",
-            component.name.value,
-            component.calls.len()
-        );
+        let message = format!("\"{}\" calls {} services", component.name.value, component.calls.len());
         source.report(extra.service.line, message, format!("name at most {CALLS_MAX}"));
     }
     let mut calls = Vec::new();
@@ -144,21 +128,14 @@ fn calls(
             continue;
         };
         let Some(server) = served.iter().position(|other| *other == Some(service)) else {
-            let message = format!(
-                "\"{}\" calls `{}`, which no component serves",
-                component.name.value, service.name
-            );
-            let remedy = format!(
-                "add a component with `serves = \"{}\"`, or remove the call",
-                service.name
-            );
+            let message =
+                format!("\"{}\" calls `{}`, which no component serves", component.name.value, service.name);
+            let remedy = format!("add a component with `serves = \"{}\"`, or remove the call", service.name);
             source.report(call.service.line, message, remedy);
             continue;
         };
-        let labels = call
-            .labels
-            .as_ref()
-            .map_or(service.labels, |labels| label_set(labels, &service, source));
+        let labels =
+            call.labels.as_ref().map_or(service.labels, |labels| label_set(labels, &service, source));
         calls.push((server as SlotId, labels));
     }
     calls
@@ -167,20 +144,12 @@ fn calls(
 fn label_set(labels: &[At<u64>], service: &Service, source: &Source) -> u64 {
     let mut set = 0;
     for label in labels {
-        let bit = 1u64
-            .checked_shl(u32::try_from(label.value).unwrap_or(u32::MAX))
-            .unwrap_or(0);
+        let bit = 1u64.checked_shl(u32::try_from(label.value).unwrap_or(u32::MAX)).unwrap_or(0);
         if service.labels & bit == 0 {
             let message = format!("the service `{}` has no label {}", service.name, label.value);
-            let known: Vec<String> = (0..64)
-                .filter(|n| service.labels >> n & 1 == 1)
-                .map(|n| n.to_string())
-                .collect();
-            source.report(
-                label.line,
-                message,
-                format!("write some of the labels {}", known.join(", ")),
-            );
+            let known: Vec<String> =
+                (0..64).filter(|n| service.labels >> n & 1 == 1).map(|n| n.to_string()).collect();
+            source.report(label.line, message, format!("write some of the labels {}", known.join(", ")));
         }
         set |= bit;
     }
@@ -191,14 +160,8 @@ fn label_set(labels: &[At<u64>], service: &Service, source: &Source) -> u64 {
 fn slots(components: &[Component], own: usize, names: &[At<String>], what: &str, source: &Source) -> u32 {
     let mut set = 0;
     for name in names {
-        let Some(slot) = components
-            .iter()
-            .position(|component| component.name.value == name.value)
-        else {
-            let known: Vec<&str> = components
-                .iter()
-                .map(|component| component.name.value.as_str())
-                .collect();
+        let Some(slot) = components.iter().position(|component| component.name.value == name.value) else {
+            let known: Vec<&str> = components.iter().map(|component| component.name.value.as_str()).collect();
             let message = format!("there is no component \"{}\"", name.value);
             source.report(name.line, message, suggest(&name.value, &known, "components"));
             continue;

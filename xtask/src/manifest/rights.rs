@@ -16,13 +16,7 @@ use super::resolve::Links;
 /// The record of each slot; `images` holds the index of each slot's image.
 pub fn table(system: &System, placements: &[Placement], images: &[Option<u32>]) -> Vec<SlotRights> {
     let record = |slot: usize| {
-        record(
-            &system.components[slot],
-            &system.links[slot],
-            &placements[slot],
-            images[slot],
-            &system.board,
-        )
+        record(&system.components[slot], &system.links[slot], &placements[slot], images[slot], &system.board)
     };
     (0..system.components.len()).map(record).collect()
 }
@@ -38,11 +32,7 @@ fn record(
     SlotRights {
         name: name_field(&component.name.value),
         image: image.unwrap_or(NO_IMAGE),
-        flags: component
-            .rights
-            .iter()
-            .fold(Rights::empty(), |all, right| all | right.value)
-            .bits(),
+        flags: component.rights.iter().fold(Rights::empty(), |all, right| all | right.value).bits(),
         controls: links.controls,
         notifies: links.notifies,
         priority: component.priority.value as u32,
@@ -65,21 +55,14 @@ fn record(
         irqs: irqs(component, board),
         windows,
         rules,
-        policy: Policy {
-            group: links.group,
-            ..component.policy
-        },
+        policy: Policy { group: links.group, ..component.policy },
     }
 }
 
 fn calls(links: &Links) -> [CallRight; CALLS_MAX] {
     let mut rights = [CallRight::new_zeroed(); CALLS_MAX];
     for (right, &(server, labels)) in rights.iter_mut().zip(&links.calls) {
-        *right = CallRight {
-            used: 1,
-            server: server.into(),
-            labels,
-        };
+        *right = CallRight { used: 1, server: server.into(), labels };
     }
     rights
 }
@@ -88,13 +71,7 @@ fn irqs(component: &Component, board: &Board) -> [IrqRight; IRQS_MAX] {
     let mut rights = [IrqRight::new_zeroed(); IRQS_MAX];
     for (right, irq) in rights.iter_mut().zip(&component.irqs) {
         let line = board.line(&irq.line.value).expect("the line was checked").number;
-        *right = IrqRight {
-            used: 1,
-            line,
-            storm_count: irq.storm,
-            reserved: 0,
-            storm_window: irq.window,
-        };
+        *right = IrqRight { used: 1, line, storm_count: irq.storm, reserved: 0, storm_window: irq.window };
     }
     rights
 }
@@ -104,10 +81,7 @@ fn windows(component: &Component, board: &Board) -> ([Window; WINDOWS_MAX], [Reg
     let mut rules = [RegisterRule::new_zeroed(); RULES_MAX];
     let mut next = 0;
     for (window, entry) in windows.iter_mut().zip(&component.devices) {
-        let registers = board
-            .device(&entry.device.value)
-            .expect("the device was checked")
-            .registers;
+        let registers = board.device(&entry.device.value).expect("the device was checked").registers;
         *window = Window {
             base: registers.base,
             size: registers.size(),

@@ -5,7 +5,7 @@ use object::{Object, ObjectSection};
 
 use super::Finding;
 use super::repository::Repository;
-use super::rust::Source;
+use super::rust::{Source, is_test_file};
 
 /// Lines of the kernel with the part of `bsp` that is linked into it: no blanks, comments or tests; `abi` apart.
 pub const KERNEL_LINES_MAX: usize = 6000;
@@ -22,35 +22,25 @@ pub fn kernel_lines(repository: &Repository) -> (usize, Option<Finding>) {
             .map(|(_, text)| code_lines(text))
             .sum()
     };
-    let board = |path: &str| {
-        path.strip_prefix("bsp/")?
-            .split_once('/')
-            .map(|(board, _)| format!("bsp/{board}/"))
-    };
+    let board =
+        |path: &str| path.strip_prefix("bsp/")?.split_once('/').map(|(board, _)| format!("bsp/{board}/"));
     let boards = repository.texts().filter_map(|(path, _)| board(path));
     let lines = lines_below("kernel/") + boards.map(|folder| lines_below(&folder)).max().unwrap_or(0);
     let message = || format!("{lines} lines of kernel and board code, {KERNEL_LINES_MAX} are allowed");
-    (
-        lines,
-        (lines > KERNEL_LINES_MAX).then(|| Finding::in_file("kernel", message())),
-    )
+    (lines, (lines > KERNEL_LINES_MAX).then(|| Finding::in_file("kernel", message())))
 }
 
 /// Sources that are linked; tests in files of their own are not.
 fn is_counted(path: &str) -> bool {
-    let source = [".rs", ".s", ".S"]
-        .iter()
-        .any(|extension| path.ends_with(extension));
-    source && !path.contains("/tests/") && !path.ends_with("/tests.rs") && !path.contains("/benches/")
+    let source = [".rs", ".s", ".S"].iter().any(|extension| path.ends_with(extension));
+    source && !is_test_file(path) && !path.contains("/benches/")
 }
 
 fn code_lines(text: &str) -> usize {
     let source = Source::new(text);
     let test = source.test_lines();
     let lines = source.code_and_literals.iter().zip(test);
-    lines
-        .filter(|(line, test)| !test && !line.trim().is_empty())
-        .count()
+    lines.filter(|(line, test)| !test && !line.trim().is_empty()).count()
 }
 
 /// The bytes of the sections whose names begin with `.text` or `.rodata`.

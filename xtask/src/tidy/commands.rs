@@ -12,10 +12,8 @@ const ANSWERED_BY_X: &str = "help";
 
 pub fn check(repository: &Repository) -> Vec<Finding> {
     let listed = listed(repository.text("x").unwrap_or_default());
-    let known = crate::Arguments::command()
-        .get_subcommands()
-        .map(|command| command.get_name().into())
-        .collect();
+    let known =
+        crate::Arguments::command().get_subcommands().map(|command| command.get_name().into()).collect();
     compare(&listed, &known)
 }
 
@@ -28,9 +26,8 @@ fn listed(x: &str) -> BTreeSet<String> {
 }
 
 fn compare(listed: &BTreeSet<String>, known: &BTreeSet<String>) -> Vec<Finding> {
-    let unlisted = known
-        .difference(listed)
-        .map(|name| format!("the command {name} is not in the list of ./x help"));
+    let unlisted =
+        known.difference(listed).map(|name| format!("the command {name} is not in the list of ./x help"));
     let unknown = listed.difference(known).filter(|name| *name != ANSWERED_BY_X);
     unlisted
         .chain(unknown.map(|name| format!("./x help lists {name}, which xtask does not know")))
@@ -48,10 +45,8 @@ mod tests {
             "#: usage: ./x COMMAND\n#:   check    lints\n#:   help     this list\n#:   old      gone\n",
         );
         let known = ["check", "new"].map(String::from).into();
-        let messages: Vec<String> = compare(&listed, &known)
-            .into_iter()
-            .map(|finding| finding.message)
-            .collect();
+        let messages: Vec<String> =
+            compare(&listed, &known).into_iter().map(|finding| finding.message).collect();
         assert_eq!(
             messages,
             [

@@ -8,10 +8,7 @@ use super::rust::{Source, Token, item_end};
 const FUNCTION_LINES_MAX: usize = 70;
 
 pub fn check(repository: &Repository) -> Vec<Finding> {
-    repository
-        .rust()
-        .flat_map(|(path, text)| check_file(path, text))
-        .collect()
+    repository.rust().flat_map(|(path, text)| check_file(path, text)).collect()
 }
 
 fn check_file(path: &str, text: &str) -> Vec<Finding> {

@@ -5,9 +5,7 @@ use super::repository::Repository;
 
 pub fn check(repository: &Repository) -> Vec<Finding> {
     let documents = repository.texts().filter(|(path, _)| path.ends_with(".md"));
-    documents
-        .flat_map(|(path, text)| check_document(repository, path, text))
-        .collect()
+    documents.flat_map(|(path, text)| check_document(repository, path, text)).collect()
 }
 
 fn check_document(repository: &Repository, path: &str, text: &str) -> Vec<Finding> {
@@ -31,18 +29,9 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, String)> {
 
 /// Where the links of a line lead: `[text](target "title")` and `[label]: target`.
 fn targets(line: &str) -> Vec<String> {
-    let inline = line
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split([')', ' ']).next());
-    let reference = line
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("]: "))
-        .map(|(_, target)| target);
-    inline
-        .chain(reference)
-        .map(|target| target.trim().trim_matches(['<', '>']).into())
-        .collect()
+    let inline = line.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+    let reference = line.strip_prefix('[').and_then(|rest| rest.split_once("]: ")).map(|(_, target)| target);
+    inline.chain(reference).map(|target| target.trim().trim_matches(['<', '>']).into()).collect()
 }
 
 fn arrives(repository: &Repository, document: &str, target: &str) -> bool {
@@ -53,11 +42,8 @@ fn arrives(repository: &Repository, document: &str, target: &str) -> bool {
     let Some(path) = resolve(document, file) else {
         return false;
     };
-    let has_heading = || {
-        repository
-            .text(&path)
-            .is_some_and(|text| headings(text).iter().any(|name| name == heading))
-    };
+    let has_heading =
+        || repository.text(&path).is_some_and(|text| headings(text).iter().any(|name| name == heading));
     repository.exists(&path) && (heading.is_empty() || !path.ends_with(".md") || has_heading())
 }
 
@@ -67,9 +53,7 @@ fn resolve(document: &str, file: &str) -> Option<String> {
         return Some(document.into());
     }
     let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let from_root = file
-        .strip_prefix('/')
-        .map_or_else(|| format!("{folder}/{file}"), String::from);
+    let from_root = file.strip_prefix('/').map_or_else(|| format!("{folder}/{file}"), String::from);
     let mut parts = Vec::new();
     for part in from_root.split('/').filter(|part| !["", "."].contains(part)) {
         if part == ".." {
@@ -84,14 +68,8 @@ fn resolve(document: &str, file: &str) -> Option<String> {
 /// The anchors that GitHub makes of a document's headings (without the numbers of repeated ones).
 fn headings(text: &str) -> Vec<String> {
     let is_kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
-    let anchor = |line: &str| {
-        line.trim()
-            .to_lowercase()
-            .chars()
-            .filter(is_kept)
-            .collect::<String>()
-            .replace(' ', "-")
-    };
+    let anchor =
+        |line: &str| line.trim().to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-");
     text.lines()
         .filter(|line| line.starts_with('#'))
         .map(|line| anchor(line.trim_start_matches('#')))
@@ -103,15 +81,8 @@ mod tests {
     use super::*;
 
     fn lines(document: &str) -> Vec<usize> {
-        let files = [
-            ("docs/a/b.md", document),
-            ("docs/c.md", "# One two: `three`\n"),
-            ("README.md", ""),
-        ];
-        check(&Repository::of(&files))
-            .into_iter()
-            .map(|finding| finding.line)
-            .collect()
+        let files = [("docs/a/b.md", document), ("docs/c.md", "# One two: `three`\n"), ("README.md", "")];
+        check(&Repository::of(&files)).into_iter().map(|finding| finding.line).collect()
     }
 
     #[test]
@@ -126,10 +97,7 @@ mod tests {
 
     #[test]
     fn links_that_lead_nowhere() {
-        assert_eq!(
-            lines("fine\n[a](c.md)\n[b](../../../README.md)\n[c]: d.md\n"),
-            [2, 3, 4]
-        );
+        assert_eq!(lines("fine\n[a](c.md)\n[b](../../../README.md)\n[c]: d.md\n"), [2, 3, 4]);
         assert_eq!(lines("[a](../c.md#three) [b](#there)\n"), [1, 1]);
     }
 

@@ -4,9 +4,7 @@ use super::Finding;
 use super::repository::Repository;
 
 pub fn check(repository: &Repository) -> Vec<Finding> {
-    let manifests = repository
-        .texts()
-        .filter(|(path, _)| path.ends_with("/Cargo.toml"));
+    let manifests = repository.texts().filter(|(path, _)| path.ends_with("/Cargo.toml"));
     manifests
         .flat_map(|(path, text)| lints(path, text).into_iter().chain(headers(repository, path)))
         .collect()
@@ -16,22 +14,14 @@ fn lints(path: &str, text: &str) -> Option<Finding> {
     let inherited = toml::from_str::<toml::Table>(text).is_ok_and(|manifest| {
         manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&true.into())
     });
-    (!inherited).then(|| {
-        Finding::in_file(
-            path,
-            "does not inherit the workspace's lints ([lints] workspace = true)",
-        )
-    })
+    (!inherited)
+        .then(|| Finding::in_file(path, "does not inherit the workspace's lints ([lints] workspace = true)"))
 }
 
 fn headers(repository: &Repository, manifest: &str) -> Vec<Finding> {
     let folder = manifest.trim_end_matches("Cargo.toml");
     let roots = ["src/lib.rs", "src/main.rs"].map(|root| format!("{folder}{root}"));
-    let missing = |root: &&String| {
-        repository
-            .text(root)
-            .is_some_and(|text| !text.starts_with("//! "))
-    };
+    let missing = |root: &&String| repository.text(root).is_some_and(|text| !text.starts_with("//! "));
     roots
         .iter()
         .filter(missing)
@@ -48,22 +38,13 @@ mod tests {
         for text in ["[package]\n", "[lints]\nworkspace = false\n", "no toml"] {
             assert_eq!(check(&Repository::of(&[("abi/Cargo.toml", text)])).len(), 1);
         }
-        assert!(
-            check(&Repository::of(&[(
-                "abi/Cargo.toml",
-                "[lints]\nworkspace = true\n"
-            )]))
-            .is_empty()
-        );
+        assert!(check(&Repository::of(&[("abi/Cargo.toml", "[lints]\nworkspace = true\n")])).is_empty());
     }
 
     #[test]
     fn a_crate_root_without_a_header_is_found() {
         let crate_with = |root: &str, text: &str| {
-            check(&Repository::of(&[
-                ("abi/Cargo.toml", "lints.workspace = true\n"),
-                (root, text),
-            ]))
+            check(&Repository::of(&[("abi/Cargo.toml", "lints.workspace = true\n"), (root, text)]))
         };
         assert_eq!(crate_with("abi/src/lib.rs", "#![no_std]\n").len(), 1);
         assert_eq!(crate_with("abi/src/main.rs", "// a\nfn main() {}\n").len(), 1);

@@ -36,19 +36,11 @@ struct Finding {
 impl Finding {
     /// `line_index` counts from 0.
     fn at(path: &str, line_index: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            line: line_index + 1,
-            message: message.into(),
-        }
+        Self { path: path.into(), line: line_index + 1, message: message.into() }
     }
 
     fn in_file(path: &str, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            line: 0,
-            message: message.into(),
-        }
+        Self { path: path.into(), line: 0, message: message.into() }
     }
 }
 
@@ -69,19 +61,13 @@ pub fn check(tools: &Toolchain) -> Result<()> {
     let repository = Repository::read(tools.root())?;
     let mut findings = findings(&repository);
     let (lines, over) = budget::kernel_lines(&repository);
-    eprintln!(
-        "kernel with the linked part of bsp: {lines} of {} lines",
-        budget::KERNEL_LINES_MAX
-    );
+    eprintln!("kernel with the linked part of bsp: {lines} of {} lines", budget::KERNEL_LINES_MAX);
     findings.extend(over);
     let kernel = tools.target_dir().join(TARGET).join("release/kernel");
     match fs::read(&kernel) {
         Ok(elf) => {
             let bytes = budget::text_and_rodata(&elf)?;
-            eprintln!(
-                "kernel .text and .rodata: {bytes} of {} bytes",
-                budget::KERNEL_BYTES_MAX
-            );
+            eprintln!("kernel .text and .rodata: {bytes} of {} bytes", budget::KERNEL_BYTES_MAX);
             findings.extend(budget::kernel_bytes(bytes));
         }
         Err(_) => eprintln!("kernel .text and .rodata: no kernel built yet"),
@@ -123,15 +109,8 @@ mod tests {
             ("f.md", "[a](nowhere.md)\n"),
             ("x", "#:   conjure   no such command\n"),
         ]);
-        let found: std::collections::BTreeSet<String> = findings(&repository)
-            .into_iter()
-            .map(|finding| finding.path)
-            .collect();
-        assert!(
-            found
-                .iter()
-                .eq(["a.rs", "b.rs", "c.rs", "d.rs", "e/Cargo.toml", "f.md", "x"]),
-            "{found:?}"
-        );
+        let found: std::collections::BTreeSet<String> =
+            findings(&repository).into_iter().map(|finding| finding.path).collect();
+        assert!(found.iter().eq(["a.rs", "b.rs", "c.rs", "d.rs", "e/Cargo.toml", "f.md", "x"]), "{found:?}");
     }
 }

@@ -39,8 +39,7 @@ impl Repository {
             } else if kind.is_file() {
                 let bytes =
                     fs::read(entry.path()).with_context(|| format!("reading {}", entry.path().display()))?;
-                self.files
-                    .insert(format!("{prefix}{name}"), String::from_utf8(bytes).ok());
+                self.files.insert(format!("{prefix}{name}"), String::from_utf8(bytes).ok());
             }
         }
         Ok(())
@@ -49,19 +48,12 @@ impl Repository {
     /// A repository of the given paths and texts.
     #[cfg(test)]
     pub fn of(files: &[(&str, &str)]) -> Self {
-        Self {
-            files: files
-                .iter()
-                .map(|(path, text)| ((*path).into(), Some((*text).into())))
-                .collect(),
-        }
+        Self { files: files.iter().map(|(path, text)| ((*path).into(), Some((*text).into()))).collect() }
     }
 
     /// Paths and texts of all text files, in the order of their paths.
     pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.files
-            .iter()
-            .filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
+        self.files.iter().filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
     }
 
     /// Paths and texts of the Rust files.

@@ -34,13 +34,11 @@ impl Source {
         let view = |keep: &[Kind]| -> Vec<String> {
             let visible = characters.iter().zip(&kinds);
             let view: String = visible
-                .map(|(character, kind)| {
-                    if *character == '\n' || keep.contains(kind) {
-                        *character
-                    } else {
-                        ' '
-                    }
-                })
+                .map(
+                    |(character, kind)| {
+                        if *character == '\n' || keep.contains(kind) { *character } else { ' ' }
+                    },
+                )
                 .collect();
             view.lines().map(String::from).collect()
         };
@@ -53,11 +51,7 @@ impl Source {
 
     /// The words and other visible characters of the code, in order.
     pub fn tokens(&self) -> Vec<Token<'_>> {
-        self.code
-            .iter()
-            .enumerate()
-            .flat_map(|(line, text)| line_tokens(line, text))
-            .collect()
+        self.code.iter().enumerate().flat_map(|(line, text)| line_tokens(line, text)).collect()
     }
 
     /// For each line, whether it belongs to an item under `#[cfg(test)]`.
@@ -91,6 +85,11 @@ pub fn item_end(tokens: &[Token], start: usize) -> usize {
     tokens.len().saturating_sub(1)
 }
 
+/// Whether a whole file is tests: an integration test, or the tests of a module in a file of their own.
+pub fn is_test_file(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
 fn line_tokens(line: usize, text: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -98,10 +97,7 @@ fn line_tokens(line: usize, text: &str) -> Vec<Token<'_>> {
         let word = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
         let length = if word == 0 { first.len_utf8() } else { word };
         if !first.is_whitespace() {
-            tokens.push(Token {
-                line,
-                text: &rest[..length],
-            });
+            tokens.push(Token { line, text: &rest[..length] });
         }
         rest = &rest[length..];
     }
@@ -126,10 +122,7 @@ fn classify(characters: &[char]) -> Vec<Kind> {
 /// The kind and the length, at least 1, of what `rest` begins with.
 fn next_piece(rest: &[char], after_word: bool) -> (Kind, usize) {
     match rest {
-        ['/', '/', ..] => (
-            Kind::Comment,
-            rest.iter().position(|c| *c == '\n').unwrap_or(rest.len()),
-        ),
+        ['/', '/', ..] => (Kind::Comment, rest.iter().position(|c| *c == '\n').unwrap_or(rest.len())),
         ['/', '*', ..] => (Kind::Comment, block_comment_length(rest)),
         ['"', ..] => (Kind::Literal, 1 + quoted_length(&rest[1..], '"')),
         ['\'', '\\', ..] => (Kind::Literal, 1 + quoted_length(&rest[1..], '\'')),
@@ -178,12 +171,7 @@ fn raw_string(rest: &[char], prefix: usize) -> (Kind, usize) {
     }
     let mut at = body;
     while at < rest.len() {
-        let closing = rest[at..]
-            .iter()
-            .skip(1)
-            .take(hashes)
-            .filter(|c| **c == '#')
-            .count();
+        let closing = rest[at..].iter().skip(1).take(hashes).filter(|c| **c == '#').count();
         if rest[at] == '"' && closing == hashes {
             return (Kind::Literal, at + 1 + hashes);
         }
@@ -197,12 +185,7 @@ mod tests {
     use super::*;
 
     fn code(text: &str) -> String {
-        Source::new(text)
-            .code
-            .join("\n")
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
+        Source::new(text).code.join("\n").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -215,10 +198,7 @@ mod tests {
 
     #[test]
     fn lifetimes_and_raw_names_are_code() {
-        assert_eq!(
-            code("fn a<'b>(c: &'b str) { r#fn() }"),
-            "fn a<'b>(c: &'b str) { r#fn() }"
-        );
+        assert_eq!(code("fn a<'b>(c: &'b str) { r#fn() }"), "fn a<'b>(c: &'b str) { r#fn() }");
     }
 
     #[test]
@@ -241,9 +221,6 @@ mod tests {
         let source = Source::new(
             "fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() {}\n}\nfn c() {}\n#[cfg(test)]\nmod d;\nx\n",
         );
-        assert_eq!(
-            source.test_lines(),
-            [false, true, true, true, true, false, true, true, false]
-        );
+        assert_eq!(source.test_lines(), [false, true, true, true, true, false, true, true, false]);
     }
 }

@@ -6,12 +6,7 @@ use super::rust::{Source, is_word};
 
 const MACROS: [&str; 3] = ["todo", "unimplemented", "dbg"];
 // Written in halves, so that this file passes its own rule.
-const MARKS: [&str; 4] = [
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-    concat!("HA", "CK"),
-];
+const MARKS: [&str; 4] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK")];
 
 /// Texts that others wrote.
 const FOREIGN: [&str; 2] = ["Cargo.lock", "LICENSE-APACHE"];
@@ -21,9 +16,7 @@ pub fn check(repository: &Repository) -> Vec<Finding> {
         .texts()
         .filter(|(path, _)| !FOREIGN.contains(path))
         .flat_map(|(path, text)| marks(path, text));
-    marks
-        .chain(repository.rust().flat_map(|(path, text)| macros(path, text)))
-        .collect()
+    marks.chain(repository.rust().flat_map(|(path, text)| macros(path, text))).collect()
 }
 
 fn marks(path: &str, text: &str) -> Vec<Finding> {
@@ -33,11 +26,7 @@ fn marks(path: &str, text: &str) -> Vec<Finding> {
         .flat_map(|(index, line)| words(line).into_iter().map(move |word| (index, word)))
         .filter(|(_, word)| MARKS.contains(&word.as_str()))
         .map(|(index, word)| {
-            Finding::at(
-                path,
-                index,
-                format!("the mark {word}: finish it, or file an issue"),
-            )
+            Finding::at(path, index, format!("the mark {word}: finish it, or file an issue"))
         })
         .collect()
 }
@@ -48,13 +37,7 @@ fn macros(path: &str, text: &str) -> Vec<Finding> {
         .tokens()
         .windows(2)
         .filter(|pair| MACROS.contains(&pair[0].text) && pair[1].text == "!")
-        .map(|pair| {
-            Finding::at(
-                path,
-                pair[0].line,
-                format!("{}! is not for committed code", pair[0].text),
-            )
-        })
+        .map(|pair| Finding::at(path, pair[0].line, format!("{}! is not for committed code", pair[0].text)))
         .collect()
 }
 
@@ -69,11 +52,7 @@ mod tests {
             let repository = Repository::of(&[("docs/guide.md", &text), ("Cargo.lock", &text)]);
             assert_eq!(
                 check(&repository),
-                [Finding::at(
-                    "docs/guide.md",
-                    1,
-                    format!("the mark {mark}: finish it, or file an issue")
-                )]
+                [Finding::at("docs/guide.md", 1, format!("the mark {mark}: finish it, or file an issue"))]
             );
         }
     }
@@ -89,11 +68,7 @@ mod tests {
             let text = format!("// {name}!()\nfn a() {{ {name}!(\"{name}!\"); {name}(); }}\n");
             assert_eq!(
                 macros("a.rs", &text),
-                [Finding::at(
-                    "a.rs",
-                    1,
-                    format!("{name}! is not for committed code")
-                )]
+                [Finding::at("a.rs", 1, format!("{name}! is not for committed code"))]
             );
         }
     }

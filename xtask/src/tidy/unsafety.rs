@@ -5,35 +5,29 @@ use super::repository::Repository;
 use super::rust::{Source, Token};
 
 /// Where `unsafe` may stand, and why just there. A folder ends with `/`.
-const HOMES: [(&str, &str); 4] = [
+const HOMES: [(&str, &str); 8] = [
+    ("bsp/", "the registers that the kernel itself uses"),
     ("kernel/src/arch/", "what touches the processor"),
-    (
-        "bsp/",
-        "boot code and the debug UART, before anything checked exists",
-    ),
-    (
-        "userlib/src/",
-        "system calls, start-up, heap and mapped registers, done once for every component",
-    ),
-    ("apps/fixture/src/", "the component that misbehaves on request"),
+    ("kernel/src/boot.rs", "the hand-over from assembly, once, on one core"),
+    ("kernel/src/main.rs", "the one kernel state is made"),
+    ("kernel/src/panic.rs", "the debug UART is taken from whoever held it"),
+    ("kernel/src/shell.rs", "the one set of register frames is made"),
+    ("kernel/src/table.rs", "the sealed tables behind the kernel's image"),
+    ("userlib/src/", "system calls, start-up, heap and mapped registers, done once for every component"),
 ];
 
 /// How far above an `unsafe` its comment may end, when the statement begins on an earlier line.
 const STATEMENT_LINES_MAX: usize = 6;
 
 pub fn check(repository: &Repository) -> Vec<Finding> {
-    repository
-        .rust()
-        .flat_map(|(path, text)| check_file(path, text))
-        .collect()
+    repository.rust().flat_map(|(path, text)| check_file(path, text)).collect()
 }
 
 fn check_file(path: &str, text: &str) -> Vec<Finding> {
     let source = Source::new(text);
     let tokens = source.tokens();
     let uses = tokens.windows(2).filter(|pair| pair[0].text == "unsafe");
-    uses.filter_map(|pair| Some(Finding::at(path, pair[0].line, complaint(path, &source, pair)?)))
-        .collect()
+    uses.filter_map(|pair| Some(Finding::at(path, pair[0].line, complaint(path, &source, pair)?))).collect()
 }
 
 /// What is wrong with the `unsafe` that `pair` begins with.
@@ -47,9 +41,7 @@ fn complaint(path: &str, source: &Source, pair: &[Token]) -> Option<String> {
         return None;
     }
     let comment = comment_above(source, pair[0].line);
-    let numbered = comment
-        .split_once("SAFETY:")
-        .is_some_and(|(_, premises)| premises.contains("1. "));
+    let numbered = comment.split_once("SAFETY:").is_some_and(|(_, premises)| premises.contains("1. "));
     (!numbered).then(|| "unsafe without numbered premises (// SAFETY: 1. ...)".into())
 }
 
@@ -65,11 +57,7 @@ fn comment_above(source: &Source, line: usize) -> String {
     while end > 0 && line - end < STATEMENT_LINES_MAX && continues(end - 1) {
         end -= 1;
     }
-    let first = (0..end)
-        .rev()
-        .take_while(|line| is_comment(*line))
-        .last()
-        .unwrap_or(end);
+    let first = (0..end).rev().take_while(|line| is_comment(*line)).last().unwrap_or(end);
     source.comments[first..end].concat()
 }
 
@@ -80,10 +68,7 @@ mod tests {
     const HOME: &str = "kernel/src/arch/aarch64/mmu.rs";
 
     fn complaints(path: &str, text: &str) -> Vec<usize> {
-        check_file(path, text)
-            .into_iter()
-            .map(|finding| finding.line)
-            .collect()
+        check_file(path, text).into_iter().map(|finding| finding.line).collect()
     }
 
     #[test]
@@ -95,18 +80,12 @@ mod tests {
     #[test]
     fn premises_are_numbered_and_stand_above_the_statement() {
         assert!(
-            complaints(
-                HOME,
-                "fn a() {\n    // SAFETY: 1. b.\n    // 2. c.\n    unsafe { d() }\n}\n"
-            )
-            .is_empty()
+            complaints(HOME, "fn a() {\n    // SAFETY: 1. b.\n    // 2. c.\n    unsafe { d() }\n}\n")
+                .is_empty()
         );
         assert!(
-            complaints(
-                HOME,
-                "fn a() {\n    // SAFETY: 1. b.\n    let c =\n        unsafe { d() };\n}\n"
-            )
-            .is_empty()
+            complaints(HOME, "fn a() {\n    // SAFETY: 1. b.\n    let c =\n        unsafe { d() };\n}\n")
+                .is_empty()
         );
         assert!(complaints(HOME, "// SAFETY: 1. b.\n#[cold]\nunsafe impl Send for A {}\n").is_empty());
     }
@@ -114,17 +93,8 @@ mod tests {
     #[test]
     fn missing_distant_or_unnumbered_premises_are_found() {
         assert_eq!(complaints(HOME, "fn a() {\n    unsafe { d() }\n}\n"), [2]);
-        assert_eq!(
-            complaints(
-                HOME,
-                "// SAFETY: 1. b.\nfn a() {\n    c();\n    unsafe { d() }\n}\n"
-            ),
-            [4]
-        );
-        assert_eq!(
-            complaints(HOME, "// SAFETY: it is fine.\nunsafe impl Send for A {}\n"),
-            [2]
-        );
+        assert_eq!(complaints(HOME, "// SAFETY: 1. b.\nfn a() {\n    c();\n    unsafe { d() }\n}\n"), [4]);
+        assert_eq!(complaints(HOME, "// SAFETY: it is fine.\nunsafe impl Send for A {}\n"), [2]);
     }
 
     #[test]

@@ -30,36 +30,17 @@ fn each_unfit_card_has_its_own_error_and_remedy() {
     let good = mkfs(16 * 1024, &[]);
     let mut errors = vec![
         (mount_error(&[]), MountError::NoCard, Status::NoCard),
-        (
-            mount_error(&vec![0; 1 << 20]),
-            MountError::Empty,
-            Status::EmptyCard,
-        ),
-        (
-            mount_error(&pattern(1, 1 << 20)),
-            MountError::NotExt4,
-            Status::NotExt4,
-        ),
-        (
-            mount_error(&vec![7; 512]),
-            MountError::NotExt4,
-            Status::NotExt4,
-        ),
+        (mount_error(&vec![0; 1 << 20]), MountError::Empty, Status::EmptyCard),
+        (mount_error(&pattern(1, 1 << 20)), MountError::NotExt4, Status::NotExt4),
+        (mount_error(&vec![7; 512]), MountError::NotExt4, Status::NotExt4),
     ];
     let no_journal = without_journal(&good);
-    errors.push((
-        mount_error(&no_journal),
-        MountError::NoJournal,
-        Status::UnsupportedFormat,
-    ));
+    errors.push((mount_error(&no_journal), MountError::NoJournal, Status::UnsupportedFormat));
     let features = format!("{FEATURES},inline_data");
     let inline = mkfs(16 * 1024, &["-O", &features]);
     errors.push((
         mount_error(&inline),
-        MountError::Unsupported {
-            set: FeatureSet::Incompatible,
-            bits: 0x8000,
-        },
+        MountError::Unsupported { set: FeatureSet::Incompatible, bits: 0x8000 },
         Status::UnsupportedFormat,
     ));
     let mut marked = good.clone();
@@ -71,11 +52,7 @@ fn each_unfit_card_has_its_own_error_and_remedy() {
     ));
     let mut sizes = good.clone();
     sizes[1024 + 40] ^= 8;
-    errors.push((
-        mount_error(&sizes),
-        MountError::Damaged("superblock checksum"),
-        Status::Damaged,
-    ));
+    errors.push((mount_error(&sizes), MountError::Damaged("superblock checksum"), Status::Damaged));
     for (error, expected, status) in &errors {
         assert_eq!(error, expected);
         assert_eq!(error.status(), *status);
@@ -128,10 +105,7 @@ fn a_file_system_in_a_partition_is_found_and_served() {
     let split = first as usize * 512;
     assert!(after[..split] == card[..split], "outside the partition");
     assert_clean(&after[split..], "partition");
-    assert_eq!(
-        debugfs_tree(&after[split..])["/f"],
-        Some(b"in a partition".to_vec())
-    );
+    assert_eq!(debugfs_tree(&after[split..])["/f"], Some(b"in a partition".to_vec()));
     let mut beyond = card.clone();
     beyond.truncate(split + 4096);
     assert_eq!(mount_error(&beyond), MountError::Damaged("partition table"));
@@ -170,10 +144,7 @@ fn damage_in_a_directory_is_answered() {
         }
     }
     assert_eq!(world.refused(1, &Op::List("/d".into())), Status::Damaged);
-    assert_eq!(
-        world.refused(1, &Op::Create(2, "/d/new".into())),
-        Status::Damaged
-    );
+    assert_eq!(world.refused(1, &Op::Create(2, "/d/new".into())), Status::Damaged);
     world.ok(1, &Op::Create(3, "/also".into()));
     assert_eq!(world.deaths, 0);
 }

@@ -39,11 +39,7 @@ impl Meter {
 
 fn meter(kib: u32) -> Meter {
     let world = World::new(&mkfs(kib, &[]));
-    Meter {
-        world,
-        last: DeviceCounters::default(),
-        commits: 0,
-    }
+    Meter { world, last: DeviceCounters::default(), commits: 0 }
 }
 
 #[test]
@@ -54,10 +50,7 @@ fn transfers() {
         m.world.server = Some(m.world.start().unwrap());
         let (mount, _) = m.spent();
         println!("mount: {mount:?}");
-        assert!(
-            mount.sectors_read < 1000,
-            "a mount must not read the whole card"
-        );
+        assert!(mount.sectors_read < 1000, "a mount must not read the whole card");
         m.measure("mkdir", &Op::Mkdir("/d".into()));
         m.measure("create exclusive", &Op::Create(0, "/d/f".into()));
         let append = m.measure("append 512", &Op::Append(0, pattern(1, 512)));

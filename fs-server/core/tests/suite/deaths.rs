@@ -70,13 +70,7 @@ fn run(mut world: World, script: &[(u8, Op)], fuse: Option<u64>) -> Run {
     }
     let card = world.board.card();
     let events = world.board.0.borrow().events;
-    Run {
-        heard,
-        tree,
-        card,
-        events,
-        deaths: world.deaths,
-    }
+    Run { heard, tree, card, events, deaths: world.deaths }
 }
 
 fn assert_same(run: &Run, single: &Run, script: &[(u8, Op)], context: &str) {
@@ -96,10 +90,7 @@ fn the_single_execution_is_what_the_script_means() {
     assert_clean(&single.card, "single");
     assert_eq!(debugfs_tree(&single.card), expected);
     let refused = single.heard.iter().filter(|heard| heard.0.is_err()).count();
-    assert_eq!(
-        refused, 2,
-        "create exclusive of a file that exists, unlink of an open one"
-    );
+    assert_eq!(refused, 2, "create exclusive of a file that exists, unlink of an open one");
 }
 
 #[test]
@@ -220,15 +211,8 @@ fn without_its_record_the_server_says_that_it_does_not_know() {
     world.server = None;
     world.board.0.borrow_mut().checkpoint = None;
     let mut server = world.start().unwrap();
-    let sender = Sender {
-        slot: 1,
-        incarnation: 1,
-    };
-    let mut call = Call {
-        id: 77,
-        attempt: 1,
-        sender,
-    };
+    let sender = Sender { slot: 1, incarnation: 1 };
+    let mut call = Call { id: 77, attempt: 1, sender };
     let request = Request::Unlink { path_bytes: 2 };
     let reply = server.handle(&call, &request, [b"/f", b""], &mut []);
     assert_eq!(reply, Ok(Err(Status::OutcomeUnknown)));
@@ -238,11 +222,7 @@ fn without_its_record_the_server_says_that_it_does_not_know() {
     assert_eq!(reply, Ok(Ok(Answer::Done)));
     call.attempt = 1;
     let reply = server.handle(&call, &request, [b"/f", b""], &mut []);
-    assert_eq!(
-        reply,
-        Ok(Ok(Answer::Done)),
-        "finished before: the stored reply"
-    );
+    assert_eq!(reply, Ok(Ok(Answer::Done)), "finished before: the stored reply");
     let reply = server.handle(&call, &request, [b"/g", b""], &mut []);
     assert_eq!(reply, Ok(Err(Status::Malformed)), "same call, other path");
 }

@@ -25,10 +25,7 @@ fn parent(path: &str) -> &str {
 
 impl Model {
     fn new() -> Self {
-        Self {
-            names: BTreeMap::from([("/lost+found".into(), None)]),
-            ..Self::default()
-        }
+        Self { names: BTreeMap::from([("/lost+found".into(), None)]), ..Self::default() }
     }
 
     fn parent_ok(&self, path: &str) -> Result<(), Status> {
@@ -58,15 +55,8 @@ impl Model {
     }
 
     fn file(&self, slot: u8, descriptor: u8, access: OpenFlags) -> Result<u32, Status> {
-        let (file, flags) = self
-            .open
-            .get(&(slot, descriptor))
-            .ok_or(Status::BadDescriptor)?;
-        if flags.contains(access) {
-            Ok(*file)
-        } else {
-            Err(Status::NotPermitted)
-        }
+        let (file, flags) = self.open.get(&(slot, descriptor)).ok_or(Status::BadDescriptor)?;
+        if flags.contains(access) { Ok(*file) } else { Err(Status::NotPermitted) }
     }
 
     fn make(&mut self, path: &str) -> u32 {
@@ -94,9 +84,7 @@ impl Model {
         let file = match self.lookup(path) {
             Ok(Some(file)) => file,
             Ok(None) => return Err(Status::IsDirectory),
-            Err(Status::NotFound)
-                if flags.contains(OpenFlags::CREATE) && self.parent_ok(path).is_ok() =>
-            {
+            Err(Status::NotFound) if flags.contains(OpenFlags::CREATE) && self.parent_ok(path).is_ok() => {
                 self.make(path)
             }
             Err(status) => return Err(status),
@@ -139,8 +127,7 @@ impl Model {
             .collect();
         for (name, file) in moved {
             self.names.remove(&name);
-            self.names
-                .insert(format!("{new}{}", &name[old.len()..]), file);
+            self.names.insert(format!("{new}{}", &name[old.len()..]), file);
         }
         Ok(Vec::new())
     }
@@ -359,9 +346,10 @@ fn is_mixture(tree: &Tree, before: &Tree, after: &Tree) -> bool {
             match (contents, old, new) {
                 (Some(now), Some(old), Some(new)) => {
                     (now.len() == old.len() || now.len() == new.len())
-                        && now.iter().enumerate().all(|(at, byte)| {
-                            old.get(at) == Some(byte) || new.get(at) == Some(byte)
-                        })
+                        && now
+                            .iter()
+                            .enumerate()
+                            .all(|(at, byte)| old.get(at) == Some(byte) || new.get(at) == Some(byte))
                 }
                 _ => contents == old,
             }
@@ -388,11 +376,7 @@ fn a_lying_flush_is_found_out() {
         let expected = world.tree();
         world.server = None;
         let mut dice = pattern(round, 4096).into_iter().cycle();
-        world
-            .board
-            .0
-            .borrow_mut()
-            .lose_power(|n| usize::from(dice.next().unwrap()) % n);
+        world.board.0.borrow_mut().lose_power(|n| usize::from(dice.next().unwrap()) % n);
         let after = world.start().ok().map(|server| {
             world.server = Some(server);
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.tree())).ok()
@@ -407,16 +391,7 @@ fn a_lying_flush_is_found_out() {
 fn the_model_itself_is_sane() {
     let mut model = Model::new();
     assert_eq!(model.apply(1, &Op::Mkdir("/d".into())), Ok(Vec::new()));
-    assert_eq!(
-        model.apply(1, &Op::Create(0, "/d/a".into())),
-        Ok(Vec::new())
-    );
-    assert_eq!(
-        model.apply(1, &Op::Rename("/d".into(), "/d/x".into())),
-        Err(Status::InvalidArgument)
-    );
-    assert_eq!(
-        model.apply(1, &Op::Unlink("/d/a".into())),
-        Err(Status::Busy)
-    );
+    assert_eq!(model.apply(1, &Op::Create(0, "/d/a".into())), Ok(Vec::new()));
+    assert_eq!(model.apply(1, &Op::Rename("/d".into(), "/d/x".into())), Err(Status::InvalidArgument));
+    assert_eq!(model.apply(1, &Op::Unlink("/d/a".into())), Err(Status::Busy));
 }

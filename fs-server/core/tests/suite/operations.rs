@@ -14,28 +14,10 @@ fn a_working_day() {
     world.ok(1, &Op::Mkdir(path("/a")));
     world.ok(1, &Op::Create(0, path("/a/one")));
     let data = pattern(1, 5000);
-    assert_eq!(
-        world.ok(1, &Op::Write(0, 0, data.clone())),
-        Answer::Moved {
-            offset: 0,
-            bytes: 5000
-        }
-    );
-    assert_eq!(
-        world.ok(1, &Op::Append(0, b"tail".to_vec())),
-        Answer::Moved {
-            offset: 5000,
-            bytes: 4
-        }
-    );
+    assert_eq!(world.ok(1, &Op::Write(0, 0, data.clone())), Answer::Moved { offset: 0, bytes: 5000 });
+    assert_eq!(world.ok(1, &Op::Append(0, b"tail".to_vec())), Answer::Moved { offset: 5000, bytes: 4 });
     let (reply, read) = world.request(1, &Op::Read(0, 4990, 100));
-    assert_eq!(
-        reply,
-        Ok(Answer::Moved {
-            offset: 4990,
-            bytes: 14
-        })
-    );
+    assert_eq!(reply, Ok(Answer::Moved { offset: 4990, bytes: 14 }));
     assert_eq!(read, [&data[4990..], b"tail"].concat());
     world.ok(1, &Op::Truncate(0, 1500));
     world.ok(1, &Op::Truncate(0, 3000));
@@ -114,10 +96,7 @@ fn refusals_are_what_the_protocol_says() {
         (Op::Rename(path("/g"), path("/d")), Status::IsDirectory),
         (Op::Rename(path("/d/e"), path("/g")), Status::NotDirectory),
         (Op::Rename(path("/d/e"), path("/d")), Status::NotEmpty),
-        (
-            Op::Rename(path("/d"), path("/d/e/x")),
-            Status::InvalidArgument,
-        ),
+        (Op::Rename(path("/d"), path("/d/e/x")), Status::InvalidArgument),
         (Op::Rename(path("/lost+found"), path("/x")), Status::Busy),
         (Op::Rename(path("/no"), path("/x")), Status::NotFound),
         (Op::Rename(path("/"), path("/x")), Status::Busy),
@@ -150,11 +129,7 @@ fn after_unmount_everything_is_refused_also_by_the_next_incarnation() {
     world.ok(1, &Op::Create(0, path("/f")));
     world.ok(1, &Op::Unmount);
     for round in 0..2 {
-        assert_eq!(
-            world.refused(1, &Op::Read(0, 0, 1)),
-            Status::Unmounted,
-            "{round}"
-        );
+        assert_eq!(world.refused(1, &Op::Read(0, 0, 1)), Status::Unmounted, "{round}");
         assert_eq!(world.refused(1, &Op::Mkdir(path("/d"))), Status::Unmounted);
         assert_eq!(world.refused(2, &Op::Stat(path("/"))), Status::Unmounted);
         assert_eq!(world.refused(2, &Op::Sync), Status::Unmounted);
@@ -173,10 +148,7 @@ fn files_stay_open_over_a_restart_and_close_with_a_new_life_of_their_client() {
     world.ok(1, &Op::Append(0, b" after".to_vec()));
     assert_eq!(world.request(1, &Op::Read(0, 0, 64)).1, b"before after");
     assert_eq!(world.refused(2, &Op::Unlink(path("/f"))), Status::Busy);
-    let reborn = Sender {
-        slot: 1,
-        incarnation: 2,
-    };
+    let reborn = Sender { slot: 1, incarnation: 2 };
     let (reply, _) = world.request_from(reborn, &Op::Read(0, 0, 1));
     assert_eq!(reply, Err(Status::BadDescriptor));
     assert_eq!(
@@ -198,14 +170,8 @@ fn the_table_of_open_files_is_bounded_per_client_and_in_all() {
             }
         }
     }
-    assert_eq!(
-        world.refused(5, &Op::Open(0, RW, path("/f"))),
-        Status::TooManyOpen
-    );
-    assert_eq!(
-        world.refused(5, &Op::Create(0, path("/new"))),
-        Status::TooManyOpen
-    );
+    assert_eq!(world.refused(5, &Op::Open(0, RW, path("/f"))), Status::TooManyOpen);
+    assert_eq!(world.refused(5, &Op::Create(0, path("/new"))), Status::TooManyOpen);
     assert_eq!(world.refused(5, &Op::Stat(path("/new"))), Status::NotFound);
     world.ok(4, &Op::Close(15));
     world.ok(5, &Op::Create(0, path("/new")));
@@ -230,10 +196,7 @@ fn a_full_card_stays_consistent() {
     };
     assert_eq!(facts.size, size, "an append is whole or nothing");
     while world.request(1, &Op::Append(0, pattern(4, 1024))).0.is_ok() {}
-    assert_eq!(
-        world.refused(1, &Op::Write(1, 0, vec![1; 4096])),
-        Status::NoSpace
-    );
+    assert_eq!(world.refused(1, &Op::Write(1, 0, vec![1; 4096])), Status::NoSpace);
     assert_clean(&world.board.card(), "full");
     let mut made = 0;
     while world.request(1, &Op::Mkdir(format!("/d{made}"))).0.is_ok() {
@@ -311,10 +274,7 @@ fn renames_that_split_an_indexed_directory() {
     world.ok(1, &Op::Mkdir(path("/d")));
     let mut expected = Tree::from([(path("/lost+found"), None), (path("/d"), None)]);
     for index in 0..160_u64 {
-        let (old, new) = (
-            format!("/d/file-{index}"),
-            format!("/d/file-{index}-renamed"),
-        );
+        let (old, new) = (format!("/d/file-{index}"), format!("/d/file-{index}-renamed"));
         world.ok(1, &Op::Create(0, old.clone()));
         world.ok(1, &Op::Close(0));
         world.board.0.borrow_mut().fuse = Some(index % 23);

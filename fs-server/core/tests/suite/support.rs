@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fs_core::{
-    BlockDevice, Call, Checkpoint, CheckpointError, DeviceError, Fatal, FileServer, MountError,
-    Reply, SECTOR_BYTES, Sender,
+    BlockDevice, Call, Checkpoint, CheckpointError, DeviceError, Fatal, FileServer, MountError, Reply,
+    SECTOR_BYTES, Sender,
 };
 use protocols::files::{Answer, Cookie, Kind, OpenFlags, Request, Status, entries};
 
@@ -32,11 +32,7 @@ impl Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("fs-core-{}-{number}", std::process::id());
         let shm = Path::new("/dev/shm");
-        let root = if shm.is_dir() {
-            shm.to_path_buf()
-        } else {
-            std::env::temp_dir()
-        };
+        let root = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
         Self(root.join(name))
     }
 
@@ -107,28 +103,16 @@ pub fn assert_clean(image: &[u8], context: &str) {
     let checksum = superblock_checksum(&image);
     image[2044..2048].copy_from_slice(&checksum);
     let file = Scratch::with(&image);
-    let replay = Command::new("e2fsck")
-        .args(["-y", "-E", "journal_only"])
-        .arg(&file.0)
-        .output()
-        .expect("e2fsck runs");
+    let replay =
+        Command::new("e2fsck").args(["-y", "-E", "journal_only"]).arg(&file.0).output().expect("e2fsck runs");
     let code = replay.status.code();
     assert!(
         matches!(code, Some(0 | 1)),
         "{context}: replay {code:?}: {}",
         String::from_utf8_lossy(&replay.stdout)
     );
-    let check = Command::new("e2fsck")
-        .arg("-fn")
-        .arg(&file.0)
-        .output()
-        .expect("e2fsck runs");
-    assert_eq!(
-        check.status.code(),
-        Some(0),
-        "{context}: {}",
-        String::from_utf8_lossy(&check.stdout)
-    );
+    let check = Command::new("e2fsck").arg("-fn").arg(&file.0).output().expect("e2fsck runs");
+    assert_eq!(check.status.code(), Some(0), "{context}: {}", String::from_utf8_lossy(&check.stdout));
 }
 
 /// Paths and contents (`None`: directory) as debugfs sees them.
@@ -223,10 +207,7 @@ pub struct Shared(pub Rc<RefCell<Board>>);
 
 impl Shared {
     pub fn new(card: &[u8]) -> Self {
-        Self(Rc::new(RefCell::new(Board {
-            card: card.to_vec(),
-            ..Board::default()
-        })))
+        Self(Rc::new(RefCell::new(Board { card: card.to_vec(), ..Board::default() })))
     }
 
     pub fn card(&self) -> Vec<u8> {
@@ -322,61 +303,28 @@ impl Op {
     pub fn parts(&self) -> (Request, [&[u8]; 2]) {
         match self {
             Self::Open(descriptor, flags, path) => (
-                Request::Open {
-                    descriptor: *descriptor,
-                    flags: *flags,
-                    path_bytes: path.len(),
-                },
+                Request::Open { descriptor: *descriptor, flags: *flags, path_bytes: path.len() },
                 [path.as_bytes(), &[]],
             ),
             Self::Create(descriptor, path) => (
-                Request::CreateExclusive {
-                    descriptor: *descriptor,
-                    path_bytes: path.len(),
-                },
+                Request::CreateExclusive { descriptor: *descriptor, path_bytes: path.len() },
                 [path.as_bytes(), &[]],
             ),
-            Self::Read(descriptor, offset, bytes) => (
-                Request::Read {
-                    descriptor: *descriptor,
-                    offset: *offset,
-                    bytes: *bytes,
-                },
-                [&[], &[]],
-            ),
-            Self::Write(descriptor, offset, data) => (
-                Request::Write {
-                    descriptor: *descriptor,
-                    offset: *offset,
-                    bytes: data.len(),
-                },
-                [data, &[]],
-            ),
-            Self::Append(descriptor, data) => (
-                Request::Append {
-                    descriptor: *descriptor,
-                    bytes: data.len(),
-                },
-                [data, &[]],
-            ),
-            Self::Truncate(descriptor, size) => (
-                Request::Truncate {
-                    descriptor: *descriptor,
-                    size: *size,
-                },
-                [&[], &[]],
-            ),
-            Self::Fsync(descriptor) => (
-                Request::Fsync {
-                    descriptor: *descriptor,
-                },
-                [&[], &[]],
-            ),
+            Self::Read(descriptor, offset, bytes) => {
+                (Request::Read { descriptor: *descriptor, offset: *offset, bytes: *bytes }, [&[], &[]])
+            }
+            Self::Write(descriptor, offset, data) => {
+                (Request::Write { descriptor: *descriptor, offset: *offset, bytes: data.len() }, [data, &[]])
+            }
+            Self::Append(descriptor, data) => {
+                (Request::Append { descriptor: *descriptor, bytes: data.len() }, [data, &[]])
+            }
+            Self::Truncate(descriptor, size) => {
+                (Request::Truncate { descriptor: *descriptor, size: *size }, [&[], &[]])
+            }
+            Self::Fsync(descriptor) => (Request::Fsync { descriptor: *descriptor }, [&[], &[]]),
             Self::Rename(old, new) => (
-                Request::Rename {
-                    old_bytes: old.len(),
-                    new_bytes: new.len(),
-                },
+                Request::Rename { old_bytes: old.len(), new_bytes: new.len() },
                 [old.as_bytes(), new.as_bytes()],
             ),
             Self::List(path) => list(path, Cookie::START, 4096),
@@ -391,31 +339,19 @@ impl Op {
                 };
                 (request, [path.as_bytes(), &[]])
             }
-            Self::DescriptorStat(descriptor) => (
-                Request::DescriptorStat {
-                    descriptor: *descriptor,
-                },
-                [&[], &[]],
-            ),
+            Self::DescriptorStat(descriptor) => {
+                (Request::DescriptorStat { descriptor: *descriptor }, [&[], &[]])
+            }
             Self::Space => (Request::FileSystemStat, [&[], &[]]),
             Self::Sync => (Request::Sync, [&[], &[]]),
-            Self::Close(descriptor) => (
-                Request::Close {
-                    descriptor: *descriptor,
-                },
-                [&[], &[]],
-            ),
+            Self::Close(descriptor) => (Request::Close { descriptor: *descriptor }, [&[], &[]]),
             Self::Unmount => (Request::Unmount, [&[], &[]]),
         }
     }
 }
 
 fn list(path: &str, cookie: Cookie, bytes: usize) -> (Request, [&[u8]; 2]) {
-    let request = Request::ReadDirectory {
-        cookie,
-        path_bytes: path.len(),
-        bytes,
-    };
+    let request = Request::ReadDirectory { cookie, path_bytes: path.len(), bytes };
     (request, [path.as_bytes(), &[]])
 }
 
@@ -461,13 +397,7 @@ impl World {
     }
 
     pub fn request(&mut self, slot: u8, op: &Op) -> Heard {
-        self.request_from(
-            Sender {
-                slot,
-                incarnation: 1,
-            },
-            op,
-        )
+        self.request_from(Sender { slot, incarnation: 1 }, op)
     }
 
     pub fn request_from(&mut self, sender: Sender, op: &Op) -> Heard {
@@ -492,11 +422,7 @@ impl World {
                     }
                 }
             }
-            let call = Call {
-                id,
-                attempt,
-                sender,
-            };
+            let call = Call { id, attempt, sender };
             let server = self.server.as_mut().unwrap();
             match server.handle(&call, &request, input, &mut output) {
                 Ok(reply) => {
@@ -557,10 +483,7 @@ impl World {
                 self.walk(&path, tree);
             } else {
                 let contents = self.contents(&path);
-                assert!(
-                    tree.insert(path.clone(), Some(contents)).is_none(),
-                    "{path} twice"
-                );
+                assert!(tree.insert(path.clone(), Some(contents)).is_none(), "{path} twice");
             }
         }
     }
@@ -587,10 +510,7 @@ impl World {
 }
 
 /// A client of the tests' own.
-pub const SURVEYOR: Sender = Sender {
-    slot: 250,
-    incarnation: 1,
-};
+pub const SURVEYOR: Sender = Sender { slot: 250, incarnation: 1 };
 
 pub const RW: OpenFlags = OpenFlags::READ.with(OpenFlags::WRITE);
 pub const CREATE: OpenFlags = RW.with(OpenFlags::CREATE);

@@ -18,8 +18,16 @@ const MAIR: u64 = 0x0044_FF04;
 const TCR_BOOT: u64 = 25 | TCR_COMMON;
 /// Lower half 30 bits (levels 2 and 3): what components see.
 const TCR_FINAL: u64 = 34 | TCR_COMMON;
-const TCR_COMMON: u64 =
-    (1 << 8) | (1 << 10) | (3 << 12) | (25 << 16) | (1 << 24) | (1 << 26) | (3 << 28) | (2 << 30) | (1 << 32) | (1 << 36);
+const TCR_COMMON: u64 = (1 << 8)
+    | (1 << 10)
+    | (3 << 12)
+    | (25 << 16)
+    | (1 << 24)
+    | (1 << 26)
+    | (3 << 28)
+    | (2 << 30)
+    | (1 << 32)
+    | (1 << 36);
 /// Bits that are one on ARMv8.0, everything else off.
 const SCTLR_OFF: u64 = 0x30D0_0800;
 /// MMU, data and instruction caches, stack alignment checks at both levels.

@@ -1,7 +1,7 @@
 //! Registers of components.
 
-use abi::SlotId;
 use abi::SLOTS_MAX;
+use abi::SlotId;
 use core::cell::UnsafeCell;
 
 /// The registers of a component that does not have the CPU. exceptions.s knows this layout.

@@ -2,8 +2,8 @@
 
 use aarch64_cpu::asm::{self, barrier};
 use aarch64_cpu::registers::{
-    CNTFRQ_EL0, CNTKCTL_EL1, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, CPACR_EL1, MDSCR_EL1, Readable, TTBR0_EL1,
-    Writeable,
+    CNTFRQ_EL0, CNTKCTL_EL1, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, CPACR_EL1, MDSCR_EL1, Readable,
+    TTBR0_EL1, Writeable,
 };
 
 /// The clock in ticks. Not ordered with memory accesses: nothing here depends on that.
@@ -23,6 +23,12 @@ pub fn set_timer(time: u64) {
     CNTV_CVAL_EL0.set(time);
 }
 
+/// Lets the timer never fire again: nothing is left to wait for. An emulator that counts instructions would otherwise be
+/// free to skip to the next deadline while it resets the board, or not.
+pub fn stop_timer() {
+    CNTV_CTL_EL0.set(0);
+}
+
 /// Makes ready for components: the timer on, the clock readable for them, floating point and debugging not.
 pub fn initialise() {
     CPACR_EL1.set(0);
@@ -38,7 +44,9 @@ pub fn initialise() {
 pub fn interrupt_pending() -> bool {
     let pending: u64;
     // SAFETY: 1. reading ISR_EL1 has no effect.
-    unsafe { core::arch::asm!("mrs {0}, isr_el1", out(reg) pending, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("mrs {0}, isr_el1", out(reg) pending, options(nomem, nostack, preserves_flags))
+    };
     pending != 0
 }
 
@@ -63,7 +71,9 @@ pub fn instruction_barrier() {
 /// Forgets every translation.
 pub fn invalidate_tlb() {
     // SAFETY: 1. TLB maintenance changes no memory; the tables are the truth.
-    unsafe { core::arch::asm!("dsb ishst", "tlbi vmalle1", "dsb nsh", "isb", options(nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("dsb ishst", "tlbi vmalle1", "dsb nsh", "isb", options(nostack, preserves_flags))
+    };
 }
 
 /// Forgets the translations of one address space.

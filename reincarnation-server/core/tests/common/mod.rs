@@ -63,13 +63,7 @@ impl<const N: usize> Kernel<N> {
             blocked_on: 0,
             starved: 0,
         });
-        Self {
-            now: 0,
-            slots,
-            checkpoint: None,
-            reports: Vec::new(),
-            starts: Vec::new(),
-        }
+        Self { now: 0, slots, checkpoint: None, reports: Vec::new(), starts: Vec::new() }
     }
 
     /// A new incarnation of RS.
@@ -84,13 +78,7 @@ impl<const N: usize> Kernel<N> {
                 priority: slot.priority,
                 manual: slot.manual,
             };
-            supervisor.adopt(
-                self.now,
-                index as SlotId,
-                &found,
-                slot.policy,
-                self.checkpoint.as_deref(),
-            );
+            supervisor.adopt(self.now, index as SlotId, &found, slot.policy, self.checkpoint.as_deref());
         }
         self.notice(&mut supervisor);
         supervisor

@@ -55,42 +55,25 @@ impl Story {
         let scenario = Scenario::parse(SCENARIO).unwrap();
         let plan = draw(&scenario, &system, SEED).unwrap();
         let oracle = Oracle::new(&system, &scenario, &plan).unwrap();
-        Self {
-            oracle,
-            plan,
-            state: State::default(),
-            time: 0,
-            mishap,
-        }
+        Self { oracle, plan, state: State::default(), time: 0, mishap }
     }
 
     fn say(&mut self, event: Event) {
         self.time += 10;
-        let item = Item::Frame(Recorded::of(&Frame {
-            time: self.time,
-            event,
-        }));
+        let item = Item::Frame(Recorded::of(&Frame { time: self.time, event }));
         self.oracle.item(&item);
     }
 
     fn client(&mut self, record: &Record) {
         let mut buffer = [0; RECORD_MAX];
         let data = record.encode(&mut buffer).unwrap().to_vec();
-        self.say(Event::Application {
-            slot: 6,
-            incarnation: 1,
-            data: &data,
-        });
+        self.say(Event::Application { slot: 6, incarnation: 1, data: &data });
     }
 
     fn injector(&mut self, record: InjectorRecord) {
         let mut buffer = [0; injector_core::record::RECORD_MAX];
         let data = record.encode(&mut buffer).to_vec();
-        self.say(Event::Application {
-            slot: 2,
-            incarnation: 1,
-            data: &data,
-        });
+        self.say(Event::Application { slot: 2, incarnation: 1, data: &data });
     }
 
     fn start(&mut self, slot: u8, incarnation: u32) {
@@ -99,11 +82,7 @@ impl Story {
     }
 
     fn boot(&mut self) {
-        self.say(Event::Boot {
-            board: "b",
-            frequency: FREQUENCY,
-            slots: 7,
-        });
+        self.say(Event::Boot { board: "b", frequency: FREQUENCY, slots: 7 });
         for slot in 0..7 {
             self.start(slot, 1);
         }
@@ -111,33 +90,18 @@ impl Story {
 
     fn operation(&mut self) {
         let (number, operation) = (self.state.operation, next(SEED, &self.state));
-        self.client(&Record::Intent {
-            operation: number,
-            code: operation.code(),
-        });
+        self.client(&Record::Intent { operation: number, code: operation.code() });
         if operation == Operation::Walk {
             let paths: Vec<_> = self.state.paths().collect();
             for path in &paths {
                 let found = content::expected(SEED, &self.state, *path);
-                self.client(&Record::Entry {
-                    path: &path.text(),
-                    found,
-                });
+                self.client(&Record::Entry { path: &path.text(), found });
             }
-            self.client(&Record::EndOfWalk {
-                entries: paths.len() as u32,
-            });
+            self.client(&Record::EndOfWalk { entries: paths.len() as u32 });
         }
         let busy = protocols::files::Status::Busy as u32;
-        let status = if matches!(operation, Operation::UnlinkOpen { .. }) {
-            busy
-        } else {
-            0
-        };
-        self.client(&Record::Acknowledged {
-            operation: number,
-            status,
-        });
+        let status = if matches!(operation, Operation::UnlinkOpen { .. }) { busy } else { 0 };
+        self.client(&Record::Acknowledged { operation: number, status });
         self.state.apply(&operation);
         let text = line::line(number, &operation);
         if self.mishap != Mishap::LostConsoleLine || number != 20 {
@@ -148,37 +112,16 @@ impl Story {
 
     fn row(&mut self, index: usize) {
         let slot = self.plan.rows[index].slots[0];
-        self.injector(InjectorRecord::Step {
-            entry: index as u32,
-            overdue: false,
-        });
-        self.say(Event::Injected {
-            slot,
-            incarnation: 1,
-            fault: Fault::Panic,
-            in_service: 1,
-        });
+        self.injector(InjectorRecord::Step { entry: index as u32, overdue: false });
+        self.say(Event::Injected { slot, incarnation: 1, fault: Fault::Panic, in_service: 1 });
         let (class, text) = (DeathClass::Panic, "injected panic");
-        self.say(Event::Died {
-            slot,
-            incarnation: 1,
-            class,
-            pc: 0,
-            esr: 0,
-            far: 0,
-            in_service: 1,
-            text,
-        });
+        self.say(Event::Died { slot, incarnation: 1, class, pc: 0, esr: 0, far: 0, in_service: 1, text });
         self.start(slot, 2);
     }
 
     fn tell(mut self) -> (Verdict, usize) {
         self.boot();
-        self.client(&Record::Begin {
-            seed: SEED,
-            operation: 0,
-            fresh: true,
-        });
+        self.client(&Record::Begin { seed: SEED, operation: 0, fresh: true });
         (0..20).for_each(|_| self.operation());
         self.row(0);
         match self.mishap {
@@ -186,8 +129,7 @@ impl Story {
             Mishap::UnplannedReset => self.boot(),
             Mishap::KernelPanic => self.say(Event::KernelPanic { text: "oops" }),
             Mishap::DamagedFrame => {
-                self.oracle
-                    .item(&Item::Damaged(abi::trace::FrameError::Checksum, vec![1, 2]));
+                self.oracle.item(&Item::Damaged(abi::trace::FrameError::Checksum, vec![1, 2]));
             }
             _ => {}
         }
@@ -206,13 +148,7 @@ impl Story {
 }
 
 fn kinds(mishap: Mishap) -> Vec<Kind> {
-    let mut kinds: Vec<_> = Story::new(mishap)
-        .tell()
-        .0
-        .findings
-        .iter()
-        .map(|finding| finding.kind)
-        .collect();
+    let mut kinds: Vec<_> = Story::new(mishap).tell().0.findings.iter().map(|finding| finding.kind).collect();
     kinds.sort();
     kinds.dedup();
     kinds
@@ -222,31 +158,12 @@ fn kinds(mishap: Mishap) -> Vec<Kind> {
 fn nothing_is_found_when_nothing_is_wrong() {
     let (verdict, settled) = Story::new(Mishap::Nothing).tell();
     assert_eq!(verdict.findings, []);
-    assert_eq!(
-        (verdict.rows.len(), settled),
-        (2, 1),
-        "the last row is over only with the run"
-    );
-    assert!(
-        verdict
-            .rows
-            .iter()
-            .all(|row| row.data_intact == Some(true) && row.others_unchanged())
-    );
-    assert_eq!(
-        (
-            verdict.counts.deaths,
-            verdict.counts.reboots,
-            verdict.counts.lost_bytes
-        ),
-        (2, 0, 0)
-    );
+    assert_eq!((verdict.rows.len(), settled), (2, 1), "the last row is over only with the run");
+    assert!(verdict.rows.iter().all(|row| row.data_intact == Some(true) && row.others_unchanged()));
+    assert_eq!((verdict.counts.deaths, verdict.counts.reboots, verdict.counts.lost_bytes), (2, 0, 0));
     assert!(!verdict.ok(), "no card was checked");
     assert_eq!(verdict.failure(), Some(Kind::Correctness));
-    assert_eq!(
-        verdict.trace_hash,
-        Story::new(Mishap::Nothing).tell().0.trace_hash
-    );
+    assert_eq!(verdict.trace_hash, Story::new(Mishap::Nothing).tell().0.trace_hash);
 }
 
 #[test]

@@ -21,11 +21,7 @@ impl Client {
             time: 0,
             follower: Follower::new(seed, Promise::Acknowledged),
         };
-        client.say(&Record::Begin {
-            seed,
-            operation: 0,
-            fresh: true,
-        });
+        client.say(&Record::Begin { seed, operation: 0, fresh: true });
         client
     }
 
@@ -44,10 +40,7 @@ impl Client {
 
     fn intent(&mut self) {
         let code = self.next().code();
-        self.say(&Record::Intent {
-            operation: self.state.operation,
-            code,
-        });
+        self.say(&Record::Intent { operation: self.state.operation, code });
     }
 
     fn report(&mut self, tree: &Tree) {
@@ -55,9 +48,7 @@ impl Client {
         for (path, found) in &entries {
             self.say(&Record::Entry { path, found: *found });
         }
-        self.say(&Record::EndOfWalk {
-            entries: entries.len() as u32,
-        });
+        self.say(&Record::EndOfWalk { entries: entries.len() as u32 });
     }
 
     fn acknowledge(&mut self) {
@@ -66,10 +57,7 @@ impl Client {
             Operation::UnlinkOpen { .. } => files::Status::Busy as u32,
             _ => DONE,
         };
-        self.say(&Record::Acknowledged {
-            operation: number,
-            status,
-        });
+        self.say(&Record::Acknowledged { operation: number, status });
         self.state.apply(&operation);
         self.say(&Record::Line { operation: number });
     }
@@ -108,18 +96,11 @@ impl Client {
             .map(|path| workload_core::content::expected(self.seed, there, path))
             .collect();
         let resolution = resolve(self.seed, &self.state, &operation, &found);
-        self.say(&Record::Begin {
-            seed: self.seed,
-            operation: number,
-            fresh: false,
-        });
+        self.say(&Record::Begin { seed: self.seed, operation: number, fresh: false });
         for found in found {
             self.say(&Record::Entry { path: "/work", found });
         }
-        self.say(&Record::Resolved {
-            operation: number,
-            resolution,
-        });
+        self.say(&Record::Resolved { operation: number, resolution });
         if resolution == Resolution::Done {
             self.state = after;
         }
@@ -128,20 +109,12 @@ impl Client {
     /// Comes back after a reset and finds `tree`.
     fn reset(&mut self, tree: &Tree) {
         self.follower.reset();
-        self.say(&Record::Begin {
-            seed: self.seed,
-            operation: 0,
-            fresh: true,
-        });
+        self.say(&Record::Begin { seed: self.seed, operation: 0, fresh: true });
         self.report(tree);
     }
 
     fn kinds(&self) -> Vec<Kind> {
-        self.follower
-            .findings()
-            .iter()
-            .map(|finding| finding.kind)
-            .collect()
+        self.follower.findings().iter().map(|finding| finding.kind).collect()
     }
 }
 
@@ -290,22 +263,9 @@ fn a_torn_operation_is_found() {
     let Found::File { size, checksum } = workload_core::content::expected(5, &client.state, path) else {
         panic!("a file")
     };
-    client.say(&Record::Begin {
-        seed: 5,
-        operation: number,
-        fresh: false,
-    });
-    client.say(&Record::Entry {
-        path: "/work",
-        found: Found::File {
-            size: size + 1,
-            checksum,
-        },
-    });
-    client.say(&Record::Resolved {
-        operation: number,
-        resolution: Resolution::Torn,
-    });
+    client.say(&Record::Begin { seed: 5, operation: number, fresh: false });
+    client.say(&Record::Entry { path: "/work", found: Found::File { size: size + 1, checksum } });
+    client.say(&Record::Resolved { operation: number, resolution: Resolution::Torn });
     assert_eq!(client.kinds(), [Kind::Correctness]);
 }
 
@@ -319,16 +279,9 @@ fn a_client_that_lies_about_a_resolution_is_found() {
     let (operation, number) = (client.next(), client.state.operation);
     let path = witnesses(&client.state, &operation)[0];
     let found = workload_core::content::expected(5, &client.state, path);
-    client.say(&Record::Begin {
-        seed: 5,
-        operation: number,
-        fresh: false,
-    });
+    client.say(&Record::Begin { seed: 5, operation: number, fresh: false });
     client.say(&Record::Entry { path: "/work", found });
-    client.say(&Record::Resolved {
-        operation: number,
-        resolution: Resolution::Done,
-    });
+    client.say(&Record::Resolved { operation: number, resolution: Resolution::Done });
     assert_eq!(client.kinds(), [Kind::Evidence]);
 }
 
@@ -340,19 +293,9 @@ fn an_acknowledged_operation_that_the_next_incarnation_does_not_find_is_lost() {
     let before = client.state.clone();
     client.step();
     client.follower.died();
-    client.say(&Record::Begin {
-        seed: 6,
-        operation: before.operation,
-        fresh: false,
-    });
-    client.say(&Record::Entry {
-        path: "/work",
-        found: Found::Nothing,
-    });
-    client.say(&Record::Resolved {
-        operation: before.operation,
-        resolution: Resolution::NotDone,
-    });
+    client.say(&Record::Begin { seed: 6, operation: before.operation, fresh: false });
+    client.say(&Record::Entry { path: "/work", found: Found::Nothing });
+    client.say(&Record::Resolved { operation: before.operation, resolution: Resolution::NotDone });
     assert_eq!(client.kinds(), [Kind::Correctness]);
 }
 
@@ -373,20 +316,13 @@ fn a_wrong_answer_and_a_lost_checkpoint_are_found() {
     let mut client = Client::new(8);
     client.run(10);
     client.intent();
-    client.say(&Record::Acknowledged {
-        operation: 10,
-        status: files::Status::NoSpace as u32,
-    });
+    client.say(&Record::Acknowledged { operation: 10, status: files::Status::NoSpace as u32 });
     assert_eq!(client.kinds(), [Kind::Correctness]);
 
     let mut client = Client::new(8);
     client.run(10);
     client.follower.died();
-    client.say(&Record::Begin {
-        seed: 8,
-        operation: 0,
-        fresh: true,
-    });
+    client.say(&Record::Begin { seed: 8, operation: 0, fresh: true });
     assert_eq!(client.kinds(), [Kind::Correctness]);
 }
 
@@ -395,10 +331,7 @@ fn calls_that_were_not_executed_are_asked_for_again() {
     let mut client = Client::new(9);
     client.run(10);
     client.intent();
-    client.say(&Record::Acknowledged {
-        operation: 10,
-        status: KERNEL_STATUS + Status::Expired as u32,
-    });
+    client.say(&Record::Acknowledged { operation: 10, status: KERNEL_STATUS + Status::Expired as u32 });
     client.run(10);
     assert_eq!(client.kinds(), []);
     assert_eq!(client.follower.repeated(), 1);
@@ -408,8 +341,6 @@ fn calls_that_were_not_executed_are_asked_for_again() {
 fn an_unmount_that_fails_is_found() {
     let mut client = Client::new(9);
     client.run(10);
-    client.say(&Record::Finished {
-        status: files::Status::Damaged as u32,
-    });
+    client.say(&Record::Finished { status: files::Status::Damaged as u32 });
     assert_eq!(client.kinds(), [Kind::Correctness]);
 }

@@ -9,18 +9,11 @@ fn what_can_be_mapped() {
     assert_eq!(mapped("sdhost"), Vec::<String>::new());
     assert_eq!(
         mapped("sdhots"),
-        [
-            "29: board raspi3b has no device `sdhots`\n  remedy: write `sdhost`, or another of the devices: "
-                .to_owned()
-                + &super::super::diagnostic::list(
-                    board("raspi3b")
-                        .ok()
-                        .unwrap()
-                        .devices
-                        .iter()
-                        .map(|device| device.name.as_str())
-                )
-        ]
+        ["29: board raspi3b has no device `sdhots`\n  remedy: write `sdhost`, or another of the devices: "
+            .to_owned()
+            + &super::super::diagnostic::list(
+                board("raspi3b").ok().unwrap().devices.iter().map(|device| device.name.as_str())
+            )]
     );
     assert_eq!(
         mapped("power"),
@@ -67,18 +60,12 @@ fn what_can_be_mapped() {
 fn owners_of_devices_and_lines() {
     expect(&[
         (
-            &[(
-                "serves = \"files\"",
-                "serves = \"files\"\ndevices = { emmc = { mapped = true } }",
-            )],
+            &[("serves = \"files\"", "serves = \"files\"\ndevices = { emmc = { mapped = true } }")],
             "38: the device `emmc` belongs to \"block\" already\n  \
              remedy: give each device to one component; others call its driver",
         ),
         (
-            &[(
-                "serves = \"files\"",
-                "serves = \"files\"\nirqs = { emmc = { storm = 9, window_ms = 9 } }",
-            )],
+            &[("serves = \"files\"", "serves = \"files\"\nirqs = { emmc = { storm = 9, window_ms = 9 } }")],
             "38: the interrupt line `emmc` belongs to \"block\" already\n  remedy: give each line to one component",
         ),
         (
@@ -131,10 +118,7 @@ fn register_rules() {
         ),
     ]);
     let read_only = "mailbox = { rules = [{ offset = 0x20, read = true }] }, gpio = { rules = [{";
-    assert_eq!(
-        defects(&[("gpio = { rules = [{", read_only)]),
-        Vec::<String>::new()
-    );
+    assert_eq!(defects(&[("gpio = { rules = [{", read_only)]), Vec::<String>::new());
 }
 
 #[test]
@@ -149,16 +133,11 @@ fn too_many_of_a_kind() {
             "29: \"block\" has 17 register rules\n  remedy: write at most 16, or map a page that is free of hazards"
         ]
     );
-    let devices = repeat(3, &|n| {
-        format!("{} = {{ mapped = true }}", ["sdhost", "spi0", "i2c0"][n])
-    });
+    let devices = repeat(3, &|n| format!("{} = {{ mapped = true }}", ["sdhost", "spi0", "i2c0"][n]));
     let found = defects(&[("devices = { emmc", &format!("devices = {{ {devices}, emmc"))]);
     assert_eq!(found, ["29: \"block\" has 5 devices\n  remedy: name at most 4"]);
     let lines = ["usb", "i2c", "spi0", "sdhost"];
     let irqs = repeat(4, &|n| format!("{} = {{ storm = 1, window_ms = 1 }}", lines[n]));
     let found = defects(&[("irqs = { emmc", &format!("irqs = {{ {irqs}, emmc"))]);
-    assert_eq!(
-        found,
-        ["28: \"block\" has 5 interrupt lines\n  remedy: name at most 4"]
-    );
+    assert_eq!(found, ["28: \"block\" has 5 interrupt lines\n  remedy: name at most 4"]);
 }

@@ -23,15 +23,7 @@ fn a_bank_covers_image_stack_heap_and_tables() {
     let system = read(GOOD).ok().unwrap();
     // Tables: the root; stack and image share the first 2 MiB; heap, arena and the two device windows have one each.
     let need = Need::of(&system.components[2], Some(&header(10, 3)));
-    assert_eq!(
-        need,
-        Need {
-            image: 16 << 12,
-            stack: 16 << 10,
-            heap: 64 << 10,
-            tables: 5 << 12
-        }
-    );
+    assert_eq!(need, Need { image: 16 << 12, stack: 16 << 10, heap: 64 << 10, tables: 5 << 12 });
     // An image beyond 2 MiB and the plan take further tables.
     let planned = changed(&[("notifies = [\"rs\"]", "rights = [\"plan\"]")]);
     let system = read(&planned).ok().unwrap();
@@ -41,9 +33,7 @@ fn a_bank_covers_image_stack_heap_and_tables() {
 
 #[test]
 fn a_bank_that_is_too_small_says_what_is_needed() {
-    let system = read(&changed(&[("memory = \"1M\"", "memory = \"96K\"")]))
-        .ok()
-        .unwrap();
+    let system = read(&changed(&[("memory = \"1M\"", "memory = \"96K\"")])).ok().unwrap();
     let images = [Some(header(4, 0)); 5];
     place(&system, &images);
     let found = system.source.finish(()).unwrap_err().to_string();
@@ -56,9 +46,7 @@ fn a_bank_that_is_too_small_says_what_is_needed() {
 
 #[test]
 fn the_sum_of_all_memory_must_fit_the_board() {
-    let system = read(&changed(&[("memory = \"1M\"", "memory = \"222M\"")]))
-        .ok()
-        .unwrap();
+    let system = read(&changed(&[("memory = \"1M\"", "memory = \"222M\"")])).ok().unwrap();
     place(&system, &[Some(header(4, 0)); 5]);
     let found = system.source.finish(()).unwrap_err().to_string();
     assert_eq!(
@@ -74,24 +62,13 @@ fn ranges_are_disjoint_within_the_board_and_pages() {
     let placements = place(&system, &[Some(header(4, 0)); 5]);
     let mut ranges: Vec<_> = placements
         .iter()
-        .flat_map(|placement| {
-            [
-                placement.bank,
-                placement.checkpoint,
-                placement.log,
-                placement.arena,
-            ]
-        })
+        .flat_map(|placement| [placement.bank, placement.checkpoint, placement.log, placement.arena])
         .filter(|range| range.size() > 0)
         .collect();
     assert_eq!(ranges.len(), 5 + 1 + 5 + 1);
     ranges.sort_by_key(|range| range.base);
     assert!(ranges.windows(2).all(|pair| pair[0].end <= pair[1].base));
-    assert!(
-        ranges
-            .iter()
-            .all(|range| range.base % 4096 == 0 && range.end % 4096 == 0)
-    );
+    assert!(ranges.iter().all(|range| range.base % 4096 == 0 && range.end % 4096 == 0));
     assert!(ranges[0].base >= system.board.components.base && ranges[11].end <= system.board.components.end);
     assert_eq!(placements[1].checkpoint.size(), 2 << 12);
     assert_eq!(placements[2].arena.base % (2 << 20), 0);
@@ -109,34 +86,15 @@ fn table() -> (Vec<Placement>, [SlotRights; 5]) {
 fn the_table_says_who_may_do_what_to_whom() {
     let (_, [root, rs, block, fs, client]) = table();
 
-    assert_eq!(
-        (abi::name_text(&root.name), root.priority, root.image),
-        ("root", 31, 0)
-    );
+    assert_eq!((abi::name_text(&root.name), root.priority, root.image), ("root", 31, 0));
     assert_eq!(root.flags, (Rights::RESET | Rights::INSPECT).bits());
     assert_eq!((root.controls, rs.controls, client.controls), (0b10, 0b11100, 0));
     // A server may notify its callers without being told so.
-    assert_eq!(
-        (block.notifies, fs.notifies, client.notifies),
-        (0b01000, 0b10000, 0b00010)
-    );
+    assert_eq!((block.notifies, fs.notifies, client.notifies), (0b01000, 0b10000, 0b00010));
     assert_eq!((block.serves, fs.serves, client.serves), (1, 1, 0));
-    assert_eq!(
-        (fs.idempotent, fs.deduplicated, client.idempotent),
-        (0b0011, 0b1100, 0)
-    );
-    assert_eq!(
-        (
-            client.calls[0].used,
-            client.calls[0].server,
-            client.calls[0].labels
-        ),
-        (1, 3, 0b0101)
-    );
-    assert_eq!(
-        (fs.calls[0].used, fs.calls[0].server, fs.calls[0].labels),
-        (1, 2, 0b11)
-    );
+    assert_eq!((fs.idempotent, fs.deduplicated, client.idempotent), (0b0011, 0b1100, 0));
+    assert_eq!((client.calls[0].used, client.calls[0].server, client.calls[0].labels), (1, 3, 0b0101));
+    assert_eq!((fs.calls[0].used, fs.calls[0].server, fs.calls[0].labels), (1, 2, 0b11));
     assert_eq!((fs.calls[1].used, client.image), (0, NO_IMAGE));
 }
 
@@ -144,59 +102,31 @@ fn the_table_says_who_may_do_what_to_whom() {
 fn the_table_says_which_devices_memory_and_policy_each_has() {
     let (placements, [root, rs, block, fs, client]) = table();
     assert_eq!(
-        (
-            block.irqs[0].line,
-            block.irqs[0].storm_count,
-            block.irqs[0].storm_window
-        ),
+        (block.irqs[0].line, block.irqs[0].storm_count, block.irqs[0].storm_window),
         (62, 2000, 10_000_000)
     );
     assert_eq!(
-        (
-            block.windows[0].base,
-            block.windows[0].size,
-            block.windows[0].mapped
-        ),
+        (block.windows[0].base, block.windows[0].size, block.windows[0].mapped),
         (0x3F30_0000, 0x100, 1)
     );
     let gpio = &block.windows[1];
-    assert_eq!(
-        (gpio.base, gpio.mapped, gpio.first_rule, gpio.rule_count),
-        (0x3F20_0000, 0, 0, 1)
-    );
+    assert_eq!((gpio.base, gpio.mapped, gpio.first_rule, gpio.rule_count), (0x3F20_0000, 0, 0, 1));
     let rule = &block.rules[0];
     assert_eq!((rule.offset, rule.operations, rule.mask), (0x0C, 3, 0x0F));
-    assert_eq!(
-        (block.arena_base, block.arena_size),
-        (placements[2].arena.base, 65_536)
-    );
-    assert_eq!(
-        (rs.checkpoint_size, rs.checkpoint_base),
-        (4096, placements[1].checkpoint.base)
-    );
+    assert_eq!((block.arena_base, block.arena_size), (placements[2].arena.base, 65_536));
+    assert_eq!((rs.checkpoint_size, rs.checkpoint_base), (4096, placements[1].checkpoint.base));
     assert_eq!((client.budget, client.budget_period), (500_000, 10_000_000));
     assert_eq!(
         (block.bank_size, block.stack_size, block.heap_size, block.log_size),
         (256 << 10, 16 << 10, 64 << 10, 4096)
     );
+    assert_eq!((block.policy.group, block.policy.max_service), (0b1000, 6_000_000));
     assert_eq!(
-        (block.policy.group, block.policy.max_service),
-        (0b1000, 6_000_000)
-    );
-    assert_eq!(
-        (
-            fs.policy.backoff_first,
-            fs.policy.backoff_max,
-            fs.policy.heartbeat_period
-        ),
+        (fs.policy.backoff_first, fs.policy.backoff_max, fs.policy.heartbeat_period),
         (500_000, 1_000_000_000, 2_000_000)
     );
     assert_eq!(
-        (
-            fs.policy.intensity,
-            fs.policy.intensity_window,
-            fs.policy.state_tries
-        ),
+        (fs.policy.intensity, fs.policy.intensity_window, fs.policy.state_tries),
         (10, 10_000_000_000, 3)
     );
     assert_eq!(root.policy.heartbeat_period, 0);

@@ -12,24 +12,9 @@ use super::diagnostic::Diagnostics;
 use super::{BoardError, System};
 
 const SERVICES: &[Service] = &[
-    Service {
-        name: "files",
-        labels: 0b1111,
-        idempotent: 0b0011,
-        deduplicated: 0b1100,
-    },
-    Service {
-        name: "block",
-        labels: 0b11,
-        idempotent: 0b11,
-        deduplicated: 0,
-    },
-    Service {
-        name: "console",
-        labels: 0b1,
-        idempotent: 0,
-        deduplicated: 0,
-    },
+    Service { name: "files", labels: 0b1111, idempotent: 0b0011, deduplicated: 0b1100 },
+    Service { name: "block", labels: 0b11, idempotent: 0b11, deduplicated: 0 },
+    Service { name: "console", labels: 0b1, idempotent: 0, deduplicated: 0 },
 ];
 
 pub const GOOD: &str = r#"board = "raspi3b"
@@ -87,11 +72,7 @@ policy = { heartbeat_ms = 2, hang_ms = 5, restart_bound_ms = 10 }
 pub fn board(name: &str) -> Result<Board, BoardError> {
     let board = Board::read("board.toml", include_str!("../../../../bsp/raspi3b/board.toml"))
         .map_err(BoardError::Defects)?;
-    if name == board.name {
-        Ok(board)
-    } else {
-        Err(BoardError::Unknown(vec![board.name]))
-    }
+    if name == board.name { Ok(board) } else { Err(BoardError::Unknown(vec![board.name])) }
 }
 
 fn read_as(file: &str, text: &str) -> Result<System, Diagnostics> {
@@ -114,11 +95,9 @@ pub fn changed(changes: &[(&str, &str)]) -> String {
 fn defects(changes: &[(&str, &str)]) -> Vec<String> {
     match read(&changed(changes)) {
         Ok(_) => Vec::new(),
-        Err(found) => found
-            .0
-            .iter()
-            .map(|defect| defect.to_string().replace("system/demo.toml:", ""))
-            .collect(),
+        Err(found) => {
+            found.0.iter().map(|defect| defect.to_string().replace("system/demo.toml:", "")).collect()
+        }
     }
 }
 
@@ -134,15 +113,8 @@ fn the_good_manifest_has_no_defect() {
     assert_eq!(defects(&[]), Vec::<String>::new());
     let system = read(GOOD).unwrap_or_else(|defects| panic!("{defects}"));
     assert_eq!(system.name, "demo");
-    let names: Vec<&str> = system
-        .components
-        .iter()
-        .map(|component| component.name.value.as_str())
-        .collect();
+    let names: Vec<&str> = system.components.iter().map(|component| component.name.value.as_str()).collect();
     assert_eq!(names, ["root", "rs", "block", "fs", "client"]);
     let images: Vec<&str> = system.images().into_iter().collect();
-    assert_eq!(
-        images,
-        ["fs-server", "reincarnation-server", "root", "sdcard", "workload"]
-    );
+    assert_eq!(images, ["fs-server", "reincarnation-server", "root", "sdcard", "workload"]);
 }

@@ -11,18 +11,12 @@ fn the_call_graph_and_deadlines() {
              remedy: raise \"block\" above 20 or lower \"fs\"",
         ),
         (
-            &[(
-                "serves = \"block\"",
-                "serves = \"block\"\ncalls = { files = { deadline_ms = 100 } }",
-            )],
+            &[("serves = \"block\"", "serves = \"block\"\ncalls = { files = { deadline_ms = 100 } }")],
             "28: calls go in a circle: \"block\" (20) -> \"fs\" (16) -> \"block\" (20)\n  \
              remedy: remove one of these calls: let the lower component be notified instead",
         ),
         (
-            &[(
-                "calls = { block",
-                "calls = { files = { deadline_ms = 100 }, block",
-            )],
+            &[("calls = { block", "calls = { files = { deadline_ms = 100 }, block")],
             "38: calls go in a circle: \"fs\" (16) -> \"fs\" (16)\n  \
              remedy: remove one of these calls: let the lower component be notified instead",
         ),
@@ -32,10 +26,7 @@ fn the_call_graph_and_deadlines() {
              remedy: write `deadline_ms` of at least 26",
         ),
     ]);
-    assert_eq!(
-        defects(&[("deadline_ms = 1000", "deadline_ms = 26")]),
-        Vec::<String>::new()
-    );
+    assert_eq!(defects(&[("deadline_ms = 1000", "deadline_ms = 26")]), Vec::<String>::new());
 }
 
 #[test]
@@ -75,13 +66,7 @@ fn priorities_and_sizes() {
 #[test]
 fn control() {
     expect(&[(
-        &[
-            (
-                "serves = \"files\"",
-                "serves = \"files\"\ncontrols = [\"client\"]",
-            ),
-            (", \"client\"]", "]"),
-        ],
+        &[("serves = \"files\"", "serves = \"files\"\ncontrols = [\"client\"]"), (", \"client\"]", "]")],
         "38: \"fs\" is to control \"client\"\n  remedy: remove `controls`: only \"root\" and \"rs\" control components",
     )]);
     let found = defects(&[("checkpoint = \"4K\"", "calls = { block = { deadline_ms = 100 } }")]);
@@ -90,10 +75,7 @@ fn control() {
     ));
     expect(&[
         (
-            &[(
-                "[\"block\", \"fs\", \"client\"]",
-                "[\"root\", \"block\", \"fs\", \"client\"]",
-            )],
+            &[("[\"block\", \"fs\", \"client\"]", "[\"root\", \"block\", \"fs\", \"client\"]")],
             "11: \"rs\" is to control \"root\"\n  remedy: remove it: the death of root resets the board",
         ),
         (
@@ -133,10 +115,7 @@ fn policies() {
             "39: the policy of component \"fs\" lacks `hang_ms`\n  remedy: add `hang_ms = 5`",
         ),
         (
-            &[(
-                "hang_ms = 5, max_service_ms = 8",
-                "hang_ms = 0, max_service_ms = 8",
-            )],
+            &[("hang_ms = 5, max_service_ms = 8", "hang_ms = 0, max_service_ms = 8")],
             "39: \"fs\" gets heartbeats but may use no CPU time\n  remedy: write `hang_ms` greater than 0",
         ),
         (

@@ -20,10 +20,7 @@ fn keys_and_types() {
             "25: `heap` is the text \"64k\", not a size\n  remedy: write `heap = \"64K\"`: a number with K (1024 bytes) or M (1024 K)",
         ),
         (
-            &[(
-                "restart_bound_ms = 60",
-                "restart_bound_us = 60000, restart_bound_ms = 60",
-            )],
+            &[("restart_bound_ms = 60", "restart_bound_us = 60000, restart_bound_ms = 60")],
             "39: the policy of component \"fs\" has no key `restart_bound_us`\n  remedy: write `restart_bound_ms`, or another \
              of the known keys: `heartbeat_ms`, `hang_ms`, `max_service_ms`, `restart_bound_ms`, `backoff_first_ms`, \
              `backoff_max_ms`, `intensity`, `intensity_window_ms`, `state_tries`, `group`",
@@ -45,13 +42,8 @@ fn keys_and_types() {
             "1: there is no board `raspi3`\n  remedy: write `raspi3b`, or another of the boards in bsp: `raspi3b`",
         ),
     ]);
-    let empty: Vec<String> = read("board = \"raspi3b\"")
-        .err()
-        .unwrap()
-        .0
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let empty: Vec<String> =
+        read("board = \"raspi3b\"").err().unwrap().0.iter().map(ToString::to_string).collect();
     assert_eq!(
         empty,
         ["system/demo.toml:1: the manifest has no component\n  remedy: add `[component.root]`"]
@@ -107,10 +99,7 @@ fn names() {
             "47: \"client\" is to notify itself\n  remedy: remove its own name from the list",
         ),
         (
-            &[
-                ("[component.client]", "[component.Client]"),
-                ("\"client\"", "\"Client\""),
-            ],
+            &[("[component.client]", "[component.Client]"), ("\"client\"", "\"Client\"")],
             "41: \"Client\" is no name of a component\n  remedy: write 1 to 16 of the characters a-z, 0-9, -",
         ),
         (
@@ -129,10 +118,7 @@ fn services_and_labels() {
         (
             &[
                 ("serves = \"block\"", "serves = \"blocks\""),
-                (
-                    "calls = { block = { deadline_ms = 1000, labels = \"all\" } }\n",
-                    "",
-                ),
+                ("calls = { block = { deadline_ms = 1000, labels = \"all\" } }\n", ""),
             ],
             "27: there is no service `blocks`\n  remedy: write `block`, or another of the services of protocols::SERVICES: \
              `files`, `block`, `console`",
@@ -140,19 +126,13 @@ fn services_and_labels() {
         (
             &[
                 ("serves = \"files\"", "serves = \"block\""),
-                (
-                    "calls = { files = { deadline_ms = 2000, labels = [0, 2] } }\n",
-                    "",
-                ),
+                ("calls = { files = { deadline_ms = 2000, labels = [0, 2] } }\n", ""),
             ],
             "37: the service `block` is served by \"block\" already\n  \
              remedy: let one component serve it: clients know a service by its name",
         ),
         (
-            &[(
-                "calls = { files",
-                "calls = { console = { deadline_ms = 9 }, files",
-            )],
+            &[("calls = { files", "calls = { console = { deadline_ms = 9 }, files")],
             "46: \"client\" calls `console`, which no component serves\n  \
              remedy: add a component with `serves = \"console\"`, or remove the call",
         ),
@@ -170,19 +150,11 @@ fn services_and_labels() {
 #[test]
 fn the_first_component_is_root() {
     let first = GOOD.replace("[component.root]", "[component.boot]");
-    let found: Vec<String> = read(&first)
-        .err()
-        .unwrap()
-        .0
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let found: Vec<String> = read(&first).err().unwrap().0.iter().map(ToString::to_string).collect();
     assert_eq!(
         found,
-        [
-            "system/demo.toml:3: the first component is \"boot\", not \"root\"\n  \
-          remedy: put `[component.root]` first: it has slot 0, which the kernel starts"
-        ]
+        ["system/demo.toml:3: the first component is \"boot\", not \"root\"\n  \
+          remedy: put `[component.root]` first: it has slot 0, which the kernel starts"]
     );
 }
 

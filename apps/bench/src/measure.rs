@@ -1,0 +1,118 @@
+//! Time stamps around a system call, with nothing else between them.
+//!
+//! *Rule.* The one place of the bench that is not safe Rust. A [`Block`] goes into the registers, the operation runs between
+//! two readings of the clock, the registers come back.
+
+use core::arch::global_asm;
+
+global_asm!(include_str!("measure.s"));
+
+/// Registers and stamps of one operation.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Block {
+    /// `x0` to `x14`, in and out.
+    pub registers: [u64; 15],
+    /// Instructions by which the operation is moved against the clock, 0 to 15.
+    pub shift: u64,
+    /// The clock just before the operation.
+    pub before: u64,
+    /// The clock just after it.
+    pub after: u64,
+}
+
+const _: () =
+    assert!(core::mem::offset_of!(Block, shift) == 120 && core::mem::offset_of!(Block, before) == 128);
+
+impl Block {
+    /// A block with these first registers.
+    pub fn new(first: &[u64], shift: u64) -> Self {
+        let mut block = Self { shift: shift % 16, ..Self::default() };
+        block.registers[..first.len()].copy_from_slice(first);
+        block
+    }
+
+    /// Ticks between the stamps.
+    pub fn ticks(&self) -> u32 {
+        (self.after - self.before) as u32
+    }
+}
+
+unsafe extern "C" {
+    fn measure_stub(block: *mut Block);
+    fn measure_hundred(block: *mut Block);
+    fn measure_null_call(block: *mut Block);
+    fn measure_call(block: *mut Block);
+    fn measure_notify(block: *mut Block);
+    fn measure_inject(block: *mut Block);
+    fn measure_recv(block: *mut Block);
+    fn measure_copy(block: *mut Block);
+    fn measure_reply_recv(block: *mut Block);
+    fn measure_reply_recv_shifted(block: *mut Block);
+    fn measure_fault(block: *mut Block) -> !;
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A no-operation in the place of a system call.
+    Stub,
+    /// A hundred of them.
+    Hundred,
+    /// A system call that does not exist.
+    NullCall,
+    /// `call`, without grants that can be written to.
+    Call,
+    /// `notify`.
+    Notify,
+    /// `inject`.
+    Inject,
+    /// `recv`, in any phase.
+    Recv,
+    /// `reply_recv`, in any phase; the last word of the reply is replaced by the stamp before it.
+    ReplyRecv,
+    /// The same, and the stamp after it is shifted.
+    ReplyRecvShifted,
+}
+
+/// Carries out `operation` with the registers of `block`.
+pub fn run(operation: Operation, block: &mut Block) {
+    // SAFETY: 1. Each function saves what the procedure call standard lets it not change, and writes to the block alone,
+    //    which is borrowed exclusively. 2. None of these system calls lets anybody write to memory of this component:
+    //    callers of `Call` grant windows for reading only, which `call` below makes sure of.
+    unsafe {
+        match operation {
+            Operation::Stub => measure_stub(block),
+            Operation::Hundred => measure_hundred(block),
+            Operation::NullCall => measure_null_call(block),
+            Operation::Call => {
+                assert!(
+                    block.registers[12] >> 63 == 0 && block.registers[14] >> 63 == 0,
+                    "only grants for reading"
+                );
+                measure_call(block);
+            }
+            Operation::Notify => measure_notify(block),
+            Operation::Inject => measure_inject(block),
+            Operation::Recv => measure_recv(block),
+            Operation::ReplyRecv => measure_reply_recv(block),
+            Operation::ReplyRecvShifted => measure_reply_recv_shifted(block),
+        }
+    }
+}
+
+/// `copy` from grant 0 of the request `call` into `buffer`, in any phase.
+pub fn copy(call: u64, buffer: &mut [u8]) -> Block {
+    let address = buffer.as_mut_ptr().expose_provenance() as u64;
+    let mut block = Block::new(&[call, 0, 0, address, buffer.len() as u64], 0);
+    // SAFETY: 1. As in `run`. 2. The kernel writes to `buffer` at most, which is borrowed exclusively.
+    unsafe { measure_copy(&raw mut block) };
+    block
+}
+
+/// Executes an undefined instruction; the clock just before it is in `x20` of the death record.
+pub fn fault(shift: u64) -> ! {
+    let mut block = Block::new(&[], shift);
+    // SAFETY: 1. The component ends there and nothing of it goes on.
+    unsafe { measure_fault(&raw mut block) }
+}
