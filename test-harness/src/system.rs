@@ -91,7 +91,7 @@ impl System {
             elf: None,
         };
         Self {
-            board: "raspi3b".to_owned(),
+            board: "board".to_owned(),
             manifest: "demo".to_owned(),
             kernel_sha256: String::new(),
             slots: names.into_iter().zip(0..).map(slot).collect(),

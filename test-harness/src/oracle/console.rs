@@ -2,17 +2,17 @@
 //! interrupted at most [`REPEAT_MAX`] bytes are there twice.
 //!
 //! What came over the console is matched against the lines like a nondeterministic automaton: after each line all the
-//! places are kept at which it may have ended. A line may start over by up to [`REPEAT_MAX`] bytes at any byte (the
-//! driver died there), a line that was not acknowledged may break off anywhere (the client died), and text of others may
-//! stand between lines.
+//! places are kept at which it may have ended. A line may go back by up to [`REPEAT_MAX`] bytes at any byte, once for each
+//! death of the driver that the kernel recorded while the line was being written; a line that was not acknowledged may
+//! break off anywhere (the client died), and text of others may stand between lines.
 
 use super::workload::ConsoleLine;
 use protocols::console::REPEAT_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use workload_core::line::PREFIX;
 
-/// Most deaths of the driver during one write.
-const INTERRUPTIONS_MAX: u32 = 3;
+/// Bytes of others in which the beginning of an interrupted line is looked for.
+const OTHER_MAX: usize = 1024;
 
 /// What was found out about the console.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -25,25 +25,27 @@ pub struct ConsoleReport {
     pub strays: usize,
 }
 
-/// Compares what came over the console with the lines that were written.
-pub fn judge(stream: &[u8], lines: &[ConsoleLine]) -> ConsoleReport {
+/// Compares what came over the console with the lines that were written. `deaths`: when the driver died.
+pub fn judge(stream: &[u8], lines: &[ConsoleLine], deaths: &[u64]) -> ConsoleReport {
     let mut report = ConsoleReport::default();
     // Where the lines so far may have ended.
     let mut places = BTreeSet::from([0]);
     for line in lines {
         let mut ends = BTreeMap::new();
+        let written = line.time..=line.acknowledged.unwrap_or(u64::MAX);
+        let interruptions = deaths.iter().filter(|death| written.contains(death)).count();
         for &place in &places {
-            for start in starts(stream, place) {
-                match_line(stream, start, line.text.as_bytes(), line.acknowledged, &mut ends);
+            for start in starts(stream, place, interruptions) {
+                match_line(stream, start, line, interruptions, &mut ends);
             }
         }
-        if !line.acknowledged {
+        if line.acknowledged.is_none() {
             ends.extend(places.iter().map(|&place| (place, 0)));
         } else if ends.is_empty() {
             report.lost.push(line.clone());
             continue;
         }
-        if line.acknowledged
+        if line.acknowledged.is_some()
             && let Some(&repeated @ 1..) = ends.values().min()
         {
             report.repeated.push((line.clone(), repeated));
@@ -55,31 +57,43 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine]) -> ConsoleReport {
     report
 }
 
-/// Where the next line may begin: here, or behind text of others, which is text without a line of the client.
-fn starts(stream: &[u8], place: usize) -> impl Iterator<Item = usize> {
+/// Where the next line may begin: here, or behind text of others, which is text without a line of the client. A line that
+/// was interrupted in its very beginning may have begun anywhere in between.
+fn starts(stream: &[u8], place: usize, interruptions: usize) -> Vec<usize> {
     let behind = find(&stream[place..], PREFIX.as_bytes()).map(|offset| place + offset);
-    [Some(place), behind.filter(|&start| start != place)].into_iter().flatten()
+    let end = behind.unwrap_or(stream.len()).min(place + OTHER_MAX);
+    let between = if interruptions > 0 { place + 1..end.max(place + 1) } else { 0..0 };
+    let begun = between.filter(|&at| PREFIX.as_bytes().first() == Some(&stream[at]));
+    [place].into_iter().chain(begun).chain(behind.filter(|&start| start != place)).collect()
 }
 
 /// Adds the places at which `line`, written from `start` on, may have ended, with the number of bytes repeated.
-fn match_line(stream: &[u8], start: usize, line: &[u8], whole: bool, ends: &mut BTreeMap<usize, usize>) {
-    // (place in the stream, place in the line, bytes repeated, interruptions)
-    let mut states = vec![(start, 0, 0, 0)];
+fn match_line(
+    stream: &[u8],
+    start: usize,
+    line: &ConsoleLine,
+    interruptions: usize,
+    ends: &mut BTreeMap<usize, usize>,
+) {
+    let (text, whole) = (line.text.as_bytes(), line.acknowledged.is_some());
+    // (place in the stream, place in the line, bytes repeated, interruptions left, whether a byte came since the last one)
+    let mut states = vec![(start, 0, 0, interruptions, false)];
     let mut seen = BTreeSet::new();
-    while let Some((place, at, repeated, interruptions)) = states.pop() {
-        if !seen.insert((place, at, interruptions)) {
+    while let Some((place, at, repeated, left, moved)) = states.pop() {
+        if !seen.insert((place, at, left, moved)) {
             continue;
         }
-        if at > 0 && (!whole || at == line.len()) {
+        if at > 0 && (!whole || at == text.len()) {
             let least = ends.entry(place).or_insert(repeated);
             *least = repeated.min(*least);
         }
-        if at < line.len() && stream.get(place) == Some(&line[at]) {
-            states.push((place + 1, at + 1, repeated, interruptions));
+        if at < text.len() && stream.get(place) == Some(&text[at]) {
+            states.push((place + 1, at + 1, repeated, left, true));
         }
-        if interruptions < INTERRUPTIONS_MAX {
-            let back = (1..=at.min(REPEAT_MAX)).filter(|back| stream.get(place) == Some(&line[at - back]));
-            states.extend(back.map(|back| (place, at - back, repeated + back, interruptions + 1)));
+        // Two deaths without a byte between them go back no farther than one.
+        if left > 0 && moved {
+            let back = (1..=at.min(REPEAT_MAX)).filter(|back| stream.get(place) == Some(&text[at - back]));
+            states.extend(back.map(|back| (place, at - back, repeated + back, left - 1, false)));
         }
     }
 }
@@ -100,11 +114,14 @@ mod tests {
 
     fn line(number: u32, acknowledged: bool) -> ConsoleLine {
         let text = workload_core::line::line(number, &Operation::Sync).as_str().to_owned();
-        ConsoleLine { operation: number, text, acknowledged, time: u64::from(number) }
+        let time = u64::from(number) * 10;
+        ConsoleLine { operation: number, text, acknowledged: acknowledged.then_some(time + 5), time }
     }
 
+    /// The driver dies while each line is being written.
     fn lost(stream: &str, lines: &[ConsoleLine]) -> Vec<u32> {
-        judge(stream.as_bytes(), lines).lost.iter().map(|line| line.operation).collect()
+        let deaths: Vec<_> = lines.iter().map(|line| line.time + 1).collect();
+        judge(stream.as_bytes(), lines, &deaths).lost.iter().map(|line| line.operation).collect()
     }
 
     proptest! {
@@ -114,21 +131,21 @@ mod tests {
         ) {
             let lines: Vec<_> = (0..cuts.len() as u32).map(|number| line(number, true)).collect();
             let mut stream = String::from("boot\n");
-            let mut interrupted = 0;
+            let mut deaths = Vec::new();
             for (line, (cut, at, back, other)) in lines.iter().zip(&cuts) {
                 if *cut {
                     let at = at % (line.text.len() + 1);
                     stream += &line.text[..at];
                     stream += &line.text[at.saturating_sub(*back)..];
-                    interrupted += usize::from(at.min(*back) > 0);
+                    deaths.push(line.time + 1);
                 } else {
                     stream += &line.text;
                     stream += other;
                 }
             }
-            let report = judge(stream.as_bytes(), &lines);
+            let report = judge(stream.as_bytes(), &lines, &deaths);
             prop_assert_eq!(&report.lost, &vec![]);
-            prop_assert_eq!(report.repeated.len(), interrupted);
+            prop_assert!(report.repeated.len() <= deaths.len());
             prop_assert!(report.repeated.iter().all(|(_, bytes)| *bytes <= REPEAT_MAX));
             prop_assert_eq!(report.strays, 0);
         }
@@ -164,6 +181,21 @@ mod tests {
         let twice = |back: usize| format!("{}{}", &text[..30], &text[30 - back..]);
         assert_eq!(lost(&twice(REPEAT_MAX), &lines), [0_u32; 0]);
         assert_eq!(lost(&twice(REPEAT_MAX + 1), &lines), [1]);
+        let report = judge(twice(9).as_bytes(), &lines, &[lines[0].time]);
+        assert_eq!(report.repeated, [(lines[0].clone(), 9)]);
+    }
+
+    #[test]
+    fn nothing_is_repeated_while_the_driver_lives() {
+        let lines = [line(1, true)];
+        let text = &lines[0].text;
+        let twice = format!("{}{}", &text[..30], &text[20..]);
+        assert_eq!(judge(twice.as_bytes(), &lines, &[]).lost, lines);
+        assert_eq!(
+            judge(twice.as_bytes(), &lines, &[lines[0].time + 6]).lost,
+            lines,
+            "dead when it was over"
+        );
     }
 
     #[test]
@@ -172,6 +204,6 @@ mod tests {
         let stream = format!("{}{}", lines[1].text, lines[0].text);
         assert!(!lost(&stream, &lines).is_empty());
         let stray = format!("{}{}{}", lines[0].text, lines[1].text, line(9, true).text);
-        assert_eq!(judge(stray.as_bytes(), &lines).strays, 1);
+        assert_eq!(judge(stray.as_bytes(), &lines, &[]).strays, 1);
     }
 }

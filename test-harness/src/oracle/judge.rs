@@ -66,6 +66,7 @@ pub struct Oracle {
     names: Vec<(u8, String)>,
     client: u8,
     injector: u8,
+    driver: u8,
     clock: Clock,
     now: u64,
     hash: TraceHash,
@@ -90,6 +91,7 @@ impl Oracle {
             names: system.slots.iter().map(|slot| (slot.slot, slot.name.clone())).collect(),
             client: system.slot(&scenario.client)?,
             injector: system.slot(&scenario.injector)?,
+            driver: system.slot(&scenario.console)?,
             clock: Clock { frequency: 0 },
             now: 0,
             hash: TraceHash::new(),
@@ -307,7 +309,8 @@ impl Oracle {
     }
 
     fn judge_console(&mut self) {
-        let report = console::judge(&self.console, self.follower.lines());
+        let report =
+            console::judge(&self.console, self.follower.lines(), self.tracker.deaths_of(self.driver));
         for line in &report.lost {
             let text = format!("console: line {} was acknowledged and is not there whole", line.operation);
             self.findings.push(Finding::at(Kind::Correctness, line.time, text));

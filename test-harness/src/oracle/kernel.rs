@@ -161,7 +161,7 @@ pub struct Tracker {
     /// Slots that must be ready again after a reset.
     awaited: BTreeSet<u8>,
     boots: u32,
-    deaths: u32,
+    deaths: BTreeMap<u8, Vec<u64>>,
     unplanned_resets: u32,
 }
 
@@ -177,7 +177,7 @@ impl Tracker {
             ready: BTreeSet::new(),
             awaited: BTreeSet::new(),
             boots: 0,
-            deaths: 0,
+            deaths: BTreeMap::new(),
             unplanned_resets: 0,
         }
     }
@@ -199,7 +199,12 @@ impl Tracker {
 
     /// Deaths of all components.
     pub fn deaths(&self) -> u32 {
-        self.deaths
+        self.deaths.values().map(|times| times.len() as u32).sum()
+    }
+
+    /// When the component in this slot died, each time.
+    pub fn deaths_of(&self, slot: u8) -> &[u64] {
+        self.deaths.get(&slot).map_or(&[], Vec::as_slice)
     }
 
     /// Resets of the board that were not root's row.
@@ -345,7 +350,7 @@ impl Tracker {
     }
 
     fn died(&mut self, time: u64, slot: u8, class: DeathClass) {
-        self.deaths += 1;
+        self.deaths.entry(slot).or_default().push(time);
         self.ready.remove(&slot);
         if let Some(fate) = self.fate(slot) {
             fate.deaths += 1;

@@ -34,8 +34,8 @@ pub struct ConsoleLine {
     pub operation: u32,
     /// Its text.
     pub text: String,
-    /// Whether the driver acknowledged it.
-    pub acknowledged: bool,
+    /// When the driver acknowledged it, if it did.
+    pub acknowledged: Option<u64>,
     /// When the operation was acknowledged: the line was written after that.
     pub time: u64,
 }
@@ -305,7 +305,7 @@ impl Follower {
         self.phase = Phase::Between;
         if with_line {
             let text = line::line(number, operation).as_str().to_owned();
-            self.lines.push(ConsoleLine { operation: number, text, acknowledged: false, time });
+            self.lines.push(ConsoleLine { operation: number, text, acknowledged: None, time });
         }
     }
 
@@ -400,7 +400,7 @@ impl Follower {
 
     fn line(&mut self, time: u64, operation: u32) {
         match self.lines.last_mut() {
-            Some(line) if line.operation == operation => line.acknowledged = true,
+            Some(line) if line.operation == operation => line.acknowledged = Some(time),
             _ => self.complain(Kind::Evidence, time, format!("line {operation} was not to be written")),
         }
     }

@@ -14,6 +14,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -89,7 +91,8 @@ pub struct Emulator {
     console: UnixStream,
     messages: PathBuf,
     errors: PathBuf,
-    told_to_quit: bool,
+    /// The guest switched the board off.
+    powered_off: Arc<AtomicBool>,
 }
 
 impl Emulator {
@@ -117,10 +120,12 @@ impl Emulator {
         let writer = console.try_clone().context("duplicating the console's socket")?;
         read_line(console, SerialLine::Console, sender.clone());
         read_line(evidence, SerialLine::Evidence, sender.clone());
-        let mut qmp =
-            Qmp::new(control, move |event, data| report_event(&sender, event, data)).map_err(explain)?;
+        let powered_off = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&powered_off);
+        let mut qmp = Qmp::new(control, move |event, data| report_event(&sender, &seen, event, data))
+            .map_err(explain)?;
         qmp.command("cont", &json!({})).map_err(explain)?;
-        Ok(Self { process, qmp, happenings, console: writer, messages, errors, told_to_quit: false })
+        Ok(Self { process, qmp, happenings, console: writer, messages, errors, powered_off })
     }
 
     /// What happens next, but not beyond `deadline`.
@@ -180,7 +185,6 @@ impl Emulator {
     /// Fails when the operating system refuses to tell.
     pub fn end(&mut self) -> Result<Ending> {
         if self.process.status()?.is_none() {
-            self.told_to_quit = true;
             // An emulator that hangs with its lock held does not answer; it is killed below.
             let _ = self.qmp.command("quit", &json!({}));
         }
@@ -198,9 +202,10 @@ impl Emulator {
                 reason: format!("it did not end and was killed; {}", tail(&self.messages)),
             });
         };
-        Ok(match (status.success(), self.told_to_quit) {
-            (true, false) => Ending::PoweredOff,
-            (true, true) => Ending::Quit,
+        self.qmp.drain();
+        Ok(match (status.success(), self.powered_off.load(Ordering::Acquire)) {
+            (true, true) => Ending::PoweredOff,
+            (true, false) => Ending::Quit,
             (false, _) => Ending::Died { reason: format!("{}; {}", describe(status), tail(&self.messages)) },
         })
     }
@@ -304,10 +309,13 @@ fn read_line(mut stream: UnixStream, line: Line, sender: Sender<Happening>) {
     });
 }
 
-fn report_event(sender: &Sender<Happening>, event: &str, data: &Value) {
-    if event == "RESET" {
+fn report_event(sender: &Sender<Happening>, powered_off: &AtomicBool, event: &str, data: &Value) {
+    let by_guest = data["guest"].as_bool().unwrap_or(false);
+    match event {
         // Nobody listens any more if this fails.
-        let _ = sender.send(Happening::Reset(data["guest"].as_bool().unwrap_or(false)));
+        "RESET" => drop(sender.send(Happening::Reset(by_guest))),
+        "SHUTDOWN" if by_guest => powered_off.store(true, Ordering::Release),
+        _ => {}
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Longest that an answer may take.
@@ -16,6 +17,7 @@ pub struct Qmp {
     stream: UnixStream,
     answers: Receiver<Value>,
     next_id: u64,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Qmp {
@@ -26,10 +28,18 @@ impl Qmp {
     pub fn new(stream: UnixStream, on_event: impl Fn(&str, &Value) + Send + 'static) -> Result<Self> {
         let reader = BufReader::new(stream.try_clone().context("duplicating the control socket")?);
         let (sender, answers) = channel();
-        std::thread::spawn(move || read_all(reader, &sender, on_event));
-        let mut qmp = Self { stream, answers, next_id: 0 };
+        let reader = std::thread::spawn(move || read_all(reader, &sender, on_event));
+        let mut qmp = Self { stream, answers, next_id: 0, reader: Some(reader) };
         qmp.command("qmp_capabilities", &json!({}))?;
         Ok(qmp)
+    }
+
+    /// The emulator has ended: returns when its last events have been reported.
+    pub fn drain(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            // A reader that panicked has nothing more to report.
+            let _ = reader.join();
+        }
     }
 
     /// Carries out a command and returns its result.
@@ -59,7 +69,9 @@ impl Qmp {
 fn read_all(reader: BufReader<UnixStream>, answers: &Sender<Value>, on_event: impl Fn(&str, &Value)) {
     for line in reader.lines() {
         let Ok(line) = line else { return };
-        let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
+        let Ok(message) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
         match message.get("event").and_then(Value::as_str) {
             Some(event) => on_event(event, &message["data"]),
             None if message.get("QMP").is_some() => {}
