@@ -29,11 +29,12 @@ impl Checkpoint for Slot {
     }
 
     fn load(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        checkpoint::load(buffer).map(|bytes| bytes.len())
+        checkpoint::load(buffer).map(<[u8]>::len)
     }
 }
 
 /// What is served: a file system, or the reason why there is none.
+#[expect(clippy::large_enum_variant, reason = "there is one of it, and it lives as long as the component")]
 enum Service {
     Mounted(FileServer<Card, Slot>),
     Refused(Status),

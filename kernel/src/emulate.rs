@@ -13,7 +13,7 @@ use abi::SlotId;
 const MRS_ID: u32 = 0xD538_0000;
 const MRS_ID_MASK: u32 = 0xFFFF_F000;
 /// `Cm` and `op2` of ID_AA64ISAR0_EL1.
-const ISAR0: u32 = 0b0110_000;
+const ISAR0: u32 = 0b011_0000;
 /// CRC32 instructions are implemented: true of the Cortex-A53 and A72.
 const ISAR0_CRC32: u64 = 1 << 16;
 
@@ -27,7 +27,7 @@ impl Kernel {
         }
         let instruction = u32::from_le_bytes(instruction);
         let register = instruction >> 5 & 0x7F;
-        if instruction & MRS_ID_MASK != MRS_ID || register < 0b0100_000 {
+        if instruction & MRS_ID_MASK != MRS_ID || register < 0b010_0000 {
             return false;
         }
         let frame = self.shell.frames.get_mut(slot);

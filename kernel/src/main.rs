@@ -44,9 +44,9 @@ pub struct Kernel {
     mapped: Option<SlotId>,
 }
 
-// SAFETY: 1. `Frames::new` is called here and nowhere else.
 static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     core: Core::new(0),
+    // SAFETY: 1. `Shell::new` is called here and nowhere else.
     shell: unsafe { Shell::new() },
     programmed: u64::MAX,
     mapped: None,

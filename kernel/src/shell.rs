@@ -46,6 +46,7 @@ impl Shell {
     ///
     /// # Safety
     /// 1. Called once: it makes the one value of [`Frames`].
+    #[expect(clippy::large_stack_arrays, reason = "evaluated by the compiler, into a static")]
     pub const unsafe fn new() -> Self {
         Self {
             // SAFETY: 1. by the caller's promise.

@@ -419,7 +419,7 @@ impl Request {
             | Self::RemoveDirectory { path_bytes }
             | Self::Stat { path_bytes } => r[2] = path_bytes as u64,
             Self::Fsync { descriptor } | Self::DescriptorStat { descriptor } | Self::Close { descriptor } => {
-                r[0] = descriptor as u64
+                r[0] = descriptor as u64;
             }
             Self::FileSystemStat | Self::Sync | Self::Unmount => {}
         }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Longest time in which a machine that runs says nothing: its client acknowledges many operations a second.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Longest time from the end of the workload to the end of the machine.
 const FAREWELL: Duration = Duration::from_secs(5);

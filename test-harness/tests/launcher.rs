@@ -137,7 +137,7 @@ fn run(guest: &Guest, mode: Mode, limit: Duration) -> Run {
     Run { console, evidence, resets, timed_out, ending, errors }
 }
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 #[test]
 fn both_lines_arrive_and_power_off_is_told_apart() {

@@ -82,7 +82,9 @@ mod tests {
     #[test]
     fn a_cut_is_marked_and_final() {
         let mut text = Text::<8>::new();
-        write!(text, "{}-{}", "abc", "defgh").unwrap();
+        for part in ["abc", "-", "defgh"] {
+            text.write_str(part).unwrap();
+        }
         text.write_str("x").unwrap();
         assert_eq!(text.as_str(), "abc-def~");
         text.make_room(3);

@@ -91,7 +91,7 @@ fn summary(machine: &Machine, verdict: &Verdict, options: &Options, elapsed: Dur
     println!("the same again: ./x demo --board {} --seed {}", machine.name, options.seed);
     match verdict.failure() {
         None => {
-            println!("ok: everything came back with its data intact, after {:.0} s", elapsed.as_secs_f64())
+            println!("ok: everything came back with its data intact, after {:.0} s", elapsed.as_secs_f64());
         }
         Some(kind) => println!("FAILED: {} (exit code {})", kind.name(), kind as u8),
     }

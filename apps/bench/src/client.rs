@@ -46,16 +46,16 @@ pub fn run() -> ! {
         fixture: binding!(slot ? "fixture").expect("the client kills the fixture"),
         page: &PAGE.0,
     };
-    bench.pause();
+    pause();
     for number in 0..GROUPS {
-        bench.pause();
+        pause();
         group(Series::Stub, number, |shift| simple(Operation::Stub, shift));
         group(Series::Hundred, number, |shift| simple(Operation::Hundred, shift));
         group(Series::NullCall, number, |shift| simple(Operation::NullCall, shift));
         bench.calls(number);
         group(Series::NotifySwitch, number, |shift| bench.notify_server(shift));
         group(Series::NotifyNoSwitch, number, |shift| bench.notify_idler(shift));
-        bench.pause();
+        pause();
         group(Series::Interrupt, number, |shift| bench.interrupt(shift));
         group(Series::Copy, number, |shift| bench.copy(shift));
     }
@@ -83,12 +83,12 @@ fn deadline() -> u64 {
     Instant::now().plus_ms(DEADLINE_MS).ticks()
 }
 
-impl Bench {
-    /// Lets components of lower priority run, so that the next operation finds nobody else ready.
-    fn pause(&self) {
-        sleep_until(Instant::now().plus_ns(PAUSE_NS));
-    }
+/// Lets components of lower priority run, so that the next operation finds nobody else ready.
+fn pause() {
+    sleep_until(Instant::now().plus_ns(PAUSE_NS));
+}
 
+impl Bench {
     /// One call; all eight words are carried.
     fn call(&self, label: u64, shift: u64) -> Block {
         let limit = deadline();
@@ -137,7 +137,7 @@ impl Bench {
     }
 
     fn notify_idler(&self, shift: u64) -> u32 {
-        self.pause();
+        pause();
         let mut block = Block::new(&[u64::from(self.idler.slot()), 1], shift);
         measure(Operation::Notify, &mut block);
         expect_done(&block);

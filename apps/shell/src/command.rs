@@ -135,7 +135,7 @@ fn meaning(entry: &'static Entry, arguments: &[String]) -> Result<Command, Strin
             Entry::named(name).ok_or_else(|| format!("help: no command {name:?}; `help` lists all"))?,
         )),
         ("ps", []) => Command::Ps,
-        ("services", []) | ("service", []) => Command::Services,
+        ("services" | "service", []) => Command::Services,
         ("service", [only]) if only == "list" => Command::Services,
         ("ls", []) => Command::List("/".into()),
         ("ls", [path]) => Command::List(one(path)),

@@ -124,7 +124,10 @@ fn kill_word(model: &mut Model) {
     }
 }
 
-const KEYS: &[(&[u8], fn(&mut Model))] = &[
+/// What a key sends, and what it does.
+type Key = (&'static [u8], fn(&mut Model));
+
+const KEYS: &[Key] = &[
     (b"\x1b[D", |m| m.at = m.at.saturating_sub(1)),
     (b"\x02", |m| m.at = m.at.saturating_sub(1)),
     (b"\x1bOC", |m| m.at = (m.at + 1).min(m.line.len())),

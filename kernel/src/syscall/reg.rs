@@ -19,7 +19,7 @@ const WRITES: u32 = 2;
 
 /// The bits that `rights` allow for an operation on a register.
 fn allowed(rights: &SlotRights, window: &Window, offset: u64, operation: u32) -> Option<u32> {
-    if offset % 4 != 0 || offset + 4 > window.size {
+    if !offset.is_multiple_of(4) || offset + 4 > window.size {
         return None;
     }
     if window.mapped != 0 {

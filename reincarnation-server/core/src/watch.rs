@@ -179,7 +179,7 @@ mod tests {
             };
             let next = next_look(&POLICY, &info, now);
             prop_assert!(next > now && next <= now + 100);
-            prop_assert!(next % 100 == 0 || next >= now + 25);
+            prop_assert!(next.is_multiple_of(100) || next >= now + 25);
             if activity == Activity::Ready as u32 {
                 let crossing = now + POLICY.cpu_limit(ready != 0).saturating_sub(cpu_since_receive);
                 prop_assert!(next <= crossing + 38);

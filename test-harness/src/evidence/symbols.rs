@@ -165,12 +165,12 @@ mod tests {
 
     #[test]
     fn an_address_becomes_a_function_and_its_place() {
+        use object::{Object, ObjectSymbol};
         let (path, build) = own_program();
         let image = Image::read("test", &path, build).unwrap();
         let here = image.symbols.find_symbol_info(0).map_or(0, |symbol| symbol.address());
         let elf = fs::read(&path).unwrap();
         let file = object::File::parse(&*elf).unwrap();
-        use object::{Object, ObjectSymbol};
         let symbol = file.symbols().find(|s| s.name().is_ok_and(|n| n.contains("own_program"))).unwrap();
         assert!(here < symbol.address());
         let functions = image.functions(symbol.address() + 4, true).join(" ");

@@ -233,8 +233,8 @@ mod tests {
         assert!(checked.clean, "{}", checked.output);
         let contents = read(&image).unwrap();
         assert_eq!(contents.tree, tree);
-        assert_eq!(compare(&contents, &[tree.clone()]), []);
-        assert_eq!(lost_bytes(&contents, &[tree.clone()]), 0);
+        assert_eq!(compare(&contents, std::slice::from_ref(&tree)), []);
+        assert_eq!(lost_bytes(&contents, std::slice::from_ref(&tree)), 0);
 
         let (path, bytes) = tree
             .iter()

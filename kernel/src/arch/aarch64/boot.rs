@@ -15,9 +15,9 @@ pub const KERNEL_OFFSET: usize = 0xFFFF_FF80_0000_0000;
 const MAIR: u64 = 0x0044_FF04;
 /// Both halves 39 bits (levels 1 to 3), 4 KiB granule, write-back inner-shareable walks, 36-bit physical addresses,
 /// 16-bit ASIDs.
-const TCR_BOOT: u64 = 25 | TCR_COMMON;
+const TCR_BOOT: u64 = 0x19 | TCR_COMMON;
 /// Lower half 30 bits (levels 2 and 3): what components see.
-const TCR_FINAL: u64 = 34 | TCR_COMMON;
+const TCR_FINAL: u64 = 0x22 | TCR_COMMON;
 const TCR_COMMON: u64 = (1 << 8)
     | (1 << 10)
     | (3 << 12)

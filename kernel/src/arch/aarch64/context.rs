@@ -50,6 +50,7 @@ impl Frames {
     }
 
     /// The frame of `slot`.
+    #[expect(clippy::unused_self, reason = "who has the one value may touch the frames")]
     #[inline(always)]
     pub fn get(&self, slot: SlotId) -> &Frame {
         // SAFETY: 1. `self` is the only value and borrowed; 2. no exception from a component is taken inside the kernel.
@@ -57,6 +58,7 @@ impl Frames {
     }
 
     /// The frame of `slot`.
+    #[expect(clippy::unused_self, reason = "who has the one value may touch the frames")]
     #[inline(always)]
     pub fn get_mut(&mut self, slot: SlotId) -> &mut Frame {
         // SAFETY: 1. `self` is the only value and borrowed; 2. no exception from a component is taken inside the kernel.
@@ -67,8 +69,8 @@ impl Frames {
     #[inline(always)]
     pub fn move_message(&mut self, from: SlotId, to: SlotId) {
         let source = self.get(from);
-        let [a, b, c, d, e, f, g, h, i] = *source.x[2..].first_chunk::<9>().expect("31 registers");
-        *self.get_mut(to).x[2..].first_chunk_mut::<9>().expect("31 registers") = [a, b, c, d, e, f, g, h, i];
+        let message = *source.x[2..].first_chunk::<9>().expect("31 registers");
+        *self.get_mut(to).x[2..].first_chunk_mut::<9>().expect("31 registers") = message;
     }
 
     /// Where exceptions.s finds the frame of `slot`.

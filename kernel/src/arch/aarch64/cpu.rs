@@ -45,7 +45,7 @@ pub fn interrupt_pending() -> bool {
     let pending: u64;
     // SAFETY: 1. reading ISR_EL1 has no effect.
     unsafe {
-        core::arch::asm!("mrs {0}, isr_el1", out(reg) pending, options(nomem, nostack, preserves_flags))
+        core::arch::asm!("mrs {0}, isr_el1", out(reg) pending, options(nomem, nostack, preserves_flags));
     };
     pending != 0
 }
@@ -72,7 +72,7 @@ pub fn instruction_barrier() {
 pub fn invalidate_tlb() {
     // SAFETY: 1. TLB maintenance changes no memory; the tables are the truth.
     unsafe {
-        core::arch::asm!("dsb ishst", "tlbi vmalle1", "dsb nsh", "isb", options(nostack, preserves_flags))
+        core::arch::asm!("dsb ishst", "tlbi vmalle1", "dsb nsh", "isb", options(nostack, preserves_flags));
     };
 }
 

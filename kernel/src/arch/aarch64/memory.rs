@@ -14,6 +14,7 @@ fn pointer(physical: usize, length: usize) -> *mut u8 {
 }
 
 /// Reads an aligned word.
+#[expect(clippy::cast_ptr_alignment, reason = "premise 2")]
 #[inline(always)]
 pub fn read_word(physical: usize) -> u64 {
     let pointer = pointer(physical, 8).cast::<u64>();
@@ -22,6 +23,7 @@ pub fn read_word(physical: usize) -> u64 {
 }
 
 /// Writes an aligned word into a bank.
+#[expect(clippy::cast_ptr_alignment, reason = "premise 2")]
 #[inline(always)]
 pub fn write_word(physical: usize, value: u64) {
     let pointer = pointer(physical, 8).cast::<u64>();

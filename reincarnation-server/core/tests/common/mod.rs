@@ -9,6 +9,7 @@ use zerocopy::FromZeros;
 pub const CHUNKS: u32 = 2;
 
 /// One slot as the kernel has it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the real slot")]
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct KernelSlot {
     pub state: SlotState,

@@ -175,7 +175,7 @@ proptest! {
         }).collect();
         prop_assume!(!files.is_empty());
         let index = pick % files.len();
-        let bytes = &mut files[index];
+        let bytes: &mut Vec<u8> = files[index];
         let at = pick % bytes.len();
         bytes[at] ^= flip;
         client.report(&tree);
