@@ -132,16 +132,24 @@ fn line_of_call(components: &[Component], links: &[Links], caller: usize, server
     call.map_or(components[caller].name.line, |call| call.service.line)
 }
 
-/// Each caller waits at least as long as one service and one restart may take.
+/// Each caller waits at least as long as one service and one restart may take, of the server and of everything that the
+/// server may wait for in turn: whoever gives up first must be the one that is nearest to the cause.
 fn deadlines(components: &[Component], links: &[Links], source: &Source) {
+    let beneath = beneath(components, links);
     for (caller, component) in components.iter().enumerate() {
-        for (call, (server, _)) in component.calls.iter().zip(&links[caller].calls) {
-            let server = &components[usize::from(*server)];
+        for (call, (slot, _)) in component.calls.iter().zip(&links[caller].calls) {
+            let server = &components[usize::from(*slot)];
             let (service, restart) = (server.policy.max_service, server.policy.restart_bound);
-            let least = service.saturating_add(restart);
+            let beneath = beneath[usize::from(*slot)];
+            let least = service.saturating_add(restart).saturating_add(beneath);
             if call.deadline < least {
+                let called = if beneath > 0 {
+                    format!(" + {} for what it calls", milliseconds(beneath))
+                } else {
+                    String::new()
+                };
                 let message = format!(
-                    "\"{}\" waits {} ms for `{}`, but \"{}\" may take {} ms (max_service {} + restart_bound {})",
+                    "\"{}\" waits {} ms for `{}`, but \"{}\" may take {} ms (max_service {} + restart_bound {}{called})",
                     component.name.value,
                     milliseconds(call.deadline),
                     call.service.value,
@@ -155,6 +163,24 @@ fn deadlines(components: &[Component], links: &[Links], source: &Source) {
             }
         }
     }
+}
+
+/// For each component, the longest time in nanoseconds for which one call of it may block it: the worst of its servers,
+/// with what that one calls. Calls that are not uphill are reported elsewhere and left out.
+fn beneath(components: &[Component], links: &[Links]) -> Vec<u64> {
+    let priority = |slot: usize| components[slot].priority.value;
+    let mut slots: Vec<usize> = (0..components.len()).collect();
+    slots.sort_by_key(|&slot| std::cmp::Reverse(priority(slot)));
+    let mut longest = vec![0; components.len()];
+    for slot in slots {
+        let servers = links[slot].calls.iter().map(|(server, _)| usize::from(*server));
+        let times = servers.filter(|&server| priority(server) > priority(slot)).map(|server| {
+            let policy = &components[server].policy;
+            policy.max_service.saturating_add(policy.restart_bound).saturating_add(longest[server])
+        });
+        longest[slot] = times.max().unwrap_or(0);
+    }
+    longest
 }
 
 /// Nanoseconds as milliseconds, without superfluous zeros.

@@ -25,7 +25,13 @@ fn the_call_graph_and_deadlines() {
             "38: \"fs\" waits 25.999 ms for `block`, but \"block\" may take 26 ms (max_service 6 + restart_bound 20)\n  \
              remedy: write `deadline_ms` of at least 26",
         ),
+        (
+            &[("deadline_ms = 2000", "deadline_ms = 93")],
+            "46: \"client\" waits 93 ms for `files`, but \"fs\" may take 94 ms (max_service 8 + restart_bound 60 + 26 for \
+             what it calls)\n  remedy: write `deadline_ms` of at least 94",
+        ),
     ]);
+    assert_eq!(defects(&[("deadline_ms = 2000", "deadline_ms = 94")]), Vec::<String>::new());
     assert_eq!(defects(&[("deadline_ms = 1000", "deadline_ms = 26")]), Vec::<String>::new());
 }
 
