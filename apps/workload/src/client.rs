@@ -9,7 +9,6 @@
 //! and it must be told before anything can depend on it.
 
 use crate::files::{Failed, Files};
-use crate::idle;
 use injector_core::{Plan, parameter};
 use protocols::console;
 use protocols::files::{Cookie, Kind, OpenFlags, Status as FileStatus, entries};
@@ -58,7 +57,7 @@ struct Client {
 
 /// The client's life.
 pub fn run(_start: Start, files: Service, console: Option<Service>) -> ! {
-    let Some((header, entries)) = plan::plan() else { idle() };
+    let Some((header, entries)) = plan::plan() else { rest() };
     let plan = Plan { header: *header, entries };
     let mut client = Client {
         files: Files::new(files),
@@ -84,6 +83,29 @@ pub fn run(_start: Start, files: Service, console: Option<Service>) -> ! {
     client.finish()
 }
 
+/// Without a plan there is nothing to do, but whoever asks is answered.
+fn rest() -> ! {
+    loop {
+        attend(0, Instant::NEVER);
+    }
+}
+
+/// Answers heartbeats, and questions about the number of operations done, until `deadline`.
+fn attend(operations: u64, deadline: Instant) {
+    loop {
+        match recv(deadline) {
+            Event::Timeout => return,
+            Event::Notification(_) => {}
+            Event::Request(request) => {
+                let is_query = progress::is_query(&request.message);
+                let count = progress::answer(operations);
+                // Who asked may have died meanwhile.
+                let _ = request.reply(&if is_query { count } else { progress::refusal() });
+            }
+        }
+    }
+}
+
 impl Client {
     /// Puts a record on the evidence line; what cannot be said must not be done.
     #[expect(clippy::unused_self, reason = "who has a client may speak for it")]
@@ -95,18 +117,7 @@ impl Client {
 
     /// Answers heartbeats and questions until `deadline`.
     fn attend(&self, deadline: Instant) {
-        loop {
-            match recv(deadline) {
-                Event::Timeout => return,
-                Event::Notification(_) => {}
-                Event::Request(request) => {
-                    let is_query = progress::is_query(&request.message);
-                    let count = progress::answer(self.state.operation.into());
-                    // Who asked may have died meanwhile.
-                    let _ = request.reply(&if is_query { count } else { progress::refusal() });
-                }
-            }
-        }
+        attend(self.state.operation.into(), deadline);
     }
 
     /// Attends to what is there already.

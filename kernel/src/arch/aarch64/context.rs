@@ -69,8 +69,10 @@ impl Frames {
     #[inline(always)]
     pub fn move_message(&mut self, from: SlotId, to: SlotId) {
         let source = self.get(from);
-        let message = *source.x[2..].first_chunk::<9>().expect("31 registers");
-        *self.get_mut(to).x[2..].first_chunk_mut::<9>().expect("31 registers") = message;
+        // Word by word, so that the message goes through registers and not through a copy on the stack.
+        let [x2, x3, x4, x5, x6, x7, x8, x9, x10] = *source.x[2..].first_chunk().expect("31 registers");
+        let words = [x2, x3, x4, x5, x6, x7, x8, x9, x10];
+        *self.get_mut(to).x[2..].first_chunk_mut().expect("31 registers") = words;
     }
 
     /// Where exceptions.s finds the frame of `slot`.
