@@ -6,7 +6,8 @@
 //!   the detection (of two targets: from the first injection to the last moment).
 //!
 //! The row of root is different, because its death takes the board with it: detection ends when the kernel resets the
-//! board, the outage when everything that had been ready is ready again, and every component is a target.
+//! board, the outage when everything that had been ready is ready again, and every component is a target. The board's time
+//! from there to its new start is not part of the outage: in the emulator it depends on the host.
 
 use super::{Finding, Kind};
 use crate::plan::{PlannedRow, RowKind};
@@ -45,6 +46,8 @@ pub struct Row {
     pub fates: Vec<Fate>,
     /// When all targets were ready again.
     pub recovered: Option<u64>,
+    /// Ticks from the reset of the board to its new start.
+    pub reset_ticks: u64,
     /// Whether data was found intact after that; `None`: nobody has looked yet.
     pub data_intact: Option<bool>,
 }
@@ -59,7 +62,7 @@ impl Row {
     /// From the first injection to the moment at which all targets were ready again, in nanoseconds.
     pub fn outage_ns(&self) -> Option<u64> {
         let injected = self.fates.iter().filter_map(|fate| Some(fate.injected?.0)).min()?;
-        Some(self.recovered?.saturating_sub(injected))
+        Some(self.recovered?.saturating_sub(injected).saturating_sub(self.reset_ticks))
     }
 
     /// Requests that were in service by the targets when they failed.
@@ -236,6 +239,7 @@ impl Tracker {
             after: BTreeMap::new(),
             fates,
             recovered: None,
+            reset_ticks: 0,
             data_intact: None,
         });
         self.open = true;
@@ -244,7 +248,7 @@ impl Tracker {
     /// Takes the next record of the kernel. Returns true if it says that the board was started again.
     pub fn event(&mut self, time: u64, event: &Event) -> bool {
         match *event {
-            Event::Boot { .. } => return self.boot(),
+            Event::Boot { .. } => return self.boot(time),
             Event::Started { slot, incarnation } => {
                 self.incarnations.insert(slot, incarnation);
                 self.ready.remove(&slot);
@@ -309,13 +313,17 @@ impl Tracker {
         self.open = false;
     }
 
-    fn boot(&mut self) -> bool {
+    fn boot(&mut self, time: u64) -> bool {
         self.boots += 1;
         let again = self.boots > 1;
         if again {
             self.awaited = std::mem::take(&mut self.ready);
-            let planned = self.current().is_some_and(|row| row.planned.kind == RowKind::Root);
-            self.unplanned_resets += u32::from(!planned);
+            match self.current().filter(|row| row.planned.kind == RowKind::Root) {
+                Some(row) => {
+                    row.reset_ticks = row.fates[0].died.map_or(0, |died| time.saturating_sub(died.0))
+                }
+                None => self.unplanned_resets += 1,
+            }
         }
         self.incarnations.clear();
         self.ready.clear();
@@ -519,7 +527,7 @@ mod tests {
         let row = &tracker.rows()[0];
         assert_eq!(
             (row.class().as_str(), row.detect_ns(), row.outage_ns()),
-            ("board reset", Some(2), Some(105))
+            ("board reset", Some(2), Some(17))
         );
         assert_eq!((tracker.unplanned_resets(), tracker.boots()), (0, 2));
         assert_eq!(kinds(&tracker), []);

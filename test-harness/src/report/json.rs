@@ -80,6 +80,7 @@ mod tests {
             after: BTreeMap::from([(0, 1), (3, 2)]),
             fates: vec![fate],
             recovered: Some(160),
+            reset_ticks: 0,
             data_intact: Some(true),
         };
         let mut reset = Row { before: BTreeMap::from([(0, 1), (3, 2)]), ..row.clone() };

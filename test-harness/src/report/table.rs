@@ -188,6 +188,7 @@ mod tests {
                 deaths: 1,
             }],
             recovered: Some(9_000_000),
+            reset_ticks: 0,
             data_intact,
         }
     }
