@@ -189,7 +189,7 @@ pub struct DeathRecord {
     pub backtrace: [u64; BACKTRACE_MAX],
     /// 1 if this incarnation had received for the first time before it died.
     pub was_ready: u32,
-    /// Build id (first 4 bytes) of its image.
+    /// Zero: kept for the build id of its image, which the kernel does not fill in.
     pub build: u32,
 }
 
