@@ -369,7 +369,8 @@ mod tests {
             let path = entry.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();
             let manifest = Path::new("system").join(path.file_name().unwrap());
-            let system = read(root, &manifest, protocols::SERVICES).unwrap_or_else(|defects| panic!("{defects}"));
+            let system =
+                read(root, &manifest, protocols::SERVICES).unwrap_or_else(|defects| panic!("{defects}"));
             assert_eq!(system.components[0].name.value, "root");
             assert!(text.starts_with("# "), "{}: say what the system is for", path.display());
             count += 1;
