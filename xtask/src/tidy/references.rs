@@ -119,7 +119,8 @@ mod tests {
     /// A page with every section and part.
     fn page(references: &[Reference]) -> String {
         let sections = references.iter().flat_map(|reference| &reference.sections);
-        sections.map(|Section { heading, parts }| format!("{heading}\n{} x\n", parts.join(" x\n"))).collect()
+        let text = |section: &Section| format!("{}\n{} x\n", section.heading, section.parts.join(" x\n"));
+        sections.map(text).collect::<Vec<_>>().concat()
     }
 
     /// The messages about pages of which that of the calls was changed.
