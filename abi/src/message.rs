@@ -1,4 +1,6 @@
 //! Messages: a label and eight registers, and the identity of a call.
+//!
+//! *Rule.* Everything here fits into registers: a message needs no memory of the kernel, and what is larger is moved by grant.
 
 use crate::SlotId;
 

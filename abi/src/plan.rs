@@ -1,4 +1,8 @@
-//! The fault plan: what the injector does and when, in memory before boot.
+//! The fault plan: what the injector does and when, in memory before boot; and the kinds of faults.
+//!
+//! *Rule.* A plan is data that is complete before the first instruction, and `docs/faults.md` has a section for each fault.
+//!
+//! *Why.* A run is then a function of image, plan and seed, and can be had again.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

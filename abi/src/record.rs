@@ -1,4 +1,7 @@
 //! What the kernel records of slots: death records, slot states, counters.
+//!
+//! *Rule.* Fixed layouts without padding, copied to components as bytes by `inspect`: a reader needs no parser, and no byte
+//! of the kernel's memory leaves it by accident.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -6,33 +9,34 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[repr(u32)]
 pub enum DeathClass {
-    /// It called `exit` of its own accord.
+    /// It called `exit`, with this class or one that only others can find out.
     Exit = 1,
     /// It panicked: message and place are in the record's text.
     Panic = 2,
-    /// The CPU refused an instruction (undefined, privileged, misaligned).
+    /// The CPU refused an instruction (undefined, privileged, floating point), or stack pointer or program counter were
+    /// misaligned.
     CpuException = 3,
-    /// The MMU refused an access.
+    /// The MMU or the bus refused an access.
     MmuException = 4,
-    /// The MMU refused an access in the guard page below the stack.
+    /// The MMU refused an access below the stack, where a larger one would lie.
     StackOverflow = 5,
     /// Somebody with the right to do so killed it.
     Killed = 6,
-    /// It did not answer heartbeats although nothing kept it from receiving.
+    /// It used too much CPU without receiving, had a heartbeat to answer and no request in service.
     HeartbeatMissed = 7,
-    /// It used too much CPU without receiving, or kept a request too long.
+    /// It used too much CPU without receiving otherwise, or kept a request too long.
     Hang = 8,
     /// Its IRQ line fired too often.
     InterruptStorm = 9,
-    /// It asked for more memory than the manifest gives.
+    /// It was refused more memory than the manifest gives, and ended itself.
     QuotaExceeded = 10,
     /// An authorised peer complained of it.
     ProtocolViolation = 11,
-    /// Its image is damaged in both copies.
+    /// Its image is damaged in both copies. Nothing records this yet: `start` fails, and nothing lived that could die.
     ImageCorrupt = 12,
     /// Its checkpoint is damaged in both halves.
     CheckpointCorrupt = 13,
-    /// It was stopped in order to run a newer image.
+    /// It was stopped in order to run a newer image. Nothing records this yet.
     Replaced = 14,
 }
 
@@ -88,13 +92,13 @@ impl DeathClass {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u32)]
 pub enum SlotState {
-    /// Never started, or its death was acknowledged and nothing loaded since.
+    /// Never started, or its loading was given up.
     Empty = 0,
     /// Pages are being copied.
     Loading = 1,
     /// An incarnation lives.
     Running = 2,
-    /// The last incarnation died; its record is there.
+    /// The last incarnation died; its record is there. Stays so after the death was acknowledged, until it is loaded.
     Dead = 3,
 }
 
@@ -165,13 +169,13 @@ pub struct DeathRecord {
     pub pc: u64,
     /// Stack pointer.
     pub sp: u64,
-    /// `ESR_EL1` of the last exception from this component.
+    /// `ESR_EL1` of the exception that it died of; 0 for other classes.
     pub esr: u64,
-    /// `FAR_EL1`, for MMU exceptions.
+    /// `FAR_EL1`; it means something for MMU exceptions and stack overflows.
     pub far: u64,
     /// General registers x0 to x30.
     pub registers: [u64; 31],
-    /// Call id of the request that it was working on; 0 for none.
+    /// Call id of the request that it received last and had not answered; 0 for none.
     pub request: u64,
     /// Label of that request.
     pub request_label: u64,
@@ -179,13 +183,13 @@ pub struct DeathRecord {
     pub in_service: u32,
     /// Bytes of text.
     pub text_length: u32,
-    /// Message of a panic or an exit, or what a hostile access tried.
+    /// What it said when it called `exit` (a panic: message and place).
     pub text: [u8; TEXT_MAX],
-    /// Return addresses, innermost first; 0 ends the list.
+    /// Return addresses, innermost first; 0 ends the list. Empty unless the death was its own doing.
     pub backtrace: [u64; BACKTRACE_MAX],
     /// 1 if this incarnation had received for the first time before it died.
     pub was_ready: u32,
-    /// Build id (first 4 bytes) of its image.
+    /// Zero: kept for the build id of its image, which the kernel does not fill in.
     pub build: u32,
 }
 
@@ -228,7 +232,7 @@ pub struct SlotInfo {
     /// Age of the oldest request in service, less the time that the component was blocked in calls of its own or
     /// waited for the CPU.
     pub service_age: u64,
-    /// Time that it has been ready without getting the CPU.
+    /// Time that it has been ready without getting the CPU, summed over the incarnation's life.
     pub starved: u64,
     /// Bytes of the bank in use.
     pub memory_used: u64,

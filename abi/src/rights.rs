@@ -1,4 +1,6 @@
 //! The rights table: all that the manifest gives to each slot, compiled by the build.
+//!
+//! *Rule.* The table is read-only, and no system call widens what it gives: the manifest is the privilege list.
 
 use crate::{SLOTS_MAX, SlotId};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -26,7 +28,7 @@ bitflags::bitflags! {
         const EVENT = 1 << 2;
         /// Sees the fault plan at [`crate::layout::PLAN_BASE`].
         const PLAN = 1 << 3;
-        /// May `inspect` every slot (who controls a slot may always inspect it).
+        /// May `inspect` every slot (itself, and what it controls, everybody may).
         const INSPECT = 1 << 4;
         /// Its complaint about a sender kills the sender.
         const BLAME = 1 << 5;
@@ -48,7 +50,7 @@ pub struct SlotRights {
     pub flags: u32,
     /// Slots that this one may start, kill and control: bit n is slot n.
     pub controls: u32,
-    /// Slots that this one may notify.
+    /// Slots that this one may notify: those that the manifest names, and its callers.
     pub notifies: u32,
     /// 1 (lowest) to 31; calls go from lower to strictly higher ones.
     pub priority: u32,
@@ -131,7 +133,7 @@ pub struct Window {
     pub base: u64,
     /// Bytes; 0 if this entry is not used.
     pub size: u64,
-    /// 1: the pages are mapped (sole owner, nothing there starts DMA or resets). 0: only `reg`, by the rules.
+    /// 1: the pages are mapped (sole owner, nothing there starts DMA, resets or re-routes). 0: only `reg`, by the rules.
     pub mapped: u32,
     /// Index of the window's first rule in [`SlotRights::rules`].
     pub first_rule: u32,
@@ -165,7 +167,8 @@ pub struct Policy {
     pub hang_cpu: u64,
     /// Longest that a request may be in service, time blocked further down not counted.
     pub max_service: u64,
-    /// Bound on the time from death to the next incarnation's first receive, at the first restart.
+    /// Bound on the time from death to the next incarnation's first receive, at the first restart: what deadlines are proved
+    /// with. Also the CPU time allowed before the first receive, if longer than `hang_cpu`.
     pub restart_bound: u64,
     /// Pause before the second restart in a row; it doubles with each further one. The first is at once.
     pub backoff_first: u64,

@@ -22,19 +22,19 @@ pub enum Status {
     Expired = 5,
     /// Caller's fault: the memory named is not the caller's, or not with this access.
     BadAddress = 6,
-    /// Exhausted: the bank, the heap range or the checkpoint is full.
+    /// Exhausted: the bank, the heap of the manifest or the checkpoint is full.
     QuotaExceeded = 7,
     /// The slot is not in a state in which this can be done.
     WrongState = 8,
     /// There is more to do: call again.
     More = 9,
-    /// There is nothing to give: no checkpoint, no dead slot, no further entry.
+    /// There is nothing to give: no checkpoint, no death, no image, no further entry.
     Nothing = 10,
     /// Stored data does not match its checksum, in both copies.
     Corrupt = 11,
     /// The call named is not in service by this incarnation: it ended, or never was.
     Stale = 12,
-    /// The blocked caller's window does not cover this range or direction.
+    /// The blocked caller's window does not cover this range, or the caller itself may not access it so.
     BadGrant = 13,
     /// No such system call.
     NoSuchCall = 14,
@@ -42,7 +42,7 @@ pub enum Status {
     Refused = 15,
     /// Unknown: the deadline came while a server had the request, or after one had died with it.
     UnknownExpired = 32,
-    /// Unknown: the server died with the request, whose protocol says at most once.
+    /// Unknown: the server died with the request, and its protocol says at most once or its service is closed.
     UnknownDied = 33,
     /// Unknown: this request killed its server twice in the same way.
     Poisoned = 34,

@@ -1,7 +1,8 @@
 //! System calls: the immediate of `svc`, and which register carries what.
 //!
-//! Arguments are in `x0` upwards, the status comes back in `x0`. Times are absolute values of `CNTVCT_EL0`
-//! ([`crate::message::NEVER`] for none). `docs/syscalls.md` is the reference.
+//! Arguments are in `x0` upwards, the status comes back in `x0` (`recv` and `reply_recv`: a kind of [`received`]). Times are
+//! absolute values of `CNTVCT_EL0` ([`crate::message::NEVER`] for none). `docs/syscalls.md` is the reference; tidy compares the
+//! two.
 
 /// Numbers of the system calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,7 @@ pub enum Call {
     /// `copy(x0 call id, x1 grant index, x2 offset, x3 buffer, x4 bytes)`.
     Copy = 6,
     /// `map(x0 pages, x1 zero)` → `x1` address of the first new heap page; the pages are zeroed and follow the last ones.
+    /// The kernel counts in `x1` when an interrupt divides the call.
     Map = 7,
     /// `reg(x0 window, x1 operation, x2 offset, x3 value or buffer, x4 mask or words)` → `x1` value.
     Reg = 8,
@@ -82,7 +84,7 @@ pub mod received {
     pub const NOTIFICATION: u64 = 1;
     /// The deadline came.
     pub const TIMEOUT: u64 = 2;
-    /// Added to a status when the arguments were wrong.
+    /// Added to a status, should a receive ever be refused: none is today.
     pub const ERROR: u64 = 0x100;
 }
 
@@ -93,7 +95,8 @@ pub const RECV_NOTIFICATIONS: u64 = 1;
 pub mod reply {
     /// An answer.
     pub const ANSWER: u64 = 0;
-    /// A complaint: the sender broke the protocol. It dies if the manifest authorises this server to say so.
+    /// A complaint: the sender broke the protocol. Its call fails as refused; it dies if the manifest authorises this server
+    /// to say so.
     pub const BLAME: u64 = 1;
 }
 
@@ -101,7 +104,7 @@ pub mod reply {
 pub mod reg {
     /// Reads one register.
     pub const READ: u64 = 0;
-    /// Replaces the bits of the mask by those of the value.
+    /// Replaces the bits of the mask by those of the value; reads the register first unless the mask is all ones.
     pub const WRITE: u64 = 1;
     /// Reads n words from one register into a buffer.
     pub const READ_WORDS: u64 = 2;
@@ -113,7 +116,7 @@ pub mod reg {
 pub mod checkpoint {
     /// Replaces the checkpoint, atomically.
     pub const COMMIT: u64 = 0;
-    /// Reads the last committed checkpoint.
+    /// Reads the last committed checkpoint; the one before if that is damaged.
     pub const LOAD: u64 = 1;
 }
 
@@ -123,7 +126,7 @@ pub mod log {
     pub const DEFMT: u64 = 0;
     /// An application event for the trace; needs [`crate::rights::Rights::EVENT`].
     pub const EVENT: u64 = 1;
-    /// Plain text for the console of last resort, into the ring and to the evidence line.
+    /// Plain text, readable without the ELF file: into the ring and, as a frame, to the evidence line.
     pub const TEXT: u64 = 2;
     /// Longest record in bytes.
     pub const BYTES_MAX: u64 = 192;
@@ -139,7 +142,8 @@ pub mod inspect {
     pub const POLICY: u64 = 2;
     /// [`crate::record::Counters`] of the kernel.
     pub const COUNTERS: u64 = 3;
-    /// The first slot at or above `index` whose death is not acknowledged: its number comes back in `x1`.
+    /// The first slot at or above `index` that the caller controls and whose death is not acknowledged: its number comes
+    /// back in `x1`.
     pub const NEXT_DEAD: u64 = 4;
     /// The log ring of slot `index`: records oldest first, each {kind u8, bytes u8, incarnation u32, data}.
     pub const LOG: u64 = 5;
@@ -147,13 +151,13 @@ pub mod inspect {
 
 /// Operations of `slot_ctl`.
 pub mod slot_ctl {
-    /// The death of this slot has been taken note of.
+    /// The death of this slot has been taken note of; its state stays as it is.
     pub const ACKNOWLEDGE: u64 = 0;
     /// Lets calls queue again.
     pub const OPEN: u64 = 1;
-    /// Answers `Unavailable` to queued and new calls.
+    /// Answers `Unavailable` to queued and new calls, `UnknownDied` to queued ones that an incarnation had died with.
     pub const CLOSE: u64 = 2;
-    /// The next incarnation finds no checkpoint.
+    /// From now on there is no checkpoint to load.
     pub const DROP_CHECKPOINT: u64 = 3;
     /// The slot's log records go to its ring only.
     pub const MUTE: u64 = 4;
@@ -179,6 +183,6 @@ pub mod reset {
     pub const RESET: u64 = 0;
     /// Switches the board off, or ends the emulator.
     pub const POWER_OFF: u64 = 1;
-    /// Tells the watchdog that root is alive.
+    /// Says that root is alive. Accepted without effect: there is no watchdog yet.
     pub const PET: u64 = 2;
 }

@@ -1,6 +1,6 @@
 //! The file server's process: receives requests, moves the bytes of grants, and lets `fs-core` do the rest.
 //!
-//! Rule: after an error of the device or of the checkpoint it exits, and the next incarnation mounts afresh; it never goes
+//! Rule: after an error of the device or of the checkpoint it panics, and the next incarnation mounts afresh; it never goes
 //! on with what it remembers. A card that no restart can mend is another matter: then it stays and says so to everybody.
 
 #![no_std]

@@ -1,4 +1,6 @@
 //! From the first Rust instruction to the first component.
+//!
+//! Rule: whatever is wrong with the image stops the boot here, in words; what runs later can rely on it.
 
 use crate::arch::{boot, cpu, exceptions};
 use crate::table::Table;

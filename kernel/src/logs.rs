@@ -1,4 +1,6 @@
 //! The log ring of a slot: it survives the incarnations that write to it.
+//!
+//! Rule: a record is there in whole or not at all. What a component writes is data to the kernel, and never read by it.
 
 use crate::arch::memory;
 

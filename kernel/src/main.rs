@@ -7,6 +7,8 @@
 //! - Nothing that a component does makes the kernel panic.
 //! - Nothing is allocated after boot: every table has its size from the build.
 //! - No user pointer is used as a pointer: [`user`] walks the tables and goes through the linear map.
+//!
+//! Why: everything outside of the kernel can be restarted, the kernel cannot.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,6 @@
 //! A kernel panic is a bug of ours: say so on the evidence line and reset the board.
+//!
+//! Rule: nothing of the kernel's state is used, not even its lock, since it may be what is broken.
 
 use crate::arch::boot::KERNEL_OFFSET;
 use crate::arch::cpu;

@@ -1,4 +1,6 @@
 //! What carries out the core's decisions: registers, address spaces, the trace.
+//!
+//! Rule: nothing is decided here. What is done has no alternatives: words are moved, tables switched, frames sent.
 
 use crate::arch::context::Frames;
 use crate::arch::cpu;

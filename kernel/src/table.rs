@@ -32,7 +32,7 @@ impl Table {
     pub fn read(base: usize) -> Result<Self, &'static str> {
         let header: &SystemHeader = items(base, 1)?.first().ok_or("no header")?;
         if header.magic != MAGIC {
-            return Err("no system behind the kernel: build the image with `./x image`");
+            return Err("no system behind the kernel: build the image with `./x build`");
         }
         let start = size_of::<SystemHeader>();
         let tables = sealed(base + start, header.tables_end as usize - start);
@@ -40,7 +40,7 @@ impl Table {
             return Err("the system's tables are damaged: write the image again");
         }
         if name_text(&header.board) != bsp::NAME {
-            return Err("the image is for another board: build it with `--board`");
+            return Err("the image is for another board: name this one in its manifest");
         }
         if header.slot_count as usize > SLOTS_MAX {
             return Err("more slots than the kernel has");

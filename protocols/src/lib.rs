@@ -3,6 +3,8 @@
 //! Rule: every label has one of three marks, which the kernel reads from the rights table when a server dies with a
 //! request in service. *Idempotent*: delivered again. *Deduplicated*: delivered again, and recognised by its call id.
 //! Neither: at most once, fails as unknown.
+//!
+//! Why: whether a request may be repeated after a death is then a rule of its protocol, and not a guess of each client.
 
 #![no_std]
 #![forbid(unsafe_code)]

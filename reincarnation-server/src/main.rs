@@ -4,6 +4,8 @@
 //!
 //! *Rule.* RS calls nobody. It depends on no service that it supervises, it allocates nothing, and between any two of its
 //! actions it may die: the next incarnation goes on from the slots and the checkpoint that it finds.
+//!
+//! *Why.* Who waits for what it is to restart waits for ever; and who is itself restarted must lose nothing by it.
 
 #![no_std]
 #![no_main]

@@ -2,6 +2,8 @@
 //!
 //! *Rule.* A command is answered after the supervisor has committed and carried out what it decided: the caller of
 //! [`handle`] works before it sends the reply.
+//!
+//! *Why.* Whoever has an answer may rely on it, also when RS dies in the next instant.
 
 use abi::plan::Fault;
 use abi::record::{DeathRecord, SlotInfo, TEXT_MAX};

@@ -1,4 +1,4 @@
-//! Root: starts RS, watches it as RS watches the others, starts it again, and tells the watchdog that all is well.
+//! Root: starts RS, watches it as RS watches the others, starts it again, and says that it is alive.
 //!
 //! *Rule.* Root has one component to look after, calls nobody, allocates nothing, keeps no state, and does nothing else.
 //! When RS cannot be brought back, root resets the board.
@@ -17,7 +17,7 @@ use userlib::{DeathClass, Instant, Start, binding, exit, log_text, recv_notifica
 
 userlib::entry!(main);
 
-/// The watchdog hears from root so often; the board's own counts seconds.
+/// Root says so often that it is alive. Nothing listens yet; the board's own watchdog would count seconds.
 const PET_PERIOD_MS: u64 = 500;
 
 /// RS is among the first slots of every manifest: root comes first, and RS is what root starts.

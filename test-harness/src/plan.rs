@@ -1,4 +1,6 @@
 //! From a scenario and a seed to the fault plan, and what its entries mean for the report.
+//!
+//! *Rule.* A plan is a function of scenario, system and seed.
 
 use crate::scenario::{Scenario, Stuck, Trigger, fault};
 use crate::system::System;

@@ -1,4 +1,6 @@
 //! Scenarios: what a run does to the system, as data in `scenarios/*.toml`.
+//!
+//! *Rule.* A scenario names and bounds; what is drawn from it is the plan's, and nothing here depends on a seed.
 
 use abi::plan::Fault;
 use abi::syscall::trigger;

@@ -16,8 +16,8 @@ pub fn commit(data: &[u8]) -> Result<(), Status> {
     sys::checkpoint_commit(data)
 }
 
-/// Reads the checkpoint into `buffer` and returns its bytes; `None` if there is none. A checkpoint that is damaged in
-/// both halves ends this incarnation: RS then starts the next one without it.
+/// Reads the checkpoint into `buffer`, which must have room for all of it, and returns its bytes; `None` if there is none.
+/// A checkpoint that is damaged in both halves ends this incarnation: RS then starts the next one without it.
 pub fn load(buffer: &mut [u8]) -> Option<&[u8]> {
     match sys::checkpoint_load(buffer) {
         Ok(length) => Some(&buffer[..length]),

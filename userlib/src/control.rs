@@ -1,4 +1,6 @@
 //! Control of other slots: what RS, root, the injector and the shell's `ps` stand on. Every call needs its right.
+//!
+//! *Rule.* One function for each operation, and nothing decided: policy is in `reincarnation-core`.
 
 use crate::sys;
 use abi::plan::Fault;

@@ -1,4 +1,7 @@
 //! What a driver process has beyond a server: a device window, interrupts, and a clock that answers heartbeats.
+//!
+//! *Rule.* A driver that waits for its device answers heartbeats and takes no request; an access that the manifest does not
+//! allow ends it.
 
 use crate::device::{Clock, Registers};
 use crate::server::recv_notifications;

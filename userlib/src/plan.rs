@@ -1,4 +1,6 @@
 //! The fault plan, for components with the right to see it.
+//!
+//! *Rule.* A plan that is not whole is none.
 
 use abi::layout::PLAN_BASE;
 use abi::plan::{ENTRIES_MAX, MAGIC, PlanEntry, PlanHeader};

@@ -231,7 +231,7 @@ pub fn checkpoint_commit(data: &[u8]) -> Result<(), Status> {
     result(unsafe { plain::<{ Call::Checkpoint as u16 }>(arguments) }).map(|_| ())
 }
 
-/// `checkpoint` load: bytes written to `buffer`.
+/// `checkpoint` load: bytes of the checkpoint, of which as many as fit were written to `buffer`.
 #[inline(always)]
 pub fn checkpoint_load(buffer: &mut [u8]) -> Result<usize, Status> {
     let operation = abi::syscall::checkpoint::LOAD;

@@ -1,4 +1,6 @@
 //! Time: instants on the system's clock, which counts ticks of `CNTVCT_EL0` since power-on.
+//!
+//! *Rule.* Conversions round so that a wait is never shorter than asked, and saturate instead of wrapping.
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 

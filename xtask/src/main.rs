@@ -43,7 +43,7 @@ enum Command {
     Log(log::Options),
     /// Boots the interactive system on this terminal, in real time.
     Run(run::Options),
-    /// Every test: host, emulator, smoke campaign.
+    /// Every test: host, emulator.
     Test(test::Options),
 }
 

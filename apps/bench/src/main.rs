@@ -5,6 +5,9 @@
 //!
 //! *Rule.* Every figure is measured sixteen times, each time one instruction later against a clock that ticks every
 //! sixteen; the host adds up. Between the stamps of a measurement lies nothing but the operation.
+//!
+//! *Why.* A figure can then be had to the instruction from a clock that is coarser, without a counter that components
+//! have no right to.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,6 @@
 //! What the commands do.
+//!
+//! *Rule.* An error ends the command and never the shell; it names the thing and the remedy.
 
 use crate::files::{Files, about};
 use crate::supervisor::Supervisor;

@@ -1,4 +1,6 @@
 //! The session: a line is typed, run, and the next one typed, across the deaths of everybody.
+//!
+//! *Rule.* State is committed before it is shown.
 
 use crate::execute::Shell;
 use alloc::format;

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `files` | the client ([`client`]), which works on files |
 //! | `progress`, `reincarnation` | the monitor ([`monitor`]), which asks others how far they have come |
+//!
+//! *Rule.* Operations, contents and records are the library's, which the host shares; here they are only carried out.
 
 #![no_std]
 #![no_main]

@@ -3,6 +3,8 @@
 //! Rule: nothing but addresses, registers and the order of writes; decisions are in `kernel-core`. Registers are reached
 //! at `offset + physical address`, where the kernel has mapped the peripherals.
 //!
+//! Why: a board is then one folder, and no other code names one (tidy sees to it).
+//!
 //! # Resources
 //! - BCM2835 ARM Peripherals (2012): 2.2 mini UART, 7.5 interrupt registers.
 //! - BCM2836 ARM-local peripherals, QA7 rev 3.4: 4.10 core interrupt sources, 4.6 timer interrupts control.

@@ -1,4 +1,7 @@
 //! Calls, replies, receives and notifications.
+//!
+//! Rule: the sets of a server and the activities of its callers are changed together, here and in `lifecycle`, so that no
+//! caller is in two sets and none is forgotten.
 
 use crate::{Core, Effects, bit, members};
 use abi::message::{CallId, Meta};

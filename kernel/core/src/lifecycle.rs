@@ -1,4 +1,6 @@
 //! Life and death of incarnations, and what becomes of their calls.
+//!
+//! Rule: a death decides about every request at once and waits for nobody; a birth is one step.
 
 use crate::slot::Slot;
 use crate::{Core, Effects, bit, members};

@@ -1,4 +1,6 @@
 //! The kernel's record of one component, as far as decisions need it.
+//!
+//! Rule: read by everybody, written by this crate only: an event is the one way to change a slot.
 
 use abi::SlotId;
 use abi::message::{CallId, NEVER};

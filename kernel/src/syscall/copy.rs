@@ -1,8 +1,8 @@
 //! `copy`: moves bytes between the server and a window that the blocked caller granted.
 //!
 //! The direction is the grant's: the server writes to a writable window and reads from any other. Long copies stop for
-//! interrupts; their registers say how far they have come. `BadGrant` means that the caller is at fault, `BadAddress`
-//! the server.
+//! interrupts; their registers say how far they have come. `BadGrant`: beyond the window, or memory that the caller itself
+//! may not access so; `BadAddress`: the server's own buffer.
 
 use super::Done;
 use crate::Kernel;

@@ -1,4 +1,6 @@
 //! `exit`: the component ends itself and says why. Classes that only others can find out count as plain exits.
+//!
+//! Does not return, whatever the arguments are: text that cannot be read becomes zeros.
 
 use super::Done;
 use crate::Kernel;

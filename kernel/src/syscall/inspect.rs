@@ -1,4 +1,7 @@
 //! `inspect`: what the kernel knows of a slot, or of itself. Changes nothing.
+//!
+//! A component may look at itself, at what it controls, and with the right `inspect` at everything. A shorter buffer gets
+//! the beginning.
 
 use super::Done;
 use crate::Kernel;

@@ -1,4 +1,6 @@
 //! `irq_ack`: lets an interrupt line through, at first and again after each notification of it.
+//!
+//! Lines are masked at boot, at the death of their owner, and whenever they fire.
 
 use super::Done;
 use crate::Kernel;

@@ -1,4 +1,6 @@
 //! `kill`: ends the incarnation of a slot, or its loading, with the class that the caller found out.
+//!
+//! The caller must control the slot. A slot that is loading becomes empty, without a death and without a record.
 
 use super::Done;
 use crate::Kernel;

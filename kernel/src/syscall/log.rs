@@ -1,4 +1,7 @@
 //! `log`: a record for the slot's ring and the evidence line, or an application's event for the trace.
+//!
+//! An event is on the line when the call returns; a log record goes to the ring, too, and stays there for the next
+//! incarnation.
 
 use super::Done;
 use crate::Kernel;

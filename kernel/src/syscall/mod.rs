@@ -1,4 +1,7 @@
 //! System calls: one file each, the contract on top of it. `docs/syscalls.md` is the reference for users.
+//!
+//! Rule: arguments and rights are checked here, before the core hears of anything; a call that is refused has changed
+//! nothing, unless the reference says so. Whoever is wrong gets a status, never a death, unless dying is what was asked for.
 
 pub mod call;
 pub mod checkpoint;

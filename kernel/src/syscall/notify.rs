@@ -1,4 +1,6 @@
 //! `notify`: sets bits in another component's notification word and wakes it if it is receiving. Never blocks.
+//!
+//! The bits belong to the slot: if nobody lives there, the next incarnation gets them.
 
 use super::Done;
 use crate::Kernel;

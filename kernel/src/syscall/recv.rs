@@ -1,4 +1,6 @@
 //! `recv`: waits for a request, a notification or a time. Also how to sleep, and the answer to a heartbeat.
+//!
+//! Notifications come before requests, and both before a deadline that has passed. No receive is refused.
 
 use super::Done;
 use crate::Kernel;

@@ -1,4 +1,6 @@
-//! `reset`: resets the board, switches it off, or tells the watchdog that root is alive.
+//! `reset`: resets the board, switches it off, or says that root is alive.
+//!
+//! The frame goes out first. There is no watchdog yet: a sign of life is accepted and has no effect.
 
 use super::Done;
 use crate::Kernel;

@@ -1,4 +1,6 @@
 //! `slot_ctl`: small decisions about a slot that the caller controls.
+//!
+//! What is done already is done again without an error, so that a supervisor that was restarted may repeat itself.
 
 use super::Done;
 use super::checkpoint::Checkpoint;

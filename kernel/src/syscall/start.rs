@@ -1,4 +1,6 @@
 //! `start`: loads the next incarnation of a slot, in chunks, and lets it run. `More` means: call again.
+//!
+//! The caller must control the slot. The state of loading is the slot's: whoever controls it can go on with it.
 
 use super::Done;
 use crate::Kernel;

@@ -1,4 +1,6 @@
 //! Policy: what the manifest says about watching and restarting one component, in ticks.
+//!
+//! *Rule.* Converted once, when a slot is adopted; limits are rounded up, never down.
 
 use crate::Ticks;
 use abi::rights;

@@ -1,4 +1,6 @@
 //! The evidence line: bytes in, frames and text out; the trace hash; logs.
+//!
+//! *Rule.* Nothing is skipped: bytes that are no frame are handed on as damage, and the oracle makes a finding of them.
 
 mod frame;
 mod hash;

@@ -1,4 +1,6 @@
 //! The machine under test: an emulator process with its serial lines, its control socket and its card.
+//!
+//! *Rule.* Nothing outlives the harness, and every wait has a limit: an emulator that hangs is a result, too.
 
 pub mod card;
 mod emulator;

@@ -1,7 +1,8 @@
 //! The manifest compiler: `system/<name>.toml` in, the kernel's rights table out.
 //!
 //! Rule: a manifest that compiles is a system whose calls cannot deadlock, whose deadlines are sufficient, whose
-//! memory fits and whose components have exactly the rights that are written down. Nothing is checked again at boot.
+//! memory fits and whose components have exactly the rights that are written down. At boot the kernel checks a CRC and,
+//! once more, that calls lead uphill.
 //! Steps: [`model`] reads the text, [`resolve`] looks up names, [`prove`] and [`devices`] check, and once the images
 //! are built [`place`] lays out memory and [`rights`] writes the table.
 

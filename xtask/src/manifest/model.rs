@@ -1,4 +1,7 @@
 //! A manifest as it is written: the syntax is right, nothing is looked up yet.
+//!
+//! Rule: defects that one entry shows by itself are found here; whatever takes another entry, the board or the images is
+//! found later.
 
 use abi::rights::{Policy, Rights};
 

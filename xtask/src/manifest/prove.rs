@@ -1,4 +1,6 @@
 //! What the build proves of a system before it exists: the call graph, deadlines, who controls whom, and rights.
+//!
+//! Rule: every defect is reported with its line and a remedy, and all of them at once.
 
 use abi::SlotId;
 use abi::layout::{ARENA_BASE, HEAP_BASE, HEAP_END, PLAN_BASE, STACK_LIMIT, STACK_TOP};

@@ -10,6 +10,7 @@ mod commands;
 mod functions;
 mod links;
 mod manifests;
+mod references;
 mod repository;
 mod rust;
 mod unfinished;
@@ -90,6 +91,7 @@ fn findings(repository: &Repository) -> Vec<Finding> {
         manifests::check,
         links::check,
         commands::check,
+        references::check,
     ];
     rules.iter().flat_map(|rule| rule(repository)).collect()
 }
@@ -111,6 +113,9 @@ mod tests {
         ]);
         let found: std::collections::BTreeSet<String> =
             findings(&repository).into_iter().map(|finding| finding.path).collect();
-        assert!(found.iter().eq(["a.rs", "b.rs", "c.rs", "d.rs", "e/Cargo.toml", "f.md", "x"]), "{found:?}");
+        let pages = ["docs/faults.md", "docs/syscalls.md"];
+        let expected =
+            ["a.rs", "b.rs", "c.rs", "d.rs"].into_iter().chain(pages).chain(["e/Cargo.toml", "f.md", "x"]);
+        assert!(found.iter().map(String::as_str).eq(expected), "{found:?}");
     }
 }

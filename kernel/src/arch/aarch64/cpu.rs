@@ -1,4 +1,6 @@
 //! The processor's clock, timer, barriers and sleep.
+//!
+//! Rule: one function for each thing that is asked of the processor; nothing is remembered here.
 
 use aarch64_cpu::asm::{self, barrier};
 use aarch64_cpu::registers::{

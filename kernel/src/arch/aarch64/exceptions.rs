@@ -1,4 +1,6 @@
 //! What the vectors lead to, and the syndrome of an exception.
+//!
+//! Rule: what happened is decoded here, what becomes of it is decided by `crate::exception`.
 
 use super::context::{FRAME_SIZE, Frame};
 use super::cpu;
