@@ -34,7 +34,7 @@ pub enum DeathClass {
     ProtocolViolation = 11,
     /// Its image is damaged in both copies. Nothing records this yet: `start` fails, and nothing lived that could die.
     ImageCorrupt = 12,
-    /// Its checkpoint is damaged in both halves.
+    /// Its checkpoint is damaged.
     CheckpointCorrupt = 13,
     /// It was stopped in order to run a newer image. Nothing records this yet.
     Replaced = 14,
@@ -189,7 +189,7 @@ pub struct DeathRecord {
     pub backtrace: [u64; BACKTRACE_MAX],
     /// 1 if this incarnation had received for the first time before it died.
     pub was_ready: u32,
-    /// Zero: kept for the build id of its image, which the kernel does not fill in.
+    /// First 4 bytes of the build id of its image.
     pub build: u32,
 }
 

@@ -91,6 +91,7 @@ impl Kernel {
         }
         record.in_service = state.in_service.count_ones();
         record.was_ready = u32::from(state.ready);
+        record.build = self.shell.build(slot);
         let length = cause.text.len().min(TEXT_MAX);
         record.text[..length].copy_from_slice(&cause.text[..length]);
         record.text_length = length as u32;

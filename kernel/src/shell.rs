@@ -113,6 +113,13 @@ impl Shell {
         &mut self.spaces[usize::from(slot) % SLOTS_MAX]
     }
 
+    /// First 4 bytes of the build id of the image of `slot`.
+    pub fn build(&self, slot: SlotId) -> u32 {
+        let image = self.table().images.get(self.rights(slot).image as usize);
+        let bytes = image.and_then(|image| image.build_id.first_chunk());
+        bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    }
+
     /// Number of slots that the manifest has.
     pub fn slot_count(&self) -> usize {
         self.table().slots.len()

@@ -16,13 +16,13 @@ pub fn commit(data: &[u8]) -> Result<(), Status> {
     sys::checkpoint_commit(data)
 }
 
-/// Reads the checkpoint into `buffer`, which must have room for all of it, and returns its bytes; `None` if there is none.
-/// A checkpoint that is damaged in both halves ends this incarnation: RS then starts the next one without it.
+/// Reads the checkpoint into `buffer` and returns its bytes; `None` if there is none, or one that is longer than `buffer`
+/// and so was written by another image. A damaged checkpoint ends this incarnation: RS then starts the next one without it.
 pub fn load(buffer: &mut [u8]) -> Option<&[u8]> {
     match sys::checkpoint_load(buffer) {
-        Ok(length) => Some(&buffer[..length]),
+        Ok(length) => buffer.get(..length),
         Err(Status::Nothing) => None,
-        Err(Status::Corrupt) => exit(DeathClass::CheckpointCorrupt, "checkpoint is damaged in both halves"),
+        Err(Status::Corrupt) => exit(DeathClass::CheckpointCorrupt, "checkpoint is damaged"),
         Err(status) => panic!("checkpoint cannot be loaded: {status:?}"),
     }
 }

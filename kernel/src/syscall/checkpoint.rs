@@ -1,7 +1,8 @@
 //! `checkpoint`: state that outlives an incarnation, in two halves outside of its address space.
 //!
 //! A commit goes to the half that is not current and becomes current in one step, after it is complete. A load proves
-//! the checksum; a damaged half is answered by the other one, which holds the commit before.
+//! the checksum. The half that is not current never stands in for a damaged one: it holds the commit before, and an
+//! effect that the last one announced may be visible already.
 
 use super::Done;
 use crate::Kernel;
@@ -80,15 +81,12 @@ impl Kernel {
         if !checkpoint.exists() {
             return Err(Status::Nothing);
         }
-        for half in [checkpoint.current, 1 - checkpoint.current] {
-            let Half { length: stored, crc, is_valid } = checkpoint.halves[half];
-            let base = self.half_base(slot, half);
-            if is_valid && memory::checksum_range(base, stored) == crc {
-                let count = stored.min(length as usize);
-                self.shell.write_user_from(slot, buffer, base, count)?;
-                return Ok(Done::Value(Status::Ok, stored as u64));
-            }
+        let Half { length: stored, crc, .. } = checkpoint.halves[checkpoint.current];
+        let base = self.half_base(slot, checkpoint.current);
+        if memory::checksum_range(base, stored) != crc {
+            return Err(Status::Corrupt);
         }
-        Err(Status::Corrupt)
+        self.shell.write_user_from(slot, buffer, base, stored.min(length as usize))?;
+        Ok(Done::Value(Status::Ok, stored as u64))
     }
 }

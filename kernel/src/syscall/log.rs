@@ -31,9 +31,7 @@ impl Kernel {
         }
         self.shell.rings[usize::from(slot)].push(kind as u8, incarnation, data);
         if self.shell.muted & abi::rights::slot_bit(slot) == 0 {
-            let image = self.shell.table().images.get(rights.image as usize);
-            let build =
-                image.map_or(0, |image| u32::from_le_bytes(image.build_id[..4].try_into().unwrap_or([0; 4])));
+            let build = self.shell.build(slot);
             self.shell.emit(now, Event::Log { slot, incarnation, build, kind: kind as u8, data });
         }
         Ok(Done::Status(Status::Ok))

@@ -4,7 +4,7 @@
 
 use super::Done;
 use crate::Kernel;
-use crate::arch::memory;
+use crate::arch::memory::{self, BusError};
 use abi::rights::{RegisterRule, SlotRights, Window};
 use abi::syscall::reg::{READ, READ_WORDS, WRITE, WRITE_WORDS};
 use abi::{SlotId, Status};
@@ -31,6 +31,12 @@ fn allowed(rights: &SlotRights, window: &Window, offset: u64, operation: u32) ->
     rules.iter().find(fits).map(|rule| rule.mask)
 }
 
+impl From<BusError> for Status {
+    fn from(_: BusError) -> Self {
+        Self::NoAnswer
+    }
+}
+
 impl Kernel {
     pub(super) fn sys_reg(&mut self, slot: SlotId) -> Result<Done, Status> {
         let x = &self.shell.frames.get(slot).x;
@@ -47,7 +53,7 @@ impl Kernel {
         let mask = allowed(rights, window, offset, kind).ok_or(Status::Denied)?;
         let register = (window.base + offset) as usize;
         match operation {
-            READ => return Ok(Done::Value(Status::Ok, u64::from(memory::read_register(register) & mask))),
+            READ => return Ok(Done::Value(Status::Ok, u64::from(memory::read_register(register)? & mask))),
             WRITE => write_masked(register, argument as u32, extent as u32, mask)?,
             _ if mask != u32::MAX => return Err(Status::Denied),
             _ if extent > WORDS_MAX => return Err(Status::BadArgument),
@@ -62,7 +68,7 @@ impl Kernel {
         for start in (0..words).step_by(CHUNK) {
             let count = CHUNK.min(words - start);
             for word in bytes[..4 * count].as_chunks_mut::<4>().0 {
-                *word = memory::read_register(register).to_le_bytes();
+                *word = memory::read_register(register)?.to_le_bytes();
             }
             self.shell.write_user(slot, buffer.wrapping_add(4 * start as u64), &bytes[..4 * count])?;
         }
@@ -81,7 +87,7 @@ impl Kernel {
             let count = CHUNK.min(words - start);
             self.shell.read_user(slot, buffer.wrapping_add(4 * start as u64), &mut bytes[..4 * count])?;
             for word in bytes[..4 * count].as_chunks::<4>().0 {
-                memory::write_register(register, u32::from_le_bytes(*word));
+                memory::write_register(register, u32::from_le_bytes(*word))?;
             }
         }
         Ok(())
@@ -93,7 +99,7 @@ fn write_masked(register: usize, value: u32, mask: u32, allowed: u32) -> Result<
     if mask & !allowed != 0 {
         return Err(Status::Denied);
     }
-    let kept = if mask == u32::MAX { 0 } else { memory::read_register(register) & !mask };
-    memory::write_register(register, kept | value & mask);
+    let kept = if mask == u32::MAX { 0 } else { memory::read_register(register)? & !mask };
+    memory::write_register(register, kept | value & mask)?;
     Ok(())
 }

@@ -193,18 +193,44 @@ pub fn clean_code_page(physical: usize) {
     }
 }
 
+/// The bus refused an access: no device answers there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the value read means nothing"]
+pub struct BusError;
+
+/// What the routines of exceptions.s return.
+#[repr(C)]
+struct Access {
+    value: u64,
+    refused: u64,
+}
+
+unsafe extern "C" {
+    // Both in exceptions.s, where the exception of a refused access is expected.
+    fn device_read(register: *const u32) -> Access;
+    fn device_write(register: *mut u32, value: u32) -> Access;
+}
+
 /// Reads a device register that the manifest gives to the caller.
-pub fn read_register(physical: usize) -> u32 {
+///
+/// # Errors
+/// The bus refused.
+pub fn read_register(physical: usize) -> Result<u32, BusError> {
     let pointer = register(physical);
     // SAFETY: 1. `register` has checked that devices are mapped there; 2. reading may have effects in the device only.
-    unsafe { pointer.read_volatile() }
+    let access = unsafe { device_read(pointer) };
+    if access.refused == 0 { Ok(access.value as u32) } else { Err(BusError) }
 }
 
 /// Writes a device register that the manifest gives to the caller.
-pub fn write_register(physical: usize, value: u32) {
+///
+/// # Errors
+/// The bus refused. A bus may also refuse later, and then the component that runs is to blame.
+pub fn write_register(physical: usize, value: u32) -> Result<(), BusError> {
     let pointer = register(physical);
     // SAFETY: 1. `register` has checked that devices are mapped there; 2. the build has refused registers that start DMA.
-    unsafe { pointer.write_volatile(value) };
+    let access = unsafe { device_write(pointer, value) };
+    if access.refused == 0 { Ok(()) } else { Err(BusError) }
 }
 
 fn register(physical: usize) -> *mut u32 {
