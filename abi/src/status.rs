@@ -40,6 +40,8 @@ pub enum Status {
     NoSuchCall = 14,
     /// Caller's fault: a server complained of this request.
     Refused = 15,
+    /// The board has no device for it, or the kernel does not drive it.
+    Unsupported = 16,
     /// Unknown: the deadline came while a server had the request, or after one had died with it.
     UnknownExpired = 32,
     /// Unknown: the server died with the request, whose protocol says at most once.
@@ -49,7 +51,7 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Ok,
         Self::BadHandle,
         Self::BadArgument,
@@ -66,6 +68,7 @@ impl Status {
         Self::BadGrant,
         Self::NoSuchCall,
         Self::Refused,
+        Self::Unsupported,
         Self::UnknownExpired,
         Self::UnknownDied,
         Self::Poisoned,

@@ -179,6 +179,6 @@ pub mod reset {
     pub const RESET: u64 = 0;
     /// Switches the board off, or ends the emulator.
     pub const POWER_OFF: u64 = 1;
-    /// Tells the watchdog that root is alive.
+    /// Tells the watchdog that root is alive; `Unsupported` where the kernel drives none.
     pub const PET: u64 = 2;
 }

@@ -1,10 +1,18 @@
 //! A kernel panic is a bug of ours: say so on the evidence line and reset the board.
+//!
+//! Before the first component runs it is an image that cannot be used, and the next boot would find the same one: then the
+//! console says so, with the remedy, and the board stops.
 
 use crate::arch::boot::KERNEL_OFFSET;
 use crate::arch::cpu;
 use abi::trace::{Event, FRAME_MAX, Frame, encode};
 use core::fmt::Write;
 use core::panic::PanicInfo;
+use core::sync::atomic::Ordering;
+
+/// What the console says around the message.
+const CANNOT_START: [&str; 2] =
+    ["\r\nSamsara cannot start: ", "\r\nBuild the image (./x build) and write it to the card again.\r\n"];
 
 /// Text of bounded length; what does not fit is cut.
 struct Text {
@@ -40,6 +48,13 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if let Some(length) = encode(&Frame { time: cpu::now(), event: Event::KernelPanic { text } }, &mut bytes)
     {
         board.uart.send(&bytes[..length]);
+    }
+    if !crate::RUNNING.load(Ordering::Relaxed) {
+        let [before, after] = CANNOT_START;
+        for part in [before.as_bytes(), text.as_bytes(), after.as_bytes()] {
+            board.console.send(part);
+        }
+        cpu::halt();
     }
     board.power.reset();
     cpu::halt()

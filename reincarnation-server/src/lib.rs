@@ -86,6 +86,9 @@ pub fn perform<const N: usize>(supervisor: &mut Supervisor<N>, action: Action) {
 }
 
 /// Writes a report as a line of plain text.
+///
+/// Plain, because this is what remains to be read where no image is at hand; what died and why is also an event of the
+/// kernel's, which `./x log` shows with a backtrace.
 pub fn write_report<const N: usize>(supervisor: &Supervisor<N>, report: Report) {
     let (Ok(info), Some(history)) = (control::slot_info(report.slot), supervisor.history(report.slot)) else {
         return;

@@ -1,11 +1,13 @@
 //! The evidence line: bytes in, frames and text out; the trace hash; logs.
 
+mod build_id;
 mod frame;
 mod hash;
 pub mod log;
 mod split;
 pub mod symbols;
 
+pub use build_id::{ID_BYTES, build_id};
 pub use frame::{Clock, Recorded};
 pub use hash::TraceHash;
 pub use split::{Item, Splitter};

@@ -1,19 +1,16 @@
 //! Images of the build by their ids: log tables and symbols.
 //!
-//! *Rule.* An image is used only if its ELF file has the very hash that the running image was flattened from. *Why.* A log
-//! frame decoded with another image's table, and an address looked up in another image, give plausible lies.
+//! *Rule.* An image is used only if its ELF file has the very build id that the frame carries. *Why.* A log frame that is
+//! decoded with another image's table, and an address that is looked up in another image, give plausible lies.
 
+use super::{ID_BYTES, build_id};
 use crate::system::System;
 use addr2line::Loader;
 use anyhow::{Context, Result, anyhow, bail};
 use defmt_decoder::{Locations, Table};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Bytes of a build id.
-const ID_BYTES: usize = 16;
 
 /// Bytes of an instruction: a return address lies this far behind its call.
 const INSTRUCTION: u64 = 4;
@@ -34,7 +31,7 @@ impl Image {
     /// Fails when the file is gone, was built again since, or is no ELF file.
     pub fn read(name: &str, path: &Path, build: [u8; ID_BYTES]) -> Result<Self> {
         let elf = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        if Sha256::digest(&elf)[..ID_BYTES] != build {
+        if build_id(&elf)? != build {
             bail!("{} was built again since", path.display());
         }
         let table =
@@ -130,7 +127,7 @@ impl Images {
         let known = &self.known;
         let read = self.read.entry(build).or_insert_with(|| match known.get(&build) {
             Some((name, path)) => Image::read(name, path, build).map_err(|error| format!("{error:#}")),
-            None => Err("this build does not have it".to_owned()),
+            None => Err("this build does not have it (`--system` names another build's folder)".to_owned()),
         });
         read.as_ref().map_err(Clone::clone)
     }
@@ -159,8 +156,8 @@ mod tests {
 
     fn own_program() -> (PathBuf, [u8; ID_BYTES]) {
         let path = std::env::current_exe().unwrap();
-        let hash = Sha256::digest(fs::read(&path).unwrap());
-        (path, hash[..ID_BYTES].try_into().unwrap())
+        let build = build_id(&fs::read(&path).unwrap()).unwrap();
+        (path, build)
     }
 
     #[test]
