@@ -1,7 +1,7 @@
 //! `./x log`: the evidence of the last run as text: log records with file and line, deaths with backtraces.
 
 use crate::tools::Toolchain;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -40,8 +40,13 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
         std::thread::sleep(TICK);
     }
     let open = || {
+        if !evidence.exists() {
+            bail!("there is no {}: `./x run` and `./x demo` leave evidence", evidence.display());
+        }
         let folder = options.system.clone().map_or_else(|| build_of(&evidence), Ok)?;
-        Reading::open(&evidence, &System::in_folder(&folder)?)
+        let system = System::in_folder(&folder)
+            .with_context(|| format!("{} is no build: name one by --system", folder.display()))?;
+        Reading::open(&evidence, &system)
     };
     let mut reading = open()?;
     loop {
@@ -80,8 +85,7 @@ struct Reading {
 
 impl Reading {
     fn open(evidence: &Path, system: &System) -> Result<Self> {
-        let file = File::open(evidence)
-            .with_context(|| format!("opening {} (run `./x run`)", evidence.display()))?;
+        let file = File::open(evidence).with_context(|| format!("opening {}", evidence.display()))?;
         Ok(Self {
             file,
             position: 0,

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What the build calls the workspace's folder: images do not depend on where it is.
+const WORKSPACE: &str = "/samsara/";
+
 /// Bytes of an instruction: a return address lies this far behind its call.
 const INSTRUCTION: u64 = 4;
 
@@ -58,7 +61,7 @@ impl Image {
         Ok(LogLine {
             level: frame.level().map_or("", |level| level.as_str()).to_owned(),
             message: frame.display_message().to_string(),
-            place: location.map(|location| format!("{}:{}", location.file.display(), location.line)),
+            place: location.map(|location| place(&location.file.display().to_string(), location.line)),
         })
     }
 
@@ -71,7 +74,7 @@ impl Image {
             while let Ok(Some(frame)) = frames.next() {
                 let name =
                     frame.function.as_ref().and_then(|function| Some(function.demangle().ok()?.into_owned()));
-                let place = frame.location.and_then(|place| Some(format!("{}:{}", place.file?, place.line?)));
+                let place = frame.location.and_then(|found| Some(place(found.file?, found.line?.into())));
                 functions.push(match (name, place) {
                     (Some(name), Some(place)) => format!("{name} at {place}"),
                     (Some(name), None) => name,
@@ -85,6 +88,11 @@ impl Image {
         }
         functions
     }
+}
+
+/// File and line, from the workspace's folder if it is in it.
+fn place(file: &str, line: u64) -> String {
+    format!("{}:{line}", file.strip_prefix(WORKSPACE).unwrap_or(file))
 }
 
 /// A decoded log statement.
@@ -181,6 +189,12 @@ mod tests {
         let message = Image::read("test", &path, build).err().unwrap().to_string();
         assert!(message.contains("built again"), "{message}");
         assert!(Images::none().by_start(7).is_err());
+    }
+
+    #[test]
+    fn places_are_as_an_editor_in_the_workspace_opens_them() {
+        assert_eq!(place("/samsara/root/src/main.rs", 7), "root/src/main.rs:7");
+        assert_eq!(place("/rust/library/core/src/lib.rs", 7), "/rust/library/core/src/lib.rs:7");
     }
 
     #[test]
