@@ -30,6 +30,17 @@ impl Write for Text {
     }
 }
 
+/// Sends bytes to the console, or on the evidence line. One copy of the loops: the kernel is small.
+#[cold]
+#[inline(never)]
+fn say(board: &mut bsp::Board, on_console: bool, bytes: &[u8]) {
+    if on_console {
+        board.console.send(bytes);
+    } else {
+        board.uart.send(bytes);
+    }
+}
+
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let mut text = Text { bytes: [0; 160], length: 0 };
@@ -37,25 +48,21 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if let Some(place) = info.location() {
         let _ = write!(text, " at {}:{}", place.file(), place.line());
     }
-    // SAFETY: 1. both the first and the final tables map the devices; 2. the lock's holder never runs again.
+    // SAFETY: 1. both the first and the final tables map the devices; 2. the lock's holder never runs again; 3. the console
+    //    is used only while no component has run.
     let mut board = unsafe { bsp::Board::new(KERNEL_OFFSET) };
     board.uart.initialise();
     let text = core::str::from_utf8(&text.bytes[..text.length]).unwrap_or("");
-    board.uart.send(b"\r\nkernel panic: ");
-    board.uart.send(text.as_bytes());
-    board.uart.send(b"\r\n");
     let mut bytes = [0; FRAME_MAX];
-    if let Some(length) = encode(&Frame { time: cpu::now(), event: Event::KernelPanic { text } }, &mut bytes)
-    {
-        board.uart.send(&bytes[..length]);
+    let frame = encode(&Frame { time: cpu::now(), event: Event::KernelPanic { text } }, &mut bytes);
+    let boots = !crate::RUNNING.load(Ordering::Relaxed);
+    let [before, after] = if boots { CANNOT_START } else { ["\r\nkernel panic: ", "\r\n"] };
+    for part in [before, text, after] {
+        say(&mut board, boots, part.as_bytes());
     }
-    if !crate::RUNNING.load(Ordering::Relaxed) {
-        let [before, after] = CANNOT_START;
-        for part in [before.as_bytes(), text.as_bytes(), after.as_bytes()] {
-            board.console.send(part);
-        }
-        cpu::halt();
+    say(&mut board, false, &bytes[..frame.unwrap_or(0)]);
+    if !boots {
+        board.power.reset();
     }
-    board.power.reset();
     cpu::halt()
 }

@@ -68,18 +68,28 @@ impl Table {
     fn check_pages(&self) -> Result<(), &'static str> {
         let root = self.slots.first().ok_or(FOREIGN)?;
         let needed = root.controls | slot_bit(ROOT);
-        let charges = (0..).zip(self.slots).filter(|(slot, _)| needed & slot_bit(*slot) != 0);
-        let images = charges.filter_map(|(_, rights)| self.images.get(rights.image as usize));
-        let pages = images.flat_map(|image| image.first_page..image.first_page + image.stored_pages());
-        // A copy is the quickest way to a checksum, and root's bank is nobody's yet.
-        let checksum = |copy, page| memory::copy_page(root.bank_base as usize, self.page(copy, page));
-        for page in pages.chain([self.header.page_count.wrapping_sub(1)]) {
-            let expected = *self.page_crcs.get(page as usize).ok_or(FOREIGN)?;
-            if checksum(0, page) != expected && checksum(1, page) != expected {
-                return Err("the image is cut short, or a page is damaged in both copies");
+        for (slot, rights) in (0..).zip(self.slots) {
+            if needed & slot_bit(slot) != 0 {
+                let image = self.images.get(rights.image as usize).ok_or(FOREIGN)?;
+                for page in 0..image.stored_pages() {
+                    self.check_page(root, image.first_page + page)?;
+                }
             }
         }
-        Ok(())
+        self.check_page(root, self.header.page_count.wrapping_sub(1))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_page(&self, root: &SlotRights, page: u32) -> Result<(), &'static str> {
+        let expected = *self.page_crcs.get(page as usize).ok_or(FOREIGN)?;
+        // A copy is the quickest way to a checksum, and root's bank is nobody's yet.
+        let is_whole = |copy| memory::copy_page(root.bank_base as usize, self.page(copy, page)) == expected;
+        let mut copies = 0..2;
+        copies
+            .any(is_whole)
+            .then_some(())
+            .ok_or("the image is cut short, or a page is damaged in both copies")
     }
 
     /// Every call leads to a strictly higher priority: what the direct switch and the absence of deadlock rest on.

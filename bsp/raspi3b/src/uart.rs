@@ -120,12 +120,10 @@ impl BootConsole {
     /// Enables the transmitter and sends bytes, waiting for room.
     pub fn send(&mut self, bytes: &[u8]) {
         let registers = self.registers;
-        if !registers.control.is_set(Control::TX_ENABLE) || !registers.control.is_set(Control::ENABLE) {
-            registers.divisor.set(CONSOLE_DIVISOR / 64);
-            registers.divisor_fraction.set(CONSOLE_DIVISOR % 64);
-            registers.line_control.write(LineControl::FIFOS::SET + LineControl::WORD_LENGTH::EightBits);
-            registers.control.write(Control::ENABLE::SET + Control::TX_ENABLE::SET);
-        }
+        registers.divisor.set(CONSOLE_DIVISOR / 64);
+        registers.divisor_fraction.set(CONSOLE_DIVISOR % 64);
+        registers.line_control.write(LineControl::FIFOS::SET + LineControl::WORD_LENGTH::EightBits);
+        registers.control.write(Control::ENABLE::SET + Control::TX_ENABLE::SET);
         for &byte in bytes {
             while registers.flags.is_set(Flag::TX_FULL) {
                 core::hint::spin_loop();
