@@ -18,7 +18,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"SAMSARA1");
 pub struct SystemHeader {
     /// [`MAGIC`].
     pub magic: u64,
-    /// CRC-32 (ISO-HDLC) of the tables: from the end of this header to `tables_end`.
+    /// CRC-32 (ISO-HDLC) of all that follows this field, up to `tables_end`.
     pub tables_crc: u32,
     /// End of the tables.
     pub tables_end: u32,
@@ -46,13 +46,18 @@ pub struct SystemHeader {
     pub plan_size: u64,
 }
 
+impl SystemHeader {
+    /// Where [`SystemHeader::tables_crc`] begins to count, in bytes from the start of the header.
+    pub const SEALED: usize = core::mem::offset_of!(Self, tables_end);
+}
+
 /// One flattened image: page ranges and where to enter.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct ImageHeader {
     /// Name of the image, padded with zeros.
     pub name: [u8; 16],
-    /// First 16 bytes of the SHA-256 of the ELF file that it was flattened from: log frames carry it.
+    /// Hash of what runs and of the log texts of the ELF file that it was flattened from: log frames carry its beginning.
     pub build_id: [u8; 16],
     /// Virtual address of the first instruction.
     pub entry: u64,

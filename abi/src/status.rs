@@ -40,6 +40,8 @@ pub enum Status {
     NoSuchCall = 14,
     /// Caller's fault: a server complained of this request.
     Refused = 15,
+    /// The board has no device for it, or the kernel does not drive it.
+    Unsupported = 16,
     /// No device answers at this register: the bus refused the access.
     NoAnswer = 17,
     /// Unknown: the deadline came while a server had the request, or after one had died with it.
@@ -51,7 +53,7 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Ok,
         Self::BadHandle,
         Self::BadArgument,
@@ -68,6 +70,7 @@ impl Status {
         Self::BadGrant,
         Self::NoSuchCall,
         Self::Refused,
+        Self::Unsupported,
         Self::NoAnswer,
         Self::UnknownExpired,
         Self::UnknownDied,

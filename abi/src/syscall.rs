@@ -183,6 +183,6 @@ pub mod reset {
     pub const RESET: u64 = 0;
     /// Switches the board off, or ends the emulator.
     pub const POWER_OFF: u64 = 1;
-    /// Says that root is alive. Accepted without effect: there is no watchdog yet.
+    /// Tells the watchdog that root is alive; `Unsupported` where the kernel drives none.
     pub const PET: u64 = 2;
 }

@@ -15,10 +15,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 use block::Card;
 use core::time::Duration;
+use defmt::{Display2Format, error, info};
 use fs_core::{CHECKPOINT_BYTES_MAX, Call, Checkpoint, CheckpointError, FileServer, MountError, Sender};
 use protocols::files::{Answer, Label, Request, Status, TRANSFER_BYTES_MAX};
 use userlib::server::{Answer as Reaction, Server};
-use userlib::{Start, binding, checkpoint, log_text, serve, time::now};
+use userlib::{Start, binding, checkpoint, serve, time::now};
 
 /// The slot's checkpoint, as `fs-core` wants it.
 struct Slot;
@@ -98,11 +99,21 @@ fn mount() -> Service {
         Err(error) => panic!("block driver: {error:?}"),
     };
     match FileServer::mount(card, Slot, since_power_on) {
-        Ok(server) => Service::Mounted(server),
-        Err(error) if error.is_transient() => panic!("cannot mount: {error}"),
-        Err(error) => {
-            log_text!("no file system: {error}");
-            Service::Refused(MountError::status(error))
+        Ok(server) => {
+            let found = server.arrival();
+            info!(
+                "mounted: {=u64} MiB at sector {=u64}, journal replayed: {=bool}, goes on from a checkpoint: {=bool}",
+                found.sectors >> 11,
+                found.first_sector,
+                found.journal_replayed,
+                found.has_record,
+            );
+            Service::Mounted(server)
+        }
+        Err(failed) if failed.is_transient() => panic!("cannot mount: {failed}"),
+        Err(failed) => {
+            error!("no file system: {}", Display2Format(&failed));
+            Service::Refused(MountError::status(failed))
         }
     }
 }

@@ -4,10 +4,11 @@
 
 use crate::arch::{boot, cpu, exceptions};
 use crate::table::Table;
-use crate::{KERNEL, Kernel};
+use crate::{KERNEL, Kernel, RUNNING};
 use abi::rights::SlotRights;
 use abi::trace::Event;
 use abi::{ROOT, SLOTS_MAX, SlotId, name_text};
+use core::sync::atomic::Ordering;
 use kernel_core::{Marks, Settings};
 
 /// Microseconds that equals run in turn.
@@ -30,6 +31,7 @@ extern "C" fn kernel_main() -> ! {
         kernel.load_root();
         kernel.resume()
     };
+    RUNNING.store(true, Ordering::Relaxed);
     // SAFETY: 1. `resume` returns a frame of `Frames` and has installed its address space.
     unsafe { exceptions::enter(frame) }
 }

@@ -30,6 +30,7 @@ use abi::{SLOTS_MAX, SlotId};
 use arch::context::Frame;
 use arch::cpu;
 use arch::exceptions::{Cause, Kind, Syndrome};
+use core::sync::atomic::AtomicBool;
 use kernel_core::Core;
 use shell::Shell;
 use spin::Mutex;
@@ -45,6 +46,10 @@ pub struct Kernel {
     /// The component whose address space is in the MMU.
     mapped: Option<SlotId>,
 }
+
+/// Whether a component has run: until then nobody drives the console, and a defect of the image would be one again after
+/// a reset.
+static RUNNING: AtomicBool = AtomicBool::new(false);
 
 static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     core: Core::new(0),

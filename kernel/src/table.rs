@@ -1,13 +1,19 @@
 //! The system's tables behind the kernel: rights, image headers, page checksums.
 //!
 //! They were compiled by the build and are read in place. One CRC covers them; a damaged or wrong table stops the boot,
-//! since without it nobody has any right.
+//! since without it nobody has any right. So does an image of which root or RS could not be started: nobody could say so
+//! later. What else is damaged in both copies is RS's to deal with.
 
 use crate::arch::memory;
 use abi::image::{ImageHeader, MAGIC, SystemHeader};
-use abi::rights::{CallRight, SlotRights};
-use abi::{SLOTS_MAX, SlotId, name_text};
+use abi::rights::{CallRight, SlotRights, slot_bit};
+use abi::{ROOT, SLOTS_MAX, SlotId, name_text};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+/// Longest tables in bytes: keeps a damaged length within memory.
+const TABLES_MAX: usize = 1 << 20;
+
+const FOREIGN: &str = "the image was made for another kernel";
 
 /// The tables.
 #[derive(Clone, Copy)]
@@ -30,20 +36,20 @@ impl Table {
     /// # Errors
     /// What is wrong with them.
     pub fn read(base: usize) -> Result<Self, &'static str> {
-        let header: &SystemHeader = items(base, 1)?.first().ok_or("no header")?;
+        let header: &SystemHeader = items(base, 1)?.first().ok_or(FOREIGN)?;
         if header.magic != MAGIC {
-            return Err("no system behind the kernel: build the image with `./x build`");
+            return Err("no system lies behind the kernel");
         }
-        let start = size_of::<SystemHeader>();
-        let tables = sealed(base + start, header.tables_end as usize - start);
+        let end = (header.tables_end as usize).min(TABLES_MAX);
+        let tables = sealed(base + SystemHeader::SEALED, end.saturating_sub(SystemHeader::SEALED));
         if memory::checksum(tables) != header.tables_crc {
-            return Err("the system's tables are damaged: write the image again");
+            return Err("the system's tables are damaged");
         }
         if name_text(&header.board) != bsp::NAME {
-            return Err("the image is for another board: name this one in its manifest");
+            return Err("the image was made for another board");
         }
         if header.slot_count as usize > SLOTS_MAX {
-            return Err("more slots than the kernel has");
+            return Err(FOREIGN);
         }
         let table = Self {
             header,
@@ -53,16 +59,46 @@ impl Table {
             base,
         };
         table.check_uphill()?;
+        table.check_pages()?;
         Ok(table)
+    }
+
+    /// Root and what root starts must be whole in one of the two copies, and so must the last page, without which the
+    /// image was cut short.
+    fn check_pages(&self) -> Result<(), &'static str> {
+        let root = self.slots.first().ok_or(FOREIGN)?;
+        let needed = root.controls | slot_bit(ROOT);
+        for (slot, rights) in (0..).zip(self.slots) {
+            if needed & slot_bit(slot) != 0 {
+                let image = self.images.get(rights.image as usize).ok_or(FOREIGN)?;
+                for page in 0..image.stored_pages() {
+                    self.check_page(root, image.first_page + page)?;
+                }
+            }
+        }
+        self.check_page(root, self.header.page_count.wrapping_sub(1))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_page(&self, root: &SlotRights, page: u32) -> Result<(), &'static str> {
+        let expected = *self.page_crcs.get(page as usize).ok_or(FOREIGN)?;
+        // A copy is the quickest way to a checksum, and root's bank is nobody's yet.
+        let is_whole = |copy| memory::copy_page(root.bank_base as usize, self.page(copy, page)) == expected;
+        let mut copies = 0..2;
+        copies
+            .any(is_whole)
+            .then_some(())
+            .ok_or("the image is cut short, or a page is damaged in both copies")
     }
 
     /// Every call leads to a strictly higher priority: what the direct switch and the absence of deadlock rest on.
     fn check_uphill(&self) -> Result<(), &'static str> {
         for slot in self.slots {
             for right in slot.calls.iter().filter(|right| right.used != 0) {
-                let server = self.slots.get(right.server as usize).ok_or("a call leads nowhere")?;
+                let server = self.slots.get(right.server as usize).ok_or(FOREIGN)?;
                 if server.priority <= slot.priority || server.serves == 0 {
-                    return Err("a call does not lead uphill to a service");
+                    return Err(FOREIGN);
                 }
             }
         }
@@ -97,6 +133,5 @@ fn items<T: FromBytes + Immutable + KnownLayout>(
     base: usize,
     count: usize,
 ) -> Result<&'static [T], &'static str> {
-    <[T]>::ref_from_bytes_with_elems(sealed(base, count * size_of::<T>()), count)
-        .map_err(|_| "misaligned tables")
+    <[T]>::ref_from_bytes_with_elems(sealed(base, count * size_of::<T>()), count).map_err(|_| FOREIGN)
 }

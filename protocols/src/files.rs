@@ -545,7 +545,7 @@ statuses! {
     /// The card holds something else.
     NotExt4 = 22, "the SD card holds no ext4 file system; format it with mkfs.ext4";
     /// The card's ext4 has features that this server cannot write.
-    UnsupportedFormat = 23, "the SD card's ext4 has unsupported features; format it as docs say";
+    UnsupportedFormat = 23, "the SD card's ext4 has unsupported features; format it without them; the file server's log says which";
     /// The file system's own structures are wrong.
     Damaged = 24, "the file system is damaged; repair it on another machine with e2fsck -f";
     /// The card's write protection is on.

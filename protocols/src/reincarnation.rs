@@ -18,6 +18,10 @@ const FAULT: u64 = 6;
 const DEATH: u64 = 7;
 const LOG: u64 = 8;
 
+/// Notification bit that RS sets for the shell: a component has died, was started, or is in quarantine, or RS itself is a
+/// new incarnation. [`Request::List`] tells which.
+pub const NOTIFY_NEWS: u64 = 1 << 1;
+
 const IDEMPOTENT: u64 =
     1 << LIST | 1 << START | 1 << STOP | 1 << RESTART | 1 << RELEASE | 1 << DEATH | 1 << LOG;
 

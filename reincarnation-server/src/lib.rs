@@ -86,6 +86,9 @@ pub fn perform<const N: usize>(supervisor: &mut Supervisor<N>, action: Action) {
 }
 
 /// Writes a report as a line of plain text.
+///
+/// Plain, because this is what remains to be read where no image is at hand; what died and why is also an event of the
+/// kernel's, which `./x log` shows with a backtrace.
 pub fn write_report<const N: usize>(supervisor: &Supervisor<N>, report: Report) {
     let (Ok(info), Some(history)) = (control::slot_info(report.slot), supervisor.history(report.slot)) else {
         return;
@@ -102,7 +105,7 @@ pub fn write_report<const N: usize>(supervisor: &Supervisor<N>, report: Report) 
             if text.is_empty() {
                 log_text!("{name}: incarnation {incarnation} died: {class} at {:#x}; {next}", record.pc);
             } else {
-                log_text!("{name}: incarnation {incarnation} died: {class}: {next}; {text}");
+                log_text!("{name}: incarnation {incarnation} died: {class}: {text}; {next}");
             }
         }
         ReportKind::Started(incarnation) => log_text!("{name}: incarnation {incarnation} started"),
@@ -134,7 +137,7 @@ impl fmt::Display for Next<'_> {
         let Self(info, history) = self;
         match history.standing {
             Standing::Supervised if info.state == SlotState::Running as u32 => {
-                write!(formatter, "{} runs", info.incarnation)
+                write!(formatter, "incarnation {} runs", info.incarnation)
             }
             Standing::Supervised => {
                 let pause: Ticks = history.not_before.saturating_sub(info.now);

@@ -15,9 +15,13 @@ mod service;
 
 use abi::message::bits;
 use abi::{SLOTS_MAX, Status};
+use defmt::info;
+use protocols::reincarnation::NOTIFY_NEWS;
 use reincarnation_core::{Action, Supervisor, checkpoint_max};
 use reincarnation_server::{notice, perform, take_charge, write_report};
-use userlib::{Event, Instant, Request, Start, checkpoint, log_text, recv, recv_notifications, sys, time};
+use userlib::{
+    Event, Instant, Peer, Request, Start, binding, checkpoint, recv, recv_notifications, sys, time,
+};
 
 userlib::entry!(main);
 
@@ -30,14 +34,16 @@ const LONG_ACTIONS: u32 = 4;
 /// All of RS that lives longer than one request.
 struct Server {
     supervisor: Supervisor<SLOTS_MAX>,
+    /// Who shows people what has happened.
+    reporter: Option<Peer>,
 }
 
-fn main(start: Start) -> ! {
+fn main(_start: Start) -> ! {
     let delay = time::ticks_from_ns(REPORT_DELAY_NS, sys::frequency());
-    let mut server = Server { supervisor: Supervisor::new(delay) };
+    let mut server = Server { supervisor: Supervisor::new(delay), reporter: binding!(notify ? "shell") };
     server.adopt();
-    let charges = server.supervisor.charges().count_ones();
-    log_text!("rs: incarnation {} has charge of {charges} components", start.incarnation);
+    // The news of this server's own death, and of what happened while there was none.
+    server.tell();
     let mut deadline = server.work();
     let mut event = recv(deadline);
     loop {
@@ -65,12 +71,22 @@ impl Server {
     fn adopt(&mut self) {
         let mut buffer = [0; checkpoint_max(SLOTS_MAX)];
         let committed = checkpoint::load(&mut buffer);
+        let history = committed.is_some();
         for slot in 0..SLOTS_MAX {
             if take_charge(&mut self.supervisor, slot as u8, committed) == Err(Status::BadHandle) {
                 break;
             }
         }
         notice(&mut self.supervisor);
+        let charges = self.supervisor.charges().count_ones();
+        info!("in charge of {=u32} components, with their history: {=bool}", charges, history);
+    }
+
+    /// Lets people hear of it. A reporter that is dead asks when it begins.
+    fn tell(&self) {
+        if let Some(reporter) = self.reporter {
+            let _ = reporter.notify(NOTIFY_NEWS);
+        }
     }
 
     fn notified(&mut self, set: u64) {
@@ -87,7 +103,10 @@ impl Server {
             match action {
                 Action::Wait(until) => return Instant::from_ticks(until),
                 Action::Commit => self.commit(),
-                Action::Report(report) => write_report(&self.supervisor, report),
+                Action::Report(report) => {
+                    write_report(&self.supervisor, report);
+                    self.tell();
+                }
                 action => perform(&mut self.supervisor, action),
             }
             long += u32::from(matches!(action, Action::Start(_) | Action::Report(_)));

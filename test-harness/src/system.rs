@@ -30,7 +30,7 @@ pub struct Slot {
     /// Name of its image.
     #[serde(default)]
     pub image: Option<String>,
-    /// First 16 bytes of the SHA-256 of its ELF file, in hexadecimal digits.
+    /// Its image's build id ([`crate::evidence::build_id`]), in hexadecimal digits.
     #[serde(default)]
     pub build_id: Option<String>,
     /// Its ELF file with symbols, relative to the build's folder.

@@ -1,7 +1,13 @@
 //! Logging: defmt frames, plain text, and events for the trace.
 //!
+//! *Role.* Components log with the macros of defmt itself, `info!`, `warn!`, `error!` and `debug!`: what leaves the
+//! component is the number of the statement and its arguments, and `./x log` finds text, file and line in the very image.
+//! Plain text ([`text`]) is for RS and root, whose news of deaths must be readable where no image is at hand.
+//!
 //! *Rule.* One record is one system call of at most [`BYTES_MAX`] bytes. The kernel adds slot, incarnation, build id and
 //! time; a record that the kernel refuses is lost, because logging must never be the reason why something fails.
+//!
+//! *Rule.* Nothing is logged while all is well and requests flow: a line at the start, a line for what went wrong.
 
 use crate::sys;
 use crate::text::Text;

@@ -1,7 +1,7 @@
 //! `./x log`: the evidence of the last run as text: log records with file and line, deaths with backtraces.
 
 use crate::tools::Toolchain;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -36,14 +36,24 @@ pub struct Options {
 pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
     let default = tools.root().join("out/run/evidence.bin");
     let evidence = options.evidence.clone().unwrap_or(default);
-    let folder = options.system.clone().map_or_else(|| build_of(&evidence), Ok)?;
-    let system = System::in_folder(&folder)?;
     while options.follow && !evidence.exists() {
         std::thread::sleep(TICK);
     }
-    let mut reading = Reading::open(&evidence, &system)?;
+    let open = || {
+        if !evidence.exists() {
+            bail!("there is no {}: `./x run` and `./x demo` leave evidence", evidence.display());
+        }
+        let folder = options.system.clone().map_or_else(|| build_of(&evidence), Ok)?;
+        let system = System::in_folder(&folder)
+            .with_context(|| format!("{} is no build: name one by --system", folder.display()))?;
+        Reading::open(&evidence, &system)
+    };
+    let mut reading = open()?;
     loop {
-        let more = reading.print_more(&evidence, &system)?;
+        if reading.is_outdated(&evidence) {
+            reading = open()?;
+        }
+        let more = reading.print_more()?;
         if !options.follow && !more {
             return Ok(ExitCode::SUCCESS);
         }
@@ -75,8 +85,7 @@ struct Reading {
 
 impl Reading {
     fn open(evidence: &Path, system: &System) -> Result<Self> {
-        let file = File::open(evidence)
-            .with_context(|| format!("opening {} (run `./x run`)", evidence.display()))?;
+        let file = File::open(evidence).with_context(|| format!("opening {}", evidence.display()))?;
         Ok(Self {
             file,
             position: 0,
@@ -85,11 +94,13 @@ impl Reading {
         })
     }
 
-    /// Prints what has been added; false if there was nothing. A file that became shorter is a new run.
-    fn print_more(&mut self, evidence: &Path, system: &System) -> Result<bool> {
-        if fs::metadata(evidence).is_ok_and(|data| data.len() < self.position) {
-            *self = Self::open(evidence, system)?;
-        }
+    /// Whether the evidence is that of a new run, of what may be a new build: it has become shorter.
+    fn is_outdated(&self, evidence: &Path) -> bool {
+        fs::metadata(evidence).is_ok_and(|data| data.len() < self.position)
+    }
+
+    /// Prints what has been added; false if there was nothing.
+    fn print_more(&mut self) -> Result<bool> {
         let mut buffer = vec![0; 64 * 1024];
         let length = self.file.read(&mut buffer).context("reading the evidence")?;
         self.position += length as u64;

@@ -72,6 +72,14 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
         card::make(&card, CARD_BYTES)?;
         println!("made a new card: {}", card.display());
     }
+    let bytes = std::fs::metadata(&card).with_context(|| format!("reading {}", card.display()))?.len();
+    if !bytes.is_power_of_two() {
+        bail!(
+            "{} has {bytes} bytes: the emulator takes cards of a power of two; resize it with truncate, or remove it \
+             and the next run makes a new one",
+            card.display()
+        );
+    }
     let launch = Launch {
         machine: &machine,
         kernel: &system.kernel(),
@@ -118,7 +126,13 @@ fn converse(emulator: &mut Emulator, evidence: &mut File, keys: &Receiver<Typed>
                 evidence.write_all(&bytes).context("writing the evidence")?;
             }
             Happening::Closed => return Ok(()),
-            Happening::Reset(_) | Happening::Nothing => {}
+            Happening::Reset(_) => {
+                output
+                    .write_all(b"\r\n(the board was reset)\r\n")
+                    .and_then(|()| output.flush())
+                    .context("writing to the terminal")?;
+            }
+            Happening::Nothing => {}
         }
         match keys.try_recv() {
             Ok(Typed::Bytes(bytes)) => emulator.type_bytes(&bytes)?,

@@ -127,6 +127,8 @@ impl Toolchain {
             // The options of the board's build that cargo still calls unstable are used with a stable compiler.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_INCREMENTAL", "0")
+            // All log statements but `trace!`; defmt would leave out everything but errors.
+            .env("DEFMT_LOG", "debug")
             // About `core` itself, which the toolchain answers for.
             .env("CARGO_FUTURE_INCOMPAT_REPORT_FREQUENCY", "never")
             .env("CARGO_ENCODED_RUSTFLAGS", self.target_rustflags().join("\x1f"))

@@ -19,6 +19,7 @@ mod controller;
 mod measure;
 mod server;
 
+use defmt::info;
 use measure::Block;
 use protocols::bench::{Group, PHASES, Series};
 use userlib::{Instant, Start, binding, log, recv_notifications};
@@ -35,7 +36,11 @@ const VICTIM: u64 = 4;
 const CONTROLLER: u64 = 5;
 
 fn main(start: Start) -> ! {
-    match binding!(parameter ? "role") {
+    let role = binding!(parameter ? "role");
+    if role != Some(VICTIM) {
+        info!("role {=u64}", role.unwrap_or(IDLER));
+    }
+    match role {
         Some(CLIENT) => client::run(),
         Some(SERVER) => server::run(),
         Some(VICTIM) => measure::fault(u64::from(start.incarnation - 1)),

@@ -9,9 +9,10 @@
 
 use abi::plan::Fault;
 use abi::record::SlotState;
+use defmt::{Debug2Format, error, info};
 use injector_core::record::RECORD_MAX;
 use injector_core::{Action, POLL, Plan, PlanError, Progress, Record, Schedule, Target};
-use userlib::{Instant, SlotId, Start, Status, checkpoint, control, log, log_text, plan, sleep_until};
+use userlib::{Instant, SlotId, Start, Status, checkpoint, control, log, plan, sleep_until};
 
 userlib::entry!(main);
 
@@ -30,7 +31,7 @@ fn main(_start: Start) -> ! {
         Ok(plan) => carry_out(plan),
         Err(PlanError::Absent) => idle(),
         Err(error) => {
-            log_text!("injector: the plan is not carried out: {error:?}");
+            error!("the plan is not carried out: {}", Debug2Format(&error));
             idle()
         }
     }
@@ -41,6 +42,7 @@ fn carry_out(plan: Plan<'static>) -> ! {
     let progress = checkpoint::load_value::<Progress>(VERSION, &mut buffer);
     let now = Instant::now().ns();
     let later_boot = progress.is_none() && plan.is_later_boot(now);
+    info!("plan of {=u32} entries, begun before: {=bool}", plan.header.count, progress.is_some());
     say(Record::Begin { entries: plan.header.count, later_boot });
     let mut schedule = Schedule::new(plan, progress, now);
     loop {
@@ -53,6 +55,7 @@ fn carry_out(plan: Plan<'static>) -> ! {
         }
     }
     say(Record::Finished);
+    info!("the plan is carried out");
     idle()
 }
 

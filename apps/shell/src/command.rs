@@ -5,6 +5,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use protocols::random::FILL_MAX;
 
 /// What is done to a component.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +57,8 @@ pub enum Command {
     Memory,
     /// Time since power-on.
     Uptime,
+    /// Bytes from the random number generator.
+    Random(u32),
     /// Kills a component.
     Kill(String),
     /// Makes a component fail.
@@ -98,6 +101,7 @@ pub const ENTRIES: &[Entry] = &[
     entry("log", "COMPONENT", "recent text log and last death of a component"),
     entry("mem", "", "memory of components, counters of the kernel"),
     entry("uptime", "", "seconds since power-on"),
+    entry("random", "[BYTES]", "bytes from the random number generator, 16 unless told"),
     entry("kill", "COMPONENT", "kill a component; it comes back"),
     entry("fault", "COMPONENT KIND", "make a component fail"),
     entry("service", "[stop|start|restart|release COMPONENT]", "list or control components"),
@@ -152,6 +156,14 @@ fn meaning(entry: &'static Entry, arguments: &[String]) -> Result<Command, Strin
         ("log", [component]) => Command::Log(one(component)),
         ("mem", []) => Command::Memory,
         ("uptime", []) => Command::Uptime,
+        ("random", []) => Command::Random(16),
+        ("random", [bytes]) => Command::Random(
+            bytes
+                .parse()
+                .ok()
+                .filter(|bytes| (1..=FILL_MAX).contains(bytes))
+                .ok_or_else(|| format!("random: {bytes:?} is no number of bytes from 1 to {FILL_MAX}"))?,
+        ),
         ("kill", [component]) => Command::Kill(one(component)),
         ("fault", [component, kind]) => {
             let fault = Fault::from_name(kind);
@@ -226,6 +238,7 @@ mod tests {
         assert_eq!(run("service release fs"), Ok(Command::Service(Verb::Release, "fs".into())));
         assert_eq!(run("service"), Ok(Command::Services));
         assert_eq!(run("ls"), Ok(Command::List("/".into())));
+        assert_eq!((run("random"), run("random 3")), (Ok(Command::Random(16)), Ok(Command::Random(3))));
         assert_eq!(command(&[]), None);
     }
 
@@ -235,6 +248,9 @@ mod tests {
         assert_eq!(run("cp a").unwrap_err(), "cp: wrong arguments; usage: cp FROM TO");
         assert!(run("fault fs slow").unwrap_err().contains("stack-overflow"));
         assert!(run("service hug fs").unwrap_err().contains("release"));
+        for bytes in ["0", "65", "-1", "many"] {
+            assert!(run(&format!("random {bytes}")).unwrap_err().contains("1 to 64"));
+        }
     }
 
     #[test]

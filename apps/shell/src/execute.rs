@@ -11,9 +11,10 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use protocols::files::{Cookie, Entry, Kind, OpenFlags, entries};
+use protocols::random::{self, Fill};
 use shell_core::command::{absolute, command, help, inside};
 use shell_core::{Command, parse, report, table};
-use userlib::{control, sys, time::now};
+use userlib::{Client, Grant, control, sys, time::now};
 
 /// Descriptor of a file that is read.
 const SOURCE: u8 = 0;
@@ -29,6 +30,8 @@ pub struct Shell {
     pub terminal: Terminal,
     pub files: Files,
     pub supervisor: Supervisor,
+    /// The random number generator, if the manifest has one.
+    pub random: Option<Client>,
 }
 
 type Done = Result<(), String>;
@@ -87,6 +90,7 @@ impl Shell {
                 report::memory(&self.supervisor.rows()?, &counters)
             }
             Command::Uptime => format!("{} s\n", table::seconds(now().ns())),
+            Command::Random(bytes) => self.random(bytes)?,
             Command::Kill(component) => self.supervisor.fail(&component, abi::plan::Fault::Kill)?,
             Command::Fault(component, fault) => self.supervisor.fail(&component, fault)?,
             Command::Service(verb, component) => self.supervisor.control(verb, &component)?,
@@ -98,6 +102,16 @@ impl Shell {
     fn stat(&self, path: &str) -> Result<String, String> {
         let facts = self.files.stat(&absolute(path)).map_err(about(path))?;
         Ok(report::facts(path, &facts))
+    }
+
+    fn random(&self, count: u32) -> Result<String, String> {
+        let client = self.random.ok_or("random: the manifest gives the shell no random number generator")?;
+        let mut bytes = vec![0; count as usize];
+        let reply = client.call(&Fill(count).encode(), [Grant::Write(&mut bytes), Grant::None]);
+        let reply =
+            reply.map_err(|error| format!("random: no answer ({:?}); `services` tells why", error.0))?;
+        random::done(&reply).map_err(|error| format!("random: the device failed: {error:?}"))?;
+        Ok(report::hex(&bytes))
     }
 
     fn log(&self, component: &str) -> Result<String, String> {

@@ -26,6 +26,7 @@ fn main(start: Start) -> ! {
         terminal,
         files: files::Files::new(binding!(call "files")),
         supervisor: supervisor::Supervisor::new(binding!(call "reincarnation")),
+        random: binding!(call ?"random"),
     };
     session::Session::restore(shell, start).run()
 }

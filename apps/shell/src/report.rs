@@ -3,6 +3,7 @@
 use crate::table::{Side, Table, seconds, size};
 use abi::record::{Activity, Counters, DeathClass, DeathRecord, NO_SLOT, SlotState};
 use abi::syscall::log::TEXT;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -95,6 +96,54 @@ pub fn ps(rows: &[Row], now_ns: u64) -> String {
     table.text()
 }
 
+/// Bytes as hexadecimal digits, sixteen a line.
+pub fn hex(bytes: &[u8]) -> String {
+    let line =
+        |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ") + "\n";
+    bytes.chunks(16).map(line).collect()
+}
+
+/// What of a component makes news.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    incarnation: u32,
+    /// The incarnation that died last.
+    dead: u32,
+    runs: bool,
+    standing: u32,
+}
+
+impl Seen {
+    fn of(row: &Row) -> Self {
+        let runs = row.state == SlotState::Running as u32;
+        Self { incarnation: row.incarnation, dead: row.death_incarnation, runs, standing: row.standing }
+    }
+}
+
+/// What has happened to components since `seen` was noted, a line each; notes what is now. A component that is seen for
+/// the first time is no news.
+pub fn news(seen: &mut BTreeMap<u32, Seen>, rows: &[Row], now_ns: u64) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let new = Seen::of(row);
+        let Some(old) = seen.insert(row.slot, new).filter(|old| *old != new) else { continue };
+        let died = if row.death_class == 0 || old.dead == new.dead {
+            String::new()
+        } else {
+            format!(" incarnation {} died: {};", row.death_incarnation, last_death(row))
+        };
+        let next = match Standing::from_code(row.standing) {
+            Some(standing) if standing.is_quarantine() => {
+                format!("{}; `service release {}` starts it again", standing.name(), name(row))
+            }
+            _ if new.runs => format!("incarnation {} runs", row.incarnation),
+            _ => state(row, rows, now_ns),
+        };
+        text += &format!("{}:{died} {next}\n", name(row));
+    }
+    text
+}
+
 /// `services`.
 pub fn services(rows: &[Row], now_ns: u64) -> String {
     let mut table = Table::new(&[
@@ -161,7 +210,7 @@ pub fn log(mut ring: &[u8]) -> String {
         text += &if u64::from(header[0]) == TEXT {
             format!("[{incarnation}] {}\n", printable(data))
         } else {
-            format!("[{incarnation}] (binary record, {} bytes: read with ./x log)\n", data.len())
+            format!("[{incarnation}] (a record of {} bytes: on the host, ./x log decodes it)\n", data.len())
         };
         ring = rest;
     }
@@ -279,9 +328,36 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_shown_sixteen_a_line() {
+        assert_eq!(hex(&[0, 255]), "00 ff\n");
+        assert_eq!(hex(&[7; 17]).lines().map(str::len).collect::<Vec<_>>(), [47, 2]);
+    }
+
+    #[test]
+    fn a_death_is_news_once_and_says_what_became_of_it() {
+        let mut seen = BTreeMap::new();
+        let mut fs = row("fs", 4);
+        assert_eq!(news(&mut seen, &[row("block", 2), fs], 0), "", "what is found at first is no news");
+        assert_eq!(news(&mut seen, &[row("block", 2), fs], 0), "");
+        (fs.incarnation, fs.deaths, fs.death_incarnation) = (2, 1, 1);
+        (fs.death_class, fs.death_pc, fs.death_text_length) = (DeathClass::Panic as u32, 0x40_1000, 4);
+        fs.death_text[..4].copy_from_slice(b"oh\x1b!");
+        let line = "fs: incarnation 1 died: panic at 0x401000: oh.!; incarnation 2 runs\n";
+        assert_eq!(news(&mut seen, &[row("block", 2), fs], 0), line);
+        assert_eq!(news(&mut seen, &[row("block", 2), fs], 0), "", "no news twice");
+        (fs.deaths, fs.death_incarnation, fs.state) = (2, 2, SlotState::Dead as u32);
+        fs.standing = Standing::TooManyFailures as u32;
+        let text = news(&mut seen, &[fs], 0);
+        assert!(text.contains("incarnation 2 died") && text.contains("`service release fs`"), "{text}");
+        (fs.incarnation, fs.state) = (3, SlotState::Running as u32);
+        fs.standing = Standing::Supervised as u32;
+        assert_eq!(news(&mut seen, &[fs], 0), "fs: incarnation 3 runs\n");
+    }
+
+    #[test]
     fn log_records_are_text_or_named() {
         let ring = [2, 2, 1, 0, 0, 0, b'h', b'i', 0, 3, 2, 0, 0, 0, 9, 9, 9, 2, 200, 0];
-        assert_eq!(log(&ring), "[1] hi\n[2] (binary record, 3 bytes: read with ./x log)\n");
+        assert_eq!(log(&ring), "[1] hi\n[2] (a record of 3 bytes: on the host, ./x log decodes it)\n");
     }
 
     proptest! {

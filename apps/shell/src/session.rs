@@ -3,13 +3,18 @@
 //! *Rule.* State is committed before it is shown.
 
 use crate::execute::Shell;
+use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use defmt::info;
 use protocols::console::{NOTIFY_INPUT, READ_MAX};
+use protocols::reincarnation::NOTIFY_NEWS;
 use serde::{Deserialize, Serialize};
 use shell_core::complete;
 use shell_core::editor::{Action, Editor, Saved, SavedLine, saved_line};
+use shell_core::report::{Seen, news};
 use userlib::{Instant, Start, checkpoint, recv_notifications, time::now};
 
 /// Of the checkpoint's format.
@@ -18,6 +23,8 @@ const VERSION: u16 = 1;
 const CHECKPOINT_BYTES: usize = 4096;
 /// Between two tries to reach a console that does not answer.
 const RETRY_MS: u64 = 1000;
+/// To the first column, and nothing behind it.
+const ERASE_ROW: &[u8] = b"\r\x1b[K";
 /// What Ctrl-D prints.
 const NO_EXIT: &[u8] = b"\r\n(the shell does not end; `./x run` says how to leave)\r\n";
 
@@ -39,6 +46,8 @@ pub struct Session {
     buffer: Vec<u8>,
     /// The console knows where this session reads.
     attached: bool,
+    /// What is known of the components, by slot.
+    seen: BTreeMap<u32, Seen>,
 }
 
 impl Session {
@@ -54,9 +63,13 @@ impl Session {
             (None, 1) => "\nSamsara shell: `help` lists the commands\n".into(),
             (None, number) => format!("\nshell: restarted, incarnation {number}\n"),
         };
-        let mut session =
-            Self { shell, editor: Editor::restore(&state.editor), running: None, buffer, attached };
+        info!("goes on from a checkpoint: {=bool}, at input {=u64}", attached, state.position);
+        let editor = Editor::restore(&state.editor);
+        let seen = BTreeMap::new();
+        let mut session = Self { shell, editor, running: None, buffer, attached, seen };
         session.commit();
+        // What it finds is no news.
+        let _ = session.news();
         session.shell.terminal.print(&greeting);
         session.draw();
         session
@@ -68,7 +81,15 @@ impl Session {
         loop {
             let complete = answered && !self.shell.terminal.missed.get();
             let deadline = if complete { Instant::NEVER } else { now().plus_ms(RETRY_MS) };
-            let bits = recv_notifications(deadline);
+            let kept = self.shell.terminal.kept.take();
+            let deadline = if kept == 0 { deadline } else { Instant::from_ticks(0) };
+            let bits = match recv_notifications(deadline) {
+                None if kept == 0 => None,
+                bits => Some(bits.unwrap_or(0) | kept),
+            };
+            if bits.is_some_and(|bits| bits & NOTIFY_NEWS != 0) {
+                self.tell();
+            }
             if !complete && bits.is_none() {
                 self.shell.terminal.missed.set(false);
                 self.draw();
@@ -76,6 +97,22 @@ impl Session {
             if bits.is_none_or(|bits| bits & NOTIFY_INPUT != 0) {
                 answered = self.take_input();
             }
+        }
+    }
+
+    /// What has happened to components since the last look.
+    fn news(&mut self) -> String {
+        let rows = self.shell.supervisor.rows().unwrap_or_default();
+        news(&mut self.seen, &rows, now().ns())
+    }
+
+    /// Shows the news, and the line again beneath it.
+    fn tell(&mut self) {
+        let text = self.news();
+        if !text.is_empty() {
+            self.shell.terminal.write(ERASE_ROW);
+            self.shell.terminal.print(&text);
+            self.draw();
         }
     }
 

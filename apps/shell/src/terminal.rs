@@ -15,12 +15,14 @@ pub struct Terminal {
     pub position: u64,
     /// Output was lost: the row on the screen may not be the line.
     pub missed: Cell<bool>,
+    /// Notifications that came while a command ran.
+    pub kept: Cell<u64>,
 }
 
 impl Terminal {
     /// The console behind this handle.
     pub fn new(client: Client) -> Self {
-        Self { client, position: 0, missed: Cell::new(false) }
+        Self { client, position: 0, missed: Cell::new(false), kept: Cell::new(0) }
     }
 
     /// Goes to the first byte that no shell was given. `false`: the console does not answer.
@@ -82,7 +84,7 @@ impl Terminal {
 
     /// Whether Ctrl-C was typed while a command runs; what was typed before it is dropped. Answers heartbeats.
     pub fn interrupted(&mut self) -> bool {
-        let _ = recv_notifications(Instant::from_ticks(0));
+        self.kept.set(self.kept.get() | recv_notifications(Instant::from_ticks(0)).unwrap_or(0));
         let mut buffer = [0; READ_MAX as usize];
         let length = self.peek(&mut buffer).unwrap_or(0);
         let found = buffer[..length].iter().position(|byte| *byte == INTERRUPT);

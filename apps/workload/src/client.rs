@@ -9,6 +9,7 @@
 //! and it must be told before anything can depend on it.
 
 use crate::files::{Failed, Files};
+use defmt::info;
 use injector_core::{Plan, parameter};
 use protocols::console;
 use protocols::files::{Cookie, Kind, OpenFlags, Status as FileStatus, entries};
@@ -73,7 +74,10 @@ pub fn run(_start: Start, files: Service, console: Option<Service>) -> ! {
     let mut buffer = [0; CHECKPOINT_MAX];
     let committed = checkpoint::load_value::<Checkpoint>(VERSION, &mut buffer);
     match committed.filter(|committed| committed.seed == header.seed) {
-        Some(committed) => client.resume(committed.state),
+        Some(committed) => {
+            info!("seed {=u64}: goes on from operation {=u32}", header.seed, committed.state.operation);
+            client.resume(committed.state);
+        }
         None if plan.is_later_boot(Instant::now().ns()) => client.verify(),
         None => client.say(&Record::Begin { seed: header.seed, operation: 0, fresh: true }),
     }

@@ -15,6 +15,7 @@ mod client;
 mod files;
 mod monitor;
 
+use defmt::info;
 use userlib::{Instant, Start, binding, recv_notifications};
 
 userlib::entry!(main);
@@ -23,6 +24,7 @@ fn main(start: Start) -> ! {
     if let Some(files) = binding!(call ?"files") {
         client::run(start, files, binding!(call ?"console"));
     }
+    info!("monitors the progress of others");
     monitor::run(&[binding!(call ?"progress"), binding!(call ?"reincarnation")])
 }
 

@@ -6,7 +6,7 @@
 //! Why: a board is then one folder, and no other code names one (tidy sees to it).
 //!
 //! # Resources
-//! - BCM2835 ARM Peripherals (2012): 2.2 mini UART, 7.5 interrupt registers.
+//! - BCM2835 ARM Peripherals (2012): 2.2 mini UART, 7.5 interrupt registers, 13 UART.
 //! - BCM2836 ARM-local peripherals, QA7 rev 3.4: 4.10 core interrupt sources, 4.6 timer interrupts control.
 
 #![no_std]
@@ -39,6 +39,8 @@ pub struct Board {
     pub power: power::Power,
     /// Transmit-only UART for trace frames and panics.
     pub uart: uart::DebugUart,
+    /// The console, for a boot that fails before any driver runs.
+    pub console: uart::BootConsole,
 }
 
 // SAFETY: 1. the registers are memory-mapped for every core alike; 2. `&mut self` guards every sequence of accesses.
@@ -51,6 +53,7 @@ impl Board {
     /// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
     /// 2. Nobody else writes to the registers of the interrupt controllers, the power block and the mini UART while the
     ///    value lives, except through another value made for a panic.
+    /// 3. `console` is used only while no component has run.
     pub unsafe fn new(offset: usize) -> Self {
         // SAFETY: 1. and 2. are this function's own conditions.
         unsafe {
@@ -58,6 +61,7 @@ impl Board {
                 interrupts: interrupts::Interrupts::new(offset),
                 power: power::Power::new(offset),
                 uart: uart::DebugUart::new(offset),
+                console: uart::BootConsole::new(offset),
             }
         }
     }

@@ -1,5 +1,9 @@
 //! Reset and power-off through the power management block.
 //!
+//! The block's countdown is used for the reset alone and drives no watchdog: emulators reset the board at the very write
+//! that starts it, whatever the countdown says, so that a watchdog armed here could never be tested, nor the system be
+//! run there.
+//!
 //! # Resources
 //! The block is not in the public data sheet; register facts from the Linux driver's interface `bcm2835-wdt`:
 //! RSTC at +0x1C, RSTS at +0x20, WDOG at +0x24, password 0x5A in the top byte of every write.

@@ -1,7 +1,9 @@
-//! The mini UART as a transmit-only, polled line for trace frames and panics.
+//! The mini UART as a transmit-only, polled line for trace frames and panics, and the PL011 as the console of a boot that
+//! fails: later it belongs to its driver.
 //!
 //! # Resources
-//! BCM2835 ARM Peripherals, 2.1.1 (AUX registers) and 2.2.2 (mini UART registers).
+//! - BCM2835 ARM Peripherals, 2.1.1 (AUX registers), 2.2.2 (mini UART registers) and 13.4 (PL011 registers).
+//! - ARM DDI 0183 (PL011), 3.3.6: baud rate divisors.
 
 use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite};
@@ -14,6 +16,9 @@ register_bitfields! {
     Lcr [DATA_SIZE OFFSET(0) NUMBITS(2) [EightBit = 0b11]],
     Lsr [TX_EMPTY OFFSET(5) NUMBITS(1) []],
     Cntl [TX_ENABLE OFFSET(1) NUMBITS(1) []],
+    Flag [TX_FULL OFFSET(5) NUMBITS(1) []],
+    LineControl [FIFOS OFFSET(4) NUMBITS(1) [], WORD_LENGTH OFFSET(5) NUMBITS(2) [EightBits = 0b11]],
+    Control [ENABLE OFFSET(0) NUMBITS(1) [], TX_ENABLE OFFSET(8) NUMBITS(1) []],
 }
 
 register_structs! {
@@ -35,7 +40,25 @@ register_structs! {
     }
 }
 
+register_structs! {
+    ConsoleRegisters {
+        (0x00 => data: ReadWrite<u32>),
+        (0x04 => _reserved0),
+        (0x18 => flags: ReadOnly<u32, Flag::Register>),
+        (0x1C => _reserved1),
+        (0x24 => divisor: ReadWrite<u32>),
+        (0x28 => divisor_fraction: ReadWrite<u32>),
+        (0x2C => line_control: ReadWrite<u32, LineControl::Register>),
+        (0x30 => control: ReadWrite<u32, Control::Register>),
+        (0x34 => @END),
+    }
+}
+
 const BASE: usize = 0x3F21_5000;
+const CONSOLE_BASE: usize = 0x3F20_1000;
+
+/// Divisor of the PL011 for 115,200 baud at its clock of 48 MHz, in 64ths: `64 * 48e6 / (16 * 115200)`.
+const CONSOLE_DIVISOR: u32 = 1667;
 
 /// Divisor for 115,200 baud at the core clock of 250 MHz: `250e6 / (8 * 115200) - 1`.
 const DIVISOR: u32 = 270;
@@ -75,6 +98,37 @@ impl DebugUart {
                 core::hint::spin_loop();
             }
             self.registers.io.set(u32::from(byte));
+        }
+    }
+}
+
+/// The PL011, transmit-only and polled.
+pub struct BootConsole {
+    registers: &'static ConsoleRegisters,
+}
+
+impl BootConsole {
+    /// Finds the UART at `offset` plus its physical address.
+    ///
+    /// # Safety
+    /// 1. The register page is mapped there as device memory, for ever.
+    pub unsafe fn new(offset: usize) -> Self {
+        // SAFETY: 1. the page is mapped by the caller's promise; 2. all fields tolerate concurrent access.
+        Self { registers: unsafe { &*((CONSOLE_BASE + offset) as *const ConsoleRegisters) } }
+    }
+
+    /// Enables the transmitter and sends bytes, waiting for room.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let registers = self.registers;
+        registers.divisor.set(CONSOLE_DIVISOR / 64);
+        registers.divisor_fraction.set(CONSOLE_DIVISOR % 64);
+        registers.line_control.write(LineControl::FIFOS::SET + LineControl::WORD_LENGTH::EightBits);
+        registers.control.write(Control::ENABLE::SET + Control::TX_ENABLE::SET);
+        for &byte in bytes {
+            while registers.flags.is_set(Flag::TX_FULL) {
+                core::hint::spin_loop();
+            }
+            registers.data.set(u32::from(byte));
         }
     }
 }

@@ -5,6 +5,7 @@
 #![no_std]
 #![no_main]
 
+use defmt::info;
 use pl011_driver::{Console, Line, Process, STATE_MAX};
 use protocols::console::{Error, NOTIFY_INPUT, READ_MAX, Reply, Request, WRITE_MAX};
 use userlib::device::Clock;
@@ -107,6 +108,12 @@ fn main(start: Start) -> ! {
     };
     let mut saved = [0; STATE_MAX];
     let saved = checkpoint::load(&mut saved);
+    info!(
+        "{=u32} baud from {=u32} Hz, restart with state: {=bool}",
+        line.baud,
+        line.clock_hz,
+        saved.is_some()
+    );
     let console = Console::start(binding!(window "uart0"), &system, line, start.incarnation, saved);
     system.irq.acknowledge();
     serve(&mut Driver { console, system: &system })

@@ -11,7 +11,8 @@ extern crate alloc;
 use abi::Message;
 use alloc::boxed::Box;
 use alloc::vec;
-use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Error, Request, reply};
+use defmt::{Debug2Format, error, info};
+use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Error, Info, Request, reply};
 use sdcard_driver::{BLOCK_WORDS, Block, SERVICE_LIMIT_NS, SdCard, Settings};
 use userlib::driver::DriverClock;
 use userlib::server::{Answer, Server};
@@ -28,13 +29,16 @@ struct Driver<'a> {
 
 impl Server for Driver<'_> {
     fn request(&mut self, request: &userlib::Request) -> Answer {
-        let done = match Request::decode(&request.message) {
+        let (what, lba, done) = match Request::decode(&request.message) {
             Ok(Request::Info) => return Answer::Reply(self.info()),
-            Ok(Request::Read { lba, count }) => self.read(request, lba, count),
-            Ok(Request::Write { lba, count }) => self.write(request, lba, count),
-            Ok(Request::Flush) => self.card.flush().map_err(Error::from),
-            Err(error) => Err(error),
+            Ok(Request::Read { lba, count }) => ("read", lba, self.read(request, lba, count)),
+            Ok(Request::Write { lba, count }) => ("write", lba, self.write(request, lba, count)),
+            Ok(Request::Flush) => ("flush", 0, self.card.flush().map_err(Error::from)),
+            Err(error) => ("decode", 0, Err(error)),
         };
+        if let Err(failed) = done {
+            error!("{=str} at block {=u64} failed: {}", what, lba, Debug2Format(&failed));
+        }
         Answer::Reply(reply(done))
     }
 }
@@ -45,12 +49,17 @@ impl Driver<'_> {
         match self.card.info() {
             Ok(info) => {
                 if before != self.card.known() {
+                    identified(&info);
                     checkpoint::commit(&info.identity.to_le_bytes())
                         .expect("the manifest's checkpoint has 16 bytes");
                 }
                 info.encode()
             }
-            Err(error) => reply(Err(error.into())),
+            Err(failed) => {
+                let failed = Error::from(failed);
+                error!("no card identified: {}", Debug2Format(&failed));
+                reply(Err(failed))
+            }
         }
     }
 
@@ -70,6 +79,16 @@ impl Driver<'_> {
     }
 }
 
+fn identified(card: &Info) {
+    info!(
+        "card identified: {=u64} MiB ({=u64} blocks), CID {=u128:#034x}, write-protected: {=bool}",
+        card.blocks * BLOCK_SIZE as u64 >> 20,
+        card.blocks,
+        card.identity,
+        card.write_protected,
+    );
+}
+
 userlib::entry!(main);
 
 fn main(_start: Start) -> ! {
@@ -80,6 +99,7 @@ fn main(_start: Start) -> ! {
     };
     let mut saved = [0; 16];
     let known = checkpoint::load(&mut saved).and_then(|bytes| bytes.try_into().ok()).map(u128::from_le_bytes);
+    info!("starts; card known from before: {=bool}", known.is_some());
     let mut driver = Driver {
         card: SdCard::new(binding!(window "emmc"), &clock, settings, known),
         buffer: vec![[0; BLOCK_WORDS]; BLOCKS_MAX as usize].into_boxed_slice(),

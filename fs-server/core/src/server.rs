@@ -45,6 +45,20 @@ pub struct FileServer<D: BlockDevice, C: Checkpoint> {
     record: Record,
     /// An earlier incarnation may have been here and left no record.
     record_lost: bool,
+    arrival: Arrival,
+}
+
+/// What a mount found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// First sector of the file system on the card.
+    pub first_sector: u64,
+    /// Its length in sectors.
+    pub sectors: u64,
+    /// It was in use when its server or the board died: the journal was replayed.
+    pub journal_replayed: bool,
+    /// An earlier incarnation left a record of its work on this very file system.
+    pub has_record: bool,
 }
 
 impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
@@ -63,7 +77,13 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         if record_lost {
             record.commit(&mut checkpoint).map_err(|_| MountError::Checkpoint)?;
         }
-        Ok(Self { volume, disk, checkpoint, record, record_lost })
+        let arrival = Arrival {
+            first_sector: found.first_sector,
+            sectors: found.sectors,
+            journal_replayed: found.needs_recovery && disk.is_some(),
+            has_record: !record_lost,
+        };
+        Ok(Self { volume, disk, checkpoint, record, record_lost, arrival })
     }
 
     /// Carries out one request. `input` are the bytes of grants 0 and 1 that
@@ -95,6 +115,11 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             Err(Stop::Refused(status)) => Ok(Err(status)),
             Err(Stop::Fatal(fatal)) => Err(fatal),
         }
+    }
+
+    /// What the mount found.
+    pub const fn arrival(&self) -> Arrival {
+        self.arrival
     }
 
     /// Transfers since the mount.

@@ -93,9 +93,9 @@ impl fmt::Display for MountError {
                 f.write_str("the SD card is write-protected: slide its switch and restart the file service")
             }
             Self::DeviceFailed => f.write_str("the SD card cannot be read: clean its contacts or replace it"),
-            Self::Empty => f.write_str("the SD card is empty: format it, see `./x image`"),
+            Self::Empty => f.write_str("the SD card is empty: format it as ext4 with a journal (mkfs.ext4)"),
             Self::NotExt4 => f.write_str(
-                "the SD card holds no ext4 file system: format it, see `./x image` (this erases the card)",
+                "the SD card holds no ext4 file system: format it with mkfs.ext4 (this erases the card)",
             ),
             Self::Unsupported { set, bits } => {
                 let set = match set {
@@ -104,7 +104,7 @@ impl fmt::Display for MountError {
                 };
                 write!(
                     f,
-                    "the SD card's ext4 uses unsupported features ({set} {bits:#x}): format it, see `./x image`"
+                    "the SD card's ext4 uses unsupported features ({set} {bits:#x}): format it without them"
                 )
             }
             Self::NoJournal => {
@@ -125,6 +125,8 @@ pub(crate) struct Found {
     pub(crate) first_sector: u64,
     pub(crate) sectors: u64,
     pub(crate) uuid: [u8; 16],
+    /// The journal holds what is not in its place yet.
+    pub(crate) needs_recovery: bool,
 }
 
 const SUPERBLOCK_BYTES: usize = 1024;
@@ -209,7 +211,8 @@ fn judge(device: &mut impl BlockDevice, first_sector: u64, sectors: u64) -> Resu
     mend_checksum(device, &mut superblock, first_sector, sectors)?;
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&superblock[UUID]);
-    Ok(Found { first_sector, sectors, uuid })
+    let needs_recovery = le32(&superblock, INCOMPATIBLE) & NEEDS_RECOVERY != 0;
+    Ok(Found { first_sector, sectors, uuid, needs_recovery })
 }
 
 fn is_ext4(superblock: &[u8]) -> bool {

@@ -1,6 +1,7 @@
-//! `reset`: resets the board, switches it off, or says that root is alive.
+//! `reset`: resets the board, switches it off, or tells the watchdog that root is alive.
 //!
-//! The frame goes out first. There is no watchdog yet: a sign of life is accepted and has no effect.
+//! No watchdog is driven yet: `PET` answers [`Status::Unsupported`]. The emulated board resets at the very write that arms
+//! one, so that nothing could be tested; see `bsp::power`.
 
 use super::Done;
 use crate::Kernel;
@@ -16,7 +17,7 @@ impl Kernel {
         match self.shell.frames.get(slot).x[0] {
             RESET => self.shell.reset_board(slot, false, now),
             POWER_OFF => self.shell.reset_board(slot, true, now),
-            PET => Done::Status(Status::Ok),
+            PET => Done::Status(Status::Unsupported),
             _ => Done::Status(Status::BadArgument),
         }
     }

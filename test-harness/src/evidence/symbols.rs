@@ -1,19 +1,19 @@
 //! Images of the build by their ids: log tables and symbols.
 //!
-//! *Rule.* An image is used only if its ELF file has the very hash that the running image was flattened from. *Why.* A log
-//! frame decoded with another image's table, and an address looked up in another image, give plausible lies.
+//! *Rule.* An image is used only if its ELF file has the very build id that the frame carries. *Why.* A log frame that is
+//! decoded with another image's table, and an address that is looked up in another image, give plausible lies.
 
+use super::{ID_BYTES, build_id};
 use crate::system::System;
 use addr2line::Loader;
 use anyhow::{Context, Result, anyhow, bail};
 use defmt_decoder::{Locations, Table};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a build id.
-const ID_BYTES: usize = 16;
+/// What the build calls the workspace's folder: images do not depend on where it is.
+const WORKSPACE: &str = "/samsara/";
 
 /// Bytes of an instruction: a return address lies this far behind its call.
 const INSTRUCTION: u64 = 4;
@@ -34,7 +34,7 @@ impl Image {
     /// Fails when the file is gone, was built again since, or is no ELF file.
     pub fn read(name: &str, path: &Path, build: [u8; ID_BYTES]) -> Result<Self> {
         let elf = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        if Sha256::digest(&elf)[..ID_BYTES] != build {
+        if build_id(&elf)? != build {
             bail!("{} was built again since", path.display());
         }
         let table =
@@ -61,7 +61,7 @@ impl Image {
         Ok(LogLine {
             level: frame.level().map_or("", |level| level.as_str()).to_owned(),
             message: frame.display_message().to_string(),
-            place: location.map(|location| format!("{}:{}", location.file.display(), location.line)),
+            place: location.map(|location| place(&location.file.display().to_string(), location.line)),
         })
     }
 
@@ -74,7 +74,7 @@ impl Image {
             while let Ok(Some(frame)) = frames.next() {
                 let name =
                     frame.function.as_ref().and_then(|function| Some(function.demangle().ok()?.into_owned()));
-                let place = frame.location.and_then(|place| Some(format!("{}:{}", place.file?, place.line?)));
+                let place = frame.location.and_then(|found| Some(place(found.file?, found.line?.into())));
                 functions.push(match (name, place) {
                     (Some(name), Some(place)) => format!("{name} at {place}"),
                     (Some(name), None) => name,
@@ -88,6 +88,11 @@ impl Image {
         }
         functions
     }
+}
+
+/// File and line, from the workspace's folder if it is in it.
+fn place(file: &str, line: u64) -> String {
+    format!("{}:{line}", file.strip_prefix(WORKSPACE).unwrap_or(file))
 }
 
 /// A decoded log statement.
@@ -130,7 +135,7 @@ impl Images {
         let known = &self.known;
         let read = self.read.entry(build).or_insert_with(|| match known.get(&build) {
             Some((name, path)) => Image::read(name, path, build).map_err(|error| format!("{error:#}")),
-            None => Err("this build does not have it".to_owned()),
+            None => Err("this build does not have it (`--system` names another build's folder)".to_owned()),
         });
         read.as_ref().map_err(Clone::clone)
     }
@@ -159,8 +164,8 @@ mod tests {
 
     fn own_program() -> (PathBuf, [u8; ID_BYTES]) {
         let path = std::env::current_exe().unwrap();
-        let hash = Sha256::digest(fs::read(&path).unwrap());
-        (path, hash[..ID_BYTES].try_into().unwrap())
+        let build = build_id(&fs::read(&path).unwrap()).unwrap();
+        (path, build)
     }
 
     #[test]
@@ -184,6 +189,12 @@ mod tests {
         let message = Image::read("test", &path, build).err().unwrap().to_string();
         assert!(message.contains("built again"), "{message}");
         assert!(Images::none().by_start(7).is_err());
+    }
+
+    #[test]
+    fn places_are_as_an_editor_in_the_workspace_opens_them() {
+        assert_eq!(place("/samsara/root/src/main.rs", 7), "root/src/main.rs:7");
+        assert_eq!(place("/rust/library/core/src/lib.rs", 7), "/rust/library/core/src/lib.rs:7");
     }
 
     #[test]

@@ -65,9 +65,9 @@ pub fn assemble(kernel: &Kernel, slots: &[SlotRights], bundle: &Bundle, board: &
     let tables_end = header_size + tables.len();
     let bundle_a = tables_end.next_multiple_of(PAGE);
     let bundle_b = bundle_a + bundle.pages.len();
-    let header = SystemHeader {
+    let mut header = SystemHeader {
         magic: MAGIC,
-        tables_crc: CRC.checksum(&tables),
+        tables_crc: 0,
         tables_end: tables_end as u32,
         slot_count: slots.len() as u32,
         slots: slots_offset,
@@ -81,6 +81,7 @@ pub fn assemble(kernel: &Kernel, slots: &[SlotRights], bundle: &Bundle, board: &
         plan_base: board.plan.base,
         plan_size: board.plan.size(),
     };
+    header.tables_crc = CRC.checksum(&[&header.as_bytes()[SystemHeader::SEALED..], &tables].concat());
     check_room(kernel, board, bundle_b + bundle.pages.len())?;
     let mut image = kernel.bytes.clone();
     image.resize(image.len().next_multiple_of(PAGE), 0);
@@ -162,7 +163,7 @@ mod tests {
         );
         assert_eq!(abi::name_text(&header.board), "raspi3b");
         assert_eq!((header.plan_base, header.plan_size), (0x200_0000, 0x1_0000));
-        let tables = &system[size_of::<SystemHeader>()..header.tables_end as usize];
+        let tables = &system[SystemHeader::SEALED..header.tables_end as usize];
         assert_eq!(CRC.checksum(tables), header.tables_crc);
         let (first, _) = SlotRights::read_from_prefix(&system[header.slots as usize..]).unwrap();
         assert_eq!(first.priority, 31);

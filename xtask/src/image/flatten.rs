@@ -11,7 +11,7 @@ use object::elf::{
     PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_TLS, SHF_ALLOC, SHT_REL, SHT_RELA, SHT_RELR, SHT_SYMTAB,
 };
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
-use sha2::{Digest, Sha256};
+use test_harness::evidence::build_id;
 
 use super::{Header, PAGE, parse_elf};
 
@@ -117,7 +117,7 @@ fn flatten_elf(name: &str, elf: &[u8]) -> Result<Flat> {
     ensure!(text.contains(&fault_stub), "`{FAULT_STUB}` at {fault_stub:#x} is not in its text");
     let header = ImageHeader {
         name: name_field(name),
-        build_id: build_id(file, elf, &segments)?,
+        build_id: build_id(elf)?,
         entry,
         fault_stub,
         first_page: 0,
@@ -191,37 +191,6 @@ fn symbol(file: &Header, elf: &[u8], name: &str) -> Result<Option<u64>> {
         .iter()
         .find(|symbol| symbol.name(LE, symbols.strings()).is_ok_and(|text| text == name.as_bytes()));
     Ok(found.filter(|symbol| !symbol.is_undefined(LE)).map(|symbol| symbol.st_value(LE)))
-}
-
-/// First 16 bytes of the SHA-256 over what runs and over the log texts, which defmt keeps as the names of symbols in a
-/// section that is not loaded. Paths and debug data are not part of it.
-fn build_id(file: &Header, elf: &[u8], segments: &[Segment<'_>]) -> Result<[u8; 16]> {
-    let mut hash = Sha256::new();
-    hash.update(file.e_entry(LE).to_le_bytes());
-    for segment in segments {
-        for number in [segment.base, segment.size, segment.flags.into(), segment.data.len() as u64] {
-            hash.update(number.to_le_bytes());
-        }
-        hash.update(segment.data);
-    }
-    let sections = file.sections(LE, elf)?;
-    if let Some((defmt, _)) = sections.section_by_name(LE, b".defmt") {
-        let symbols = sections.symbols(LE, elf, SHT_SYMTAB)?;
-        let mut texts = Vec::new();
-        for (index, symbol) in symbols.enumerate() {
-            if symbols.symbol_section(LE, symbol, index)? == Some(defmt) {
-                texts.push((symbol.st_value(LE), symbol.name(LE, symbols.strings())?));
-            }
-        }
-        texts.sort_unstable();
-        for (value, text) in texts {
-            hash.update(value.to_le_bytes());
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
-        }
-    }
-    let digest = hash.finalize();
-    Ok(std::array::from_fn(|index| digest[index]))
 }
 
 /// Where in the stored pages the bindings lie.
