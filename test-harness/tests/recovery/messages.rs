@@ -1,5 +1,6 @@
-//! The file server is killed after every single message that it receives or sends, while `create exclusive`, `append`,
-//! `unlink`, `rename` and the others that are deduplicated are in flight: answers and tree are those of a run without.
+//! The file server, and then its driver, is killed after every single message that it receives or sends, while `create
+//! exclusive`, `append`, `unlink`, `rename` and the others that are deduplicated are in flight: answers and tree are those
+//! of a run in which nobody is killed.
 
 use super::support::{
     Boot, Depth, Evidence, MS, Place, depth, in_parallel, is_record, plan, run, step, system,
@@ -7,9 +8,8 @@ use super::support::{
 use abi::plan::{Fault, PlanEntry};
 use abi::syscall::trigger;
 use probe_core::script::{ACTIONS, SETUP, Step, byte};
-use probe_core::{Record, role};
+use probe_core::Record;
 use protocols::files::Status;
-use std::path::Path;
 use test_harness::oracle::card::{self, Contents};
 use test_harness::oracle::tree::{Node, Tree};
 use test_harness::system::System;
@@ -20,12 +20,16 @@ const ARMED: u64 = 120 * MS;
 const BEGIN: u64 = 122 * MS;
 const SEED: u64 = 5;
 
-/// What a message is to the file server.
-const KINDS: [(u64, &str); 3] = [
-    (trigger::RECEIVED, "request received"),
-    (trigger::SENT, "message sent"),
-    (trigger::ANSWERED, "answer received"),
-];
+/// What a message is to whom it concerns.
+#[derive(Clone, Copy)]
+struct Kind {
+    trigger: u64,
+    name: &'static str,
+}
+
+const RECEIVED: Kind = Kind { trigger: trigger::RECEIVED, name: "request received" };
+const SENT: Kind = Kind { trigger: trigger::SENT, name: "message sent" };
+const ANSWERED: Kind = Kind { trigger: trigger::ANSWERED, name: "answer received" };
 
 /// One run.
 struct Outcome {
@@ -33,18 +37,16 @@ struct Outcome {
     answers: Vec<Record>,
     contents: Contents,
     check: card::Check,
-    /// Deaths of the file server.
-    deaths: usize,
 }
 
-fn trial(system: &System, entries: &[PlanEntry]) -> Outcome {
+fn trial(system: &System, seed: u64, entries: &[PlanEntry]) -> Outcome {
     let place = Place::new();
     let client = system.slot("client").unwrap();
     let boot = Boot {
         system,
         card: Some(&place.card),
-        plan: Some(plan(SEED, BEGIN, entries)),
-        seed: SEED,
+        plan: Some(plan(seed, BEGIN, entries)),
+        seed,
         folder: place.folder.path(),
     };
     let evidence = run(&boot, |_, event| is_record(event, client, |record| record == Record::Finished));
@@ -54,9 +56,7 @@ fn trial(system: &System, entries: &[PlanEntry]) -> Outcome {
     let answers = records.iter().map(|(_, record)| *record).collect();
     let contents = card::read(&place.card).unwrap();
     let check = card::check(&place.card).unwrap();
-    let fs = system.slot("fs").unwrap();
-    let deaths = evidence.deaths().iter().filter(|death| death.1 == fs).count();
-    Outcome { evidence, answers, contents, check, deaths }
+    Outcome { evidence, answers, contents, check }
 }
 
 /// What the script must leave on the card, from the script alone.
@@ -87,6 +87,7 @@ fn label_of(record: &Record) -> Option<u64> {
 
 /// The run without a fault is itself as it must be.
 fn judge_reference(reference: &Outcome) {
+    assert_eq!(reference.evidence.deaths(), []);
     let labels: Vec<_> = reference.answers.iter().filter_map(label_of).collect();
     let status = |step: &Step, refused: &mut std::vec::IntoIter<Status>| match step {
         Step::Create(2, _) | Step::Unlink(_) | Step::Rename(_, "/work/nowhere") => {
@@ -102,80 +103,107 @@ fn judge_reference(reference: &Outcome) {
     assert_eq!(card::compare(&reference.contents, &[expected_tree()]), []);
 }
 
-/// Messages of the file server in the run without a fault, by what they are to it, from the beginning of the actions.
-fn judge(kind: &str, count: u32, outcome: &Outcome, reference: &Outcome) -> Result<(), String> {
-    let fail = |what: String| Err(format!("killed after {kind} {count}: {what}"));
+/// Whether `outcome` is that of the run without a fault.
+fn judge(outcome: &Outcome, reference: &Outcome) -> Result<(), String> {
     for (answer, expected) in outcome.answers.iter().zip(&reference.answers) {
         if answer != expected {
-            return fail(format!("answered {answer:?} instead of {expected:?}"));
+            return Err(format!("answered {answer:?} instead of {expected:?}"));
         }
     }
     if outcome.answers.len() != reference.answers.len() {
-        return fail(format!("{} records instead of {}", outcome.answers.len(), reference.answers.len()));
+        return Err(format!("{} records instead of {}", outcome.answers.len(), reference.answers.len()));
     }
     let findings = card::compare(&outcome.contents, &[reference.contents.tree.clone()]);
     if outcome.contents != reference.contents || !findings.is_empty() {
-        return fail(format!("the tree differs: {findings:?}, in the root {:?}", outcome.contents.root));
+        return Err(format!("the tree differs: {findings:?}, in the root {:?}", outcome.contents.root));
     }
     if !outcome.check.clean {
-        return fail(format!("e2fsck -fn is not content: {}", outcome.check.output));
-    }
-    let others: Vec<_> = outcome.evidence.deaths();
-    if others.len() != outcome.deaths {
-        return fail(format!("others died, too: {others:?}"));
+        return Err(format!("e2fsck -fn is not content: {}", outcome.check.output));
     }
     Ok(())
 }
 
-#[test]
-fn a_file_server_killed_after_any_message_answers_as_if_it_had_not_been() {
+/// One enumeration: `victim` is killed after each `stride`th message of this kind.
+#[derive(Clone, Copy)]
+struct Enumeration<'a> {
+    system: &'a System,
+    reference: &'a Outcome,
+    victim: u8,
+    kind: Kind,
+    stride: u32,
+}
+
+impl Enumeration<'_> {
+    /// Kills after message 1, 1 + `stride` and so on until there are no more; adds what went wrong to `failures`.
+    fn run(&self, failures: &mut Vec<String>) {
+        const BATCH: usize = 16;
+        for batch in 0.. {
+            let count = |index: usize| 1 + (batch * BATCH as u32 + index as u32) * self.stride;
+            let results = in_parallel(BATCH, |index| self.case(count(index)));
+            failures.extend(results.iter().filter_map(|(_, result)| result.clone().err()));
+            let Some(none) = results.iter().position(|(deaths, _)| *deaths == 0) else { continue };
+            // Whoever does not die of message n does not die of any later one: there are fewer than n.
+            assert!(results[none..].iter().all(|(deaths, _)| *deaths == 0), "gaps among the messages");
+            let (name, victim, total) = (self.kind.name, self.system.name(self.victim), count(none));
+            println!("{victim}: {name}: fewer than {total}, killed after every {}.", self.stride);
+            assert!(total as usize > ACTIONS.len(), "{name}: fewer than {total}");
+            return;
+        }
+    }
+
+    /// Kills after message `count`; returns the number of deaths, and what went wrong.
+    fn case(&self, count: u32) -> (usize, Result<(), String>) {
+        let entry = step(ARMED, Fault::Kill, self.victim, self.kind.trigger, count);
+        let outcome = trial(self.system, SEED, &[entry]);
+        let deaths = outcome.evidence.deaths();
+        let title = format!("{} killed after {} {count}", self.system.name(self.victim), self.kind.name);
+        if deaths.len() > 1 || deaths.iter().any(|death| death.1 != self.victim) {
+            return (deaths.len(), Err(format!("{title}: died: {deaths:?}")));
+        }
+        (deaths.len(), judge(&outcome, self.reference).map_err(|what| format!("{title}: {what}")))
+    }
+}
+
+/// Enumerates all kinds of messages of `victim`; requests from the client, which are few, always one by one.
+fn enumerate(victim: &str, kinds: &[Kind], strides: [u32; 3]) {
     let system = system("test-files");
-    let fs = system.slot("fs").unwrap();
-    assert!(role::FILES == 1 && Path::new(&system.kernel()).exists());
-    let reference = trial(&system, &[]);
+    let reference = trial(&system, SEED, &[]);
     judge_reference(&reference);
-    assert_eq!(reference.deaths, 0);
+    let [quick, full, soak] = strides;
     let stride = match depth() {
-        Depth::Quick => 16,
-        Depth::Full => 4,
-        Depth::Soak => 1,
+        Depth::Quick => quick,
+        Depth::Full => full,
+        Depth::Soak => soak,
     };
     let mut failures = Vec::new();
-    for (kind, name) in KINDS {
-        // Requests are few: each of them, always.
-        let stride = if kind == trigger::RECEIVED { 1 } else { stride };
-        let total = enumerate(&system, fs, kind, name, stride, &reference, &mut failures);
-        println!("{name}: fewer than {}; killed after each {stride}. of them", total + 1);
-        assert!(total >= ACTIONS.len() as u32, "{name}: only {total}");
+    for kind in kinds {
+        let from_client = victim == "fs" && kind.trigger == trigger::RECEIVED;
+        let stride = if from_client { 1 } else { stride };
+        let victim = system.slot(victim).unwrap();
+        Enumeration { system: &system, reference: &reference, victim, kind: *kind, stride }.run(&mut failures);
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Kills after message 1, 1 + `stride` and so on, until there are no more messages; returns how many there are at most.
-fn enumerate(
-    system: &System,
-    fs: u8,
-    kind: u64,
-    name: &str,
-    stride: u32,
-    reference: &Outcome,
-    failures: &mut Vec<String>,
-) -> u32 {
-    const BATCH: usize = 16;
-    for batch in 0.. {
-        let count = |index: usize| 1 + (batch * BATCH as u32 + index as u32) * stride;
-        let results = in_parallel(BATCH, |index| {
-            let entry = step(ARMED, Fault::Kill, fs, kind, count(index));
-            let outcome = trial(system, &[entry]);
-            assert!(outcome.deaths <= 1, "the file server died {} times", outcome.deaths);
-            (outcome.deaths, judge(name, count(index), &outcome, reference))
-        });
-        failures.extend(results.iter().filter_map(|(_, result)| result.clone().err()));
-        if let Some(none) = results.iter().position(|(deaths, _)| *deaths == 0) {
-            // Whoever does not die of message n does not die of any later one: there are fewer than n.
-            assert!(results[none..].iter().all(|(deaths, _)| *deaths == 0), "gaps among the messages");
-            return count(none) - 1;
-        }
-    }
-    unreachable!("the enumeration has no end")
+#[test]
+fn a_file_server_killed_after_any_message_answers_as_if_it_had_not_been() {
+    enumerate("fs", &[RECEIVED, SENT, ANSWERED], [16, 5, 1]);
+}
+
+#[test]
+fn a_driver_killed_after_any_message_of_the_file_server_is_not_noticed() {
+    enumerate("block", &[RECEIVED, SENT], [32, 11, 1]);
+}
+
+/// The judge of this file is one that can find something.
+#[test]
+fn other_bytes_and_a_call_less_are_found() {
+    let system = system("test-files");
+    let (reference, other) = (trial(&system, SEED, &[]), trial(&system, SEED + 1, &[]));
+    assert!(judge(&other, &reference).unwrap_err().contains("answered"));
+    let answers = reference.answers.clone();
+    let other = Outcome { answers, ..other };
+    assert!(judge(&other, &reference).unwrap_err().contains("the tree differs"));
+    let short = Outcome { answers: reference.answers[1..].to_vec(), ..trial(&system, SEED, &[]) };
+    assert!(judge(&short, &reference).is_err());
 }
