@@ -7,8 +7,8 @@ use super::support::{
 };
 use abi::plan::{Fault, PlanEntry};
 use abi::syscall::trigger;
-use probe_core::script::{ACTIONS, SETUP, Step, byte};
 use probe_core::Record;
+use probe_core::script::{ACTIONS, SETUP, Step, byte};
 use protocols::files::Status;
 use test_harness::oracle::card::{self, Contents};
 use test_harness::oracle::tree::{Node, Tree};
@@ -180,7 +180,8 @@ fn enumerate(victim: &str, kinds: &[Kind], strides: [u32; 3]) {
         let from_client = victim == "fs" && kind.trigger == trigger::RECEIVED;
         let stride = if from_client { 1 } else { stride };
         let victim = system.slot(victim).unwrap();
-        Enumeration { system: &system, reference: &reference, victim, kind: *kind, stride }.run(&mut failures);
+        Enumeration { system: &system, reference: &reference, victim, kind: *kind, stride }
+            .run(&mut failures);
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
