@@ -39,7 +39,7 @@ fn run(system: &System, seed: u64) -> Verdict {
         seed,
         card: &place.card,
         folder: place.folder.path(),
-        limit: Duration::from_secs(900),
+        limit: Duration::from_mins(15),
     };
     trial::run(&trial, &mut |_: &_| Ok(())).unwrap()
 }
