@@ -175,6 +175,16 @@ pub mod trigger {
     pub const RECEIVED: u64 = 1;
     /// When the slot has sent `count` more messages (calls and replies).
     pub const SENT: u64 = 2;
+    /// When `count` more calls of the slot have been answered: it has received the reply and not looked at it yet.
+    pub const ANSWERED: u64 = 3;
+    /// When `count` more receives of the slot that injects have run into their deadline. The target fails at that very
+    /// instant, whoever has the CPU.
+    pub const ALARM: u64 = 4;
+
+    /// Whether this is one of them.
+    pub const fn is_known(kind: u64) -> bool {
+        kind <= ALARM
+    }
 }
 
 /// Operations of `reset`.

@@ -7,7 +7,6 @@ use crate::Kernel;
 use crate::arch::exceptions::{Cause, Syndrome};
 use crate::arch::{boot, cpu};
 use crate::shell::Shell;
-use crate::syscall::inject::Trigger;
 use abi::layout::{STACK_LIMIT, STACK_TOP};
 use abi::message::bits;
 use abi::record::{BACKTRACE_MAX, DeathClass, DeathRecord, TEXT_MAX};
@@ -48,8 +47,7 @@ impl Kernel {
         let signature = self.shell.signature(slot);
         self.core.die(slot, Death { own_fault, signature }, now, &mut self.shell);
         self.shell.release_lines(slot);
-        self.shell.triggers[usize::from(slot)] = Trigger::NONE;
-        self.shell.due &= !abi::rights::slot_bit(slot);
+        self.shell.disarm(slot);
         self.shell.counters.deaths += 1;
         if self.mapped == Some(slot) {
             self.mapped = None;

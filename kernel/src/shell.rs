@@ -14,7 +14,7 @@ use crate::table::Table;
 use abi::message::{CallId, Meta};
 use abi::plan::Fault;
 use abi::record::{Counters, DeathRecord};
-use abi::rights::SlotRights;
+use abi::rights::{Rights, SlotRights};
 use abi::syscall::{received, trigger};
 use abi::trace::{Event, FRAME_MAX, Frame as TraceFrame, encode};
 use abi::{SLOTS_MAX, SlotId, Status};
@@ -31,6 +31,8 @@ pub struct Shell {
     pub progress: [Progress; SLOTS_MAX],
     pub lines: Lines,
     pub triggers: [Trigger; SLOTS_MAX],
+    /// Slots whose trigger may be set.
+    pub armed: u32,
     /// Slots whose trigger has fired and whose fault has not been executed.
     pub due: u32,
     /// Slots whose log records go to their ring only.
@@ -60,6 +62,7 @@ impl Shell {
             progress: [Progress::START; SLOTS_MAX],
             lines: Lines::NONE,
             triggers: [Trigger::NONE; SLOTS_MAX],
+            armed: 0,
             due: 0,
             muted: 0,
             spaces: [Space::new(0, 0); SLOTS_MAX],
@@ -145,11 +148,41 @@ impl Shell {
         }
     }
 
-    /// Counts a message for the trigger of `slot`, if one is set.
+    /// Sets the trigger of `slot`.
+    pub fn arm(&mut self, slot: SlotId, trigger: Trigger) {
+        self.triggers[usize::from(slot)] = trigger;
+        self.armed |= abi::rights::slot_bit(slot);
+    }
+
+    /// Forgets the trigger of `slot`.
+    pub fn disarm(&mut self, slot: SlotId) {
+        self.triggers[usize::from(slot)] = Trigger::NONE;
+        self.armed &= !abi::rights::slot_bit(slot);
+        self.due &= !abi::rights::slot_bit(slot);
+    }
+
+    /// Counts messages for the triggers that are set.
     #[inline(always)]
+    fn count_messages(&mut self, first: (SlotId, u64), second: (SlotId, u64)) {
+        if self.armed != 0 {
+            self.count_message(first.0, first.1);
+            self.count_message(second.0, second.1);
+        }
+    }
+
+    /// Counts an event for the trigger of `slot`, if one is set.
     fn count_message(&mut self, slot: SlotId, kind: u64) {
         if self.triggers[usize::from(slot)].count(kind) {
             self.due |= abi::rights::slot_bit(slot);
+        }
+    }
+
+    /// A receive of `slot` ran into its deadline: counts it for those that wait for this alarm.
+    fn count_alarm(&mut self, slot: SlotId) {
+        if self.armed != 0 && Rights::from_bits_truncate(self.rights(slot).flags).contains(Rights::INJECT) {
+            for target in 0..self.slot_count() as SlotId {
+                self.count_message(target, trigger::ALARM);
+            }
         }
     }
 
@@ -159,9 +192,8 @@ impl Shell {
             return None;
         }
         let slot = self.due.trailing_zeros() as SlotId;
-        self.due &= self.due - 1;
         let fault = self.triggers[usize::from(slot)].fault;
-        self.triggers[usize::from(slot)] = Trigger::NONE;
+        self.disarm(slot);
         Some((slot, fault))
     }
 }
@@ -177,14 +209,13 @@ impl Effects for Shell {
         to.x[11] = meta.to_word();
         [to.x[12], to.x[13]] = grants;
         self.counters.requests += 1;
-        self.count_message(caller, trigger::SENT);
-        self.count_message(server, trigger::RECEIVED);
+        self.count_messages((caller, trigger::SENT), (server, trigger::RECEIVED));
     }
 
     fn answer(&mut self, server: SlotId, caller: SlotId) {
         self.frames.move_message(server, caller);
         self.frames.get_mut(caller).x[0] = Status::Ok as u64;
-        self.count_message(server, trigger::SENT);
+        self.count_messages((server, trigger::SENT), (caller, trigger::ANSWERED));
     }
 
     fn fail(&mut self, caller: SlotId, status: Status) {
@@ -199,6 +230,7 @@ impl Effects for Shell {
 
     fn timed_out(&mut self, slot: SlotId) {
         self.frames.get_mut(slot).x[0] = received::TIMEOUT;
+        self.count_alarm(slot);
     }
 
     fn ready(&mut self, slot: SlotId) {

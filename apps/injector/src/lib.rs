@@ -5,7 +5,8 @@
 //!
 //! *Rule.* A step is carried out when its time has come, the targets of the step before have been replaced and are ready
 //! since [`parameter::SETTLE`], and its own target is ready. A *joined* step belongs to the step before it: it does not
-//! wait for that step's targets, only for its own. A fault armed with a trigger that does not come within
+//! wait for that step's targets, only for its own. A step with the trigger `ALARM` is joined, too, and armed at once: it
+//! takes place when its time has come, whoever has the CPU then. A fault armed with a trigger that does not come within
 //! [`parameter::TRIGGER_LIMIT`] is injected at once instead.
 //!
 //! *Why.* Instants drawn from a seed hit components in any state, also one that is not alive; a fault that hits nothing

@@ -51,6 +51,11 @@ fn carry_out(plan: Plan<'static>) -> ! {
                 sleep_until(Instant::from_ns(until));
             }
             Action::Inject { entry, overdue } => inject(&mut schedule, entry, overdue),
+            Action::Arm { entry, until } => {
+                inject(&mut schedule, entry, false);
+                // The end of this sleep is the alarm.
+                sleep_until(Instant::from_ns(until));
+            }
             Action::Finish => break,
         }
     }

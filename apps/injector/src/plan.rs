@@ -1,6 +1,7 @@
 //! The plan as bytes: reading it, and writing it on the host.
 
 use abi::plan::{ENTRIES_MAX, Fault, MAGIC, PlanEntry, PlanHeader};
+use abi::syscall::trigger;
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -58,7 +59,9 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// [`PlanError::Entry`] if an entry cannot be understood.
     pub fn new(header: PlanHeader, entries: &'a [PlanEntry]) -> Result<Self, PlanError> {
-        let is_known = |entry: &PlanEntry| Fault::from_code(entry.fault).is_some() && entry.trigger <= 2;
+        let is_known = |entry: &PlanEntry| {
+            Fault::from_code(entry.fault).is_some() && trigger::is_known(entry.trigger.into())
+        };
         match entries.iter().position(|entry| !is_known(entry)) {
             Some(index) => Err(PlanError::Entry(index)),
             None => Ok(Self { header, entries }),
@@ -117,7 +120,7 @@ mod tests {
         assert_eq!(read(&bytes(&[ENTRY])), Ok(1));
         assert_eq!(read(&bytes(&[ENTRY])[..64]), Err(PlanError::Length));
         assert_eq!(read(&bytes(&[ENTRY, PlanEntry { fault: 10, ..ENTRY }])), Err(PlanError::Entry(1)));
-        assert_eq!(read(&bytes(&[PlanEntry { trigger: 3, ..ENTRY }])), Err(PlanError::Entry(0)));
+        assert_eq!(read(&bytes(&[PlanEntry { trigger: 5, ..ENTRY }])), Err(PlanError::Entry(0)));
         assert_eq!(read(&bytes(&vec![ENTRY; ENTRIES_MAX + 1])), Err(PlanError::Length));
     }
 

@@ -27,6 +27,13 @@ pub enum Action {
         /// Without its trigger, which did not come in time.
         overdue: bool,
     },
+    /// Arms this entry, and then sleeps until the moment at which it takes place.
+    Arm {
+        /// Its index in the plan.
+        entry: usize,
+        /// That moment, in virtual nanoseconds.
+        until: u64,
+    },
     /// There is nothing left to do.
     Finish,
 }
@@ -80,7 +87,7 @@ impl<'a> Schedule<'a> {
         self.plan.entries.get(index)
     }
 
-    /// The next action at `now`. An action other than [`Action::Inject`] changes nothing but what was seen.
+    /// The next action at `now`. Actions other than [`Action::Inject`] and [`Action::Arm`] change nothing but what was seen.
     pub fn step(&mut self, now: u64, look: impl Fn(u32) -> Target) -> Action {
         let replaced = |pending: &Pending| {
             let target = look(self.plan.entries[pending.entry].slot);
@@ -93,8 +100,15 @@ impl<'a> Schedule<'a> {
         let Some(entry) = self.entry(self.next).copied() else {
             return if self.pending.is_empty() { Action::Finish } else { Action::Sleep(now + POLL) };
         };
-        let due = if is_joined(&entry) { self.joined_due(&entry) } else { self.settled_due(now, &entry) };
+        let due = if is_joined(&entry) || is_alarm(&entry) {
+            self.joined_due(&entry)
+        } else {
+            self.settled_due(now, &entry)
+        };
         let target = look(entry.slot);
+        if is_alarm(&entry) && target.ready {
+            return self.arm(now, &entry, target);
+        }
         match due {
             Some(due) if due > now => Action::Sleep(due),
             Some(_) if target.ready => self.begin(now, entry.at, target),
@@ -116,14 +130,32 @@ impl<'a> Schedule<'a> {
 
     fn begin(&mut self, now: u64, at: u64, target: Target) -> Action {
         let entry = self.next;
-        let pending = Pending { entry, incarnation: target.incarnation, injected: now, overdue: false };
-        if self.pending.push(pending).is_err() {
+        if !self.take(at, now, target) {
             return Action::Sleep(now + POLL);
         }
-        self.next += 1;
-        self.last = Some((at, now));
-        self.settled = None;
         Action::Inject { entry, overdue: false }
+    }
+
+    fn arm(&mut self, now: u64, entry: &PlanEntry, target: Target) -> Action {
+        let until = self.joined_due(entry).unwrap_or(now);
+        let index = self.next;
+        if !self.take(entry.at, until, target) {
+            return Action::Sleep(now + POLL);
+        }
+        Action::Arm { entry: index, until }
+    }
+
+    /// Takes the next entry, which takes place at `moment`; false if too many are pending.
+    fn take(&mut self, at: u64, moment: u64, target: Target) -> bool {
+        let pending =
+            Pending { entry: self.next, incarnation: target.incarnation, injected: moment, overdue: false };
+        let taken = self.pending.push(pending).is_ok();
+        if taken {
+            self.next += 1;
+            self.last = Some((at, moment));
+            self.settled = None;
+        }
+        taken
     }
 
     /// A fault whose trigger did not come: its target is the same incarnation as when it was armed, and still well.
@@ -159,6 +191,11 @@ impl<'a> Schedule<'a> {
 
 fn is_joined(entry: &PlanEntry) -> bool {
     u64::from(entry.trigger) == trigger::NOW && entry.count == JOINED
+}
+
+/// Joined to the entry before it, and armed together with it.
+fn is_alarm(entry: &PlanEntry) -> bool {
+    u64::from(entry.trigger) == trigger::ALARM
 }
 
 #[cfg(test)]
@@ -233,6 +270,20 @@ mod tests {
         board.set(1, 2, true);
         board.set(2, 2, true);
         assert_eq!(schedule.step(9000, board.look()), Action::Finish);
+    }
+
+    #[test]
+    fn an_alarm_is_armed_with_the_step_before_it_and_takes_place_at_its_moment() {
+        let entries = [entry(5000, 1, 0, 0), entry(5300, 2, trigger::ALARM, 1), entry(6000, 1, 0, 0)];
+        let board = Board::new();
+        let mut schedule = Schedule::new(Plan { header: header(), entries: &entries }, None, 0);
+        assert_eq!(schedule.step(5100, board.look()), INJECT(0));
+        assert_eq!(schedule.step(5120, board.look()), Action::Arm { entry: 1, until: 5400 });
+        board.set(1, 2, true);
+        assert!(matches!(schedule.step(5400, board.look()), Action::Sleep(_)), "both are awaited");
+        board.set(2, 2, true);
+        assert_eq!(schedule.step(8000, board.look()), Action::Sleep(8000 + SETTLE));
+        assert_eq!(schedule.step(8000 + SETTLE, board.look()), INJECT(2));
     }
 
     #[test]

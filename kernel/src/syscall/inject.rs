@@ -55,8 +55,8 @@ impl Kernel {
         }
         match kind {
             trigger::NOW => self.inject(target, fault, now),
-            trigger::RECEIVED | trigger::SENT if count > 0 => {
-                self.shell.triggers[usize::from(target)] = Trigger { kind, rest: count, fault };
+            kind if trigger::is_known(kind) && count > 0 => {
+                self.shell.arm(target, Trigger { kind, rest: count, fault })
             }
             _ => return Done::Status(Status::BadArgument),
         }
