@@ -43,9 +43,13 @@ struct Report {
 }
 
 fn main(start: Start) -> ! {
+    let role = binding!(parameter ? "role");
+    if role == Some(SERVER) {
+        serve(&raw::Memory::take());
+    }
     let Some((header, _)) = plan::plan() else { idle() };
     let (seed, combinations) = (header.seed, header.parameters[COMBINATIONS] as u32);
-    match binding!(parameter ? "role") {
+    match role {
         Some(role @ (WILD | SUPERVISOR)) if combinations > 0 => {
             let memory = raw::Memory::take();
             let cases = if role == WILD {
@@ -59,7 +63,6 @@ fn main(start: Start) -> ! {
             Report { role, cases, counts }.send();
             idle()
         }
-        Some(SERVER) if combinations > 0 => serve(&raw::Memory::take()),
         Some(WITNESS) if combinations > 0 => witness::run(),
         _ => idle(),
     }

@@ -53,7 +53,7 @@ impl Memory {
         let memory = Self {
             scratch: base + SCRATCH_PAGE * PAGE_SIZE as u64,
             end: base + (HEAP_PAGES * PAGE_SIZE) as u64,
-            constant: (&raw const CONSTANT).expose_provenance() as u64,
+            constant: CONSTANT.0.as_ptr().expose_provenance() as u64,
         };
         for word in 0..SCRATCH_PAGE as usize * PAGE_WORDS {
             // SAFETY: 1. The kernel has just mapped these pages, and nothing else uses them.

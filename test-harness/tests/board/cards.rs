@@ -25,6 +25,9 @@ const BLOCK: u64 = 1024;
 const SUPERBLOCK: u64 = 1;
 const DESCRIPTORS: u64 = 2;
 
+/// Bytes that are written to a place of a card.
+type Damage = (u64, Vec<u8>);
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -37,8 +40,8 @@ fn file(folder: &Path, bytes: u64, head: &[u8]) -> PathBuf {
     path
 }
 
-/// A card with a file system, on which each (place, bytes) is overwritten.
-fn damaged(folder: &Path, damages: &[(u64, Vec<u8>)]) -> PathBuf {
+/// A card with a file system, on which each place is overwritten.
+fn damaged(folder: &Path, damages: &[Damage]) -> PathBuf {
     let path = folder.join("card.img");
     card::make(&path, CARD_BYTES).unwrap();
     let mut file = OpenOptions::new().write(true).open(&path).unwrap();
@@ -110,12 +113,13 @@ fn cards_without_a_file_system_are_named() {
     partition[446 + 4] = 0x0C;
     partition[446 + 8..446 + 16].copy_from_slice(&[0, 8, 0, 0, 0, 8, 0, 0]);
     partition[510..512].copy_from_slice(&[0x55, 0xAA]);
+    let ones = vec![0xFF; SMALL_BYTES as usize];
     let cards: [(&str, u64, &[u8], &str); 6] = [
         // The emulated card says that it has more sectors than its file, and reads them as zeros. An empty file it refuses.
         ("a card of one sector", 512, &[], "empty"),
         ("zeros", SMALL_BYTES, &[], "empty"),
         ("random bytes", SMALL_BYTES, &garbage(SMALL_BYTES as usize), "no ext4"),
-        ("ones", SMALL_BYTES, &[0xFF; SMALL_BYTES as usize], "no ext4"),
+        ("ones", SMALL_BYTES, &ones, "no ext4"),
         ("FAT without partitions", SMALL_BYTES, &fat, "no ext4"),
         ("a FAT partition", SMALL_BYTES, &partition, "no ext4"),
     ];
@@ -131,7 +135,7 @@ fn damaged_file_systems_are_named() {
     let (journal, root) = (first_block(&clean, "<8>") * BLOCK, inode_place(&clean, "<2>"));
     let journal_inode = inode_place(&clean, "<8>");
     let superblock = SUPERBLOCK * BLOCK;
-    let cards: [(&str, &[(u64, Vec<u8>)]); 8] = [
+    let cards: [(&str, &[Damage]); 8] = [
         ("random bytes behind the superblock's magic number", &[(superblock + 64, garbage(900))]),
         ("a superblock with impossible sizes", &[(superblock, vec![0xFF; 48])]),
         ("zeros for group descriptors", &[(DESCRIPTORS * BLOCK, vec![0; BLOCK as usize])]),

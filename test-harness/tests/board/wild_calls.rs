@@ -15,7 +15,7 @@ struct Report {
 
 /// Calls at random, in one pass.
 fn combinations() -> u32 {
-    if is_soak() { 1_000_000 } else { 5000 }
+    if is_soak() { 1_000_000 } else { 20_000 }
 }
 
 /// Boots a system in which `fuzzer` makes its calls, and waits for its report.
@@ -96,7 +96,8 @@ fn an_ordinary_component_gets_errors_and_everybody_else_goes_on() {
     let from = board.events.len();
     board.until_event(from, "the witness is to go on", is_count);
     assert_eq!(board.all_deaths().len(), classes.len(), "{:?}", board.all_deaths());
-    board.finish();
+    // Its own device it may treat as it likes.
+    board.finish_after(|error| error.starts_with("bcm2835_systmr"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! *Debugging with GDB*, appendix E: packets (E.1), `M` (E.2), acknowledgement (E.11). `Qqemu.PhyMemMode`: QEMU's
 //! `docs/system/gdb.rst`.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -28,8 +29,11 @@ impl Debugger {
     /// Overwrites physical memory.
     pub fn write(&mut self, address: u64, bytes: &[u8]) {
         for (part, at) in bytes.chunks(BYTES_MAX).zip((address..).step_by(BYTES_MAX)) {
-            let digits: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
-            let answer = self.ask(&format!("M{at:x},{:x}:{digits}", part.len()));
+            let mut packet = format!("M{at:x},{:x}:", part.len());
+            for byte in part {
+                write!(packet, "{byte:02x}").unwrap();
+            }
+            let answer = self.ask(&packet);
             assert_eq!(answer, "OK", "writing {} bytes at {at:#x}", part.len());
         }
     }
