@@ -16,7 +16,7 @@ use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Error, Info, Request, reply};
 use sdcard_driver::{BLOCK_WORDS, Block, SERVICE_LIMIT_NS, SdCard, Settings};
 use userlib::driver::DriverClock;
 use userlib::server::{Answer, Server};
-use userlib::{Start, Window, binding, checkpoint, serve};
+use userlib::{Start, Window, binding, checkpoint, control, serve};
 use zerocopy::IntoBytes;
 
 /// Base clock of the controller when its capabilities do not tell, in hertz, unless the manifest says otherwise.
@@ -91,11 +91,19 @@ fn identified(card: &Info) {
 
 userlib::entry!(main);
 
-fn main(_start: Start) -> ! {
+/// Half of the time after which RS takes this driver for dead, if there is such a time: the other half is for the copy
+/// to the client and for the commands that follow the last one in time. So a card that is gone is an error that the
+/// driver reports, and not a hang that a restart would not mend.
+fn service_limit_ns(start: Start) -> u64 {
+    let watched_ns = control::policy(start.slot).map_or(0, |policy| policy.max_service);
+    if watched_ns == 0 { SERVICE_LIMIT_NS } else { SERVICE_LIMIT_NS.min(watched_ns / 2) }
+}
+
+fn main(start: Start) -> ! {
     let clock = DriverClock::new();
     let settings = Settings {
         base_clock_hz: binding!(parameter ? "base_clock_hz").unwrap_or(BASE_CLOCK_HZ) as u32,
-        service_limit_ns: binding!(parameter ? "service_limit_ns").unwrap_or(SERVICE_LIMIT_NS),
+        service_limit_ns: service_limit_ns(start),
     };
     let mut saved = [0; 16];
     let known = checkpoint::load(&mut saved).and_then(|bytes| bytes.try_into().ok()).map(u128::from_le_bytes);

@@ -10,7 +10,7 @@
 //! new, with the other's checksum.
 //!
 //! # Resources
-//! ext4 disk layout, <https://docs.kernel.org/filesystems/ext4/>: "Super Block".
+//! ext4 disk layout, <https://docs.kernel.org/filesystems/ext4/>: "Super Block", "Block Group Descriptors", "Index Nodes".
 
 use core::fmt;
 
@@ -93,9 +93,9 @@ impl fmt::Display for MountError {
                 f.write_str("the SD card is write-protected: slide its switch and restart the file service")
             }
             Self::DeviceFailed => f.write_str("the SD card cannot be read: clean its contacts or replace it"),
-            Self::Empty => f.write_str("the SD card is empty: format it as ext4 with a journal (mkfs.ext4)"),
+            Self::Empty => f.write_str("the SD card is empty: format it with mkfs.ext4 on another machine"),
             Self::NotExt4 => f.write_str(
-                "the SD card holds no ext4 file system: format it with mkfs.ext4 (this erases the card)",
+                "the SD card holds no ext4 file system: format it with mkfs.ext4 on another machine (this erases the card)",
             ),
             Self::Unsupported { set, bits } => {
                 let set = match set {
@@ -104,7 +104,7 @@ impl fmt::Display for MountError {
                 };
                 write!(
                     f,
-                    "the SD card's ext4 uses unsupported features ({set} {bits:#x}): format it without them"
+                    "the SD card's ext4 uses unsupported features ({set} {bits:#x}): format it without them on another machine"
                 )
             }
             Self::NoJournal => {
@@ -138,6 +138,13 @@ const ERRORS_DETECTED: u8 = 2;
 const HAS_JOURNAL: u8 = 4;
 const NEEDS_RECOVERY: u32 = 4;
 const METADATA_CSUM: u32 = 0x400;
+/// Block numbers have 64 bits, and descriptors a second half.
+const WIDE_BLOCK_NUMBERS: u32 = 0x80;
+/// Blocks of 64 KiB.
+const LOG_BLOCK_SIZE_MAX: u32 = 6;
+/// Kind of a file, and a directory, in the first two bytes of an inode.
+const MODE_KIND: u32 = 0xF000;
+const MODE_DIRECTORY: u32 = 0x4000;
 
 // Offsets in the superblock.
 const INODES: usize = 0;
@@ -155,6 +162,10 @@ const READ_ONLY_COMPATIBLE: usize = 100;
 const UUID: core::ops::Range<usize> = 104..120;
 const JOURNAL_INODE: usize = 224;
 const CHECKSUM: usize = 1020;
+
+// Offsets in a group's descriptor.
+const INODE_TABLE: usize = 8;
+const INODE_TABLE_HIGH: usize = 40;
 
 const CRC32C: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 const LINUX_PARTITION: u8 = 0x83;
@@ -209,6 +220,7 @@ fn judge(device: &mut impl BlockDevice, first_sector: u64, sectors: u64) -> Resu
         return Err(MountError::NoJournal);
     }
     mend_checksum(device, &mut superblock, first_sector, sectors)?;
+    check_root(device, &superblock, first_sector, sectors)?;
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&superblock[UUID]);
     let needs_recovery = le32(&superblock, INCOMPATIBLE) & NEEDS_RECOVERY != 0;
@@ -240,6 +252,43 @@ fn mend_checksum(
     superblock[CHECKSUM..].copy_from_slice(&checksum.to_le_bytes());
     device.write(first_sector + SUPERBLOCK_SECTOR + 1, &superblock[SECTOR_BYTES..])?;
     Ok(device.flush()?)
+}
+
+/// The root's inode must be a directory: rsext4 would make a new, empty one in its place, and everything would be lost.
+///
+/// A journal that is still to be replayed does not matter: the inode lies in one sector, and it is a directory in every
+/// state that it ever had there.
+fn check_root(
+    device: &mut impl BlockDevice,
+    superblock: &[u8; SUPERBLOCK_BYTES],
+    first_sector: u64,
+    sectors: u64,
+) -> Result<(), MountError> {
+    let damaged = MountError::Damaged("root directory");
+    let log_block_size = le32(superblock, LOG_BLOCK_SIZE);
+    if log_block_size > LOG_BLOCK_SIZE_MAX {
+        return Err(MountError::Damaged("block size"));
+    }
+    let block_bytes = 1024_u64 << log_block_size;
+    let mut sector = [0; SECTOR_BYTES];
+    let mut read = |place: u64| {
+        let number = place / SECTOR_BYTES as u64;
+        if number >= sectors {
+            return Err(damaged);
+        }
+        device.read(first_sector + number, &mut sector)?;
+        Ok(sector)
+    };
+    let descriptors = read((u64::from(le32(superblock, FIRST_DATA_BLOCK)) + 1) * block_bytes)?;
+    let is_wide = le32(superblock, INCOMPATIBLE) & WIDE_BLOCK_NUMBERS != 0;
+    let high = if is_wide { le32(&descriptors, INODE_TABLE_HIGH) } else { 0 };
+    let table = u64::from(high) << 32 | u64::from(le32(&descriptors, INODE_TABLE));
+    let inode_bytes = u64::from(le32(superblock, INODE_SIZE) & 0xffff);
+    let place =
+        table.checked_mul(block_bytes).and_then(|table| table.checked_add(inode_bytes)).ok_or(damaged)?;
+    let within = (place % SECTOR_BYTES as u64) as usize;
+    let mode = le32(&read(place)?, within.min(SECTOR_BYTES - 4));
+    if mode & MODE_KIND == MODE_DIRECTORY { Ok(()) } else { Err(damaged) }
 }
 
 /// Where the copy in the second block group begins; `None` when there is one group only.

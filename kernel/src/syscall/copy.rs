@@ -22,8 +22,11 @@ impl Kernel {
         let grant = &self.shell.frames.get(caller).x[11 + 2 * index as usize..];
         let (window, size, writable) = (grant[0], grant[1] & !GRANT_WRITABLE, grant[1] & GRANT_WRITABLE != 0);
         let end = offset.checked_add(length).ok_or(Status::BadGrant)?;
-        if end > size || window.checked_add(size).is_none() || buffer.checked_add(length).is_none() {
+        if end > size || window.checked_add(size).is_none() {
             return Err(Status::BadGrant);
+        }
+        if buffer.checked_add(length).is_none() {
+            return Err(Status::BadAddress);
         }
         let mut done = 0;
         while done < length {

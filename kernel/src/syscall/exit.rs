@@ -12,7 +12,7 @@ impl Kernel {
     pub(super) fn sys_exit(&mut self, slot: SlotId, now: u64) -> Done {
         let x = &self.shell.frames.get(slot).x;
         let (class, buffer, length) = (x[0], x[1], x[2]);
-        let class = match DeathClass::from_code(class as u32) {
+        let class = match u32::try_from(class).ok().and_then(DeathClass::from_code) {
             Some(
                 class @ (DeathClass::Panic
                 | DeathClass::QuotaExceeded

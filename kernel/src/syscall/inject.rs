@@ -48,7 +48,8 @@ impl Kernel {
             return Done::Status(Status::Denied);
         }
         let Some(target) = self.shell.slot_argument(target) else { return Done::Status(Status::BadHandle) };
-        let Some(fault) = Fault::from_code(fault as u32) else { return Done::Status(Status::BadArgument) };
+        let fault = u32::try_from(fault).ok().and_then(Fault::from_code);
+        let Some(fault) = fault else { return Done::Status(Status::BadArgument) };
         let state = self.core.slot(target);
         if state.state != SlotState::Running || !state.ready {
             return Done::Status(Status::WrongState);

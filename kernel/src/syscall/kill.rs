@@ -14,9 +14,8 @@ impl Kernel {
             Ok(target) => target,
             Err(status) => return Done::Status(status),
         };
-        let Some(class) = DeathClass::from_code(self.shell.frames.get(slot).x[1] as u32) else {
-            return Done::Status(Status::BadArgument);
-        };
+        let class = u32::try_from(self.shell.frames.get(slot).x[1]).ok().and_then(DeathClass::from_code);
+        let Some(class) = class else { return Done::Status(Status::BadArgument) };
         match self.core.slot(target).state {
             SlotState::Running => self.die(target, &Demise { class, text: b"", syndrome: None }, now),
             SlotState::Loading => self.core.stop_loading(target),

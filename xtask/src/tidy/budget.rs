@@ -102,6 +102,15 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_of_this_repository_is_within_its_lines() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let (lines, over) = kernel_lines(&Repository::read(&root).unwrap());
+        println!("kernel with the linked part of bsp: {lines} of {KERNEL_LINES_MAX} lines");
+        assert!(lines > 1000, "{lines} lines: the kernel was not found");
+        assert_eq!(over, None, "{lines} of {KERNEL_LINES_MAX} lines");
+    }
+
+    #[test]
     fn sections_are_measured_in_a_real_object_file() {
         let elf = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         assert!(text_and_rodata(&elf).unwrap() > 100_000);

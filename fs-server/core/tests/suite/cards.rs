@@ -53,6 +53,10 @@ fn each_unfit_card_has_its_own_error_and_remedy() {
     let mut sizes = good.clone();
     sizes[1024 + 40] ^= 8;
     errors.push((mount_error(&sizes), MountError::Damaged("superblock checksum"), Status::Damaged));
+    let mut rootless = good.clone();
+    let table = u32::from_le_bytes(good[2048 + 8..2048 + 12].try_into().unwrap()) as usize * 1024;
+    rootless[table + 256..table + 512].fill(0);
+    errors.push((mount_error(&rootless), MountError::Damaged("root directory"), Status::Damaged));
     for (error, expected, status) in &errors {
         assert_eq!(error, expected);
         assert_eq!(error.status(), *status);

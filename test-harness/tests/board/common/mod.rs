@@ -1,0 +1,324 @@
+//! A booted system under a test's hands: what it said so far, by line and by event, and ways to wait for more.
+
+pub mod debugger;
+pub mod image;
+
+use abi::plan::{Fault, PlanEntry};
+use abi::syscall::trigger;
+use abi::trace::Event;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use test_harness::evidence::{Clock, Item, Recorded, Splitter};
+use test_harness::oracle::workload::Follower;
+use test_harness::plan::DrawnPlan;
+use test_harness::scenario::Scenario;
+use test_harness::system::System;
+use test_harness::target::{Emulator, Ending, Happening, Launch, Line, Machine, Mode};
+use workload_core::Record;
+use zerocopy::IntoBytes;
+
+/// Longest time of the host that one wait may take. The machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_mins(4);
+
+/// Parameter of the plan that fuzzers read.
+const FUZZER_CALLS: usize = 3;
+
+/// Events that a failed test shows.
+const SHOWN: usize = 30;
+
+/// Whether the long versions of the tests are wanted.
+pub fn is_soak() -> bool {
+    std::env::var("SAMSARA_TEST_DEPTH").is_ok_and(|depth| depth == "soak")
+}
+
+/// The emulated board.
+pub fn machine() -> Machine {
+    Machine::default_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu")).unwrap()
+}
+
+/// The system of `system/<manifest>.toml`, as it was built.
+pub fn system(manifest: &str) -> System {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../out");
+    let out = std::env::var_os("SAMSARA_OUT").map_or_else(default, PathBuf::from);
+    System::in_folder(&out.join(manifest)).unwrap_or_else(|error| {
+        panic!("this test needs a built system: run `./x build system/{manifest}.toml` ({error:#})")
+    })
+}
+
+/// A plan without random calls: see [`plan_with`].
+pub fn plan(seed: u64, end: u64, entries: &[PlanEntry]) -> Vec<u8> {
+    plan_with(seed, end, entries, 0)
+}
+
+/// The bytes of a plan with these steps; the workload ends at `end` nanoseconds, or never. `calls`: how many calls a
+/// fuzzer makes at random. Everything else is as in the demo.
+pub fn plan_with(seed: u64, end: u64, entries: &[PlanEntry], calls: u64) -> Vec<u8> {
+    let mut header = DrawnPlan::golden(seed, end, &Scenario::demo().unwrap()).header;
+    header.parameters[FUZZER_CALLS] = calls;
+    let header = injector_core::plan::sealed(header, entries);
+    [header.as_bytes(), entries.as_bytes()].concat()
+}
+
+/// The step of a plan that kills a component.
+pub fn kill(slot: u8, at: u64) -> PlanEntry {
+    PlanEntry { at, fault: Fault::Kill as u32, slot: slot.into(), trigger: trigger::NOW as u32, count: 0 }
+}
+
+/// Shows the client's records from index `from` on to a follower; returns the index behind the last one.
+pub fn follow(follower: &mut Follower, client: u8, events: &[(u64, Recorded)], from: usize) -> usize {
+    for (time, frame) in &events[from..] {
+        match frame.view().event {
+            Event::Application { slot, data, .. } if slot == client => {
+                follower.record(*time, &Record::decode(data).expect("a record of the client"));
+            }
+            Event::Died { slot, .. } if slot == client => follower.died(),
+            _ => {}
+        }
+    }
+    events.len()
+}
+
+/// What to boot, besides the system.
+#[derive(Default)]
+pub struct Setup<'a> {
+    /// Another boot image than the system's own.
+    pub kernel: Option<PathBuf>,
+    /// The card; `None`: the slot is empty.
+    pub card: Option<&'a Path>,
+    /// Bytes of the fault plan.
+    pub plan: Option<Vec<u8>>,
+    /// Connects a debugger, with which physical memory can be written.
+    pub debugger: bool,
+}
+
+/// A booted system.
+pub struct Board {
+    /// The system.
+    pub system: System,
+    /// Everything that came over the evidence line: nanoseconds since power-on, and the frame.
+    pub events: Vec<(u64, Recorded)>,
+    /// Everything that came over the console.
+    pub console: Vec<u8>,
+    emulator: Emulator,
+    splitter: Splitter,
+    clock: Clock,
+    closed: bool,
+    folder: tempfile::TempDir,
+}
+
+impl Board {
+    /// Boots a system with instruction counting.
+    pub fn boot(system: &System, setup: &Setup) -> Self {
+        let folder = tempfile::Builder::new().prefix("samsara-board-").tempdir().unwrap();
+        let machine = machine();
+        let kernel = setup.kernel.clone().unwrap_or_else(|| system.kernel());
+        let stub = format!("unix:{},server=on,wait=off", folder.path().join("gdb").display());
+        let extra = if setup.debugger { vec!["-gdb".to_owned(), stub] } else { Vec::new() };
+        let launch = Launch {
+            machine: &machine,
+            kernel: &kernel,
+            card: setup.card,
+            plan: setup.plan.as_deref(),
+            seed: 1,
+            mode: Mode::Deterministic,
+            extra: &extra,
+            folder: folder.path(),
+        };
+        let emulator = Emulator::launch(&launch).unwrap();
+        Self {
+            system: system.clone(),
+            events: Vec::new(),
+            console: Vec::new(),
+            emulator,
+            splitter: Splitter::new(),
+            clock: Clock { frequency: 0 },
+            closed: false,
+            folder,
+        }
+    }
+
+    /// The events from index `from` on.
+    pub fn since(&self, from: usize) -> impl Iterator<Item = (u64, Event<'_>)> {
+        self.events[from..].iter().map(|(time, frame)| (*time, frame.view().event))
+    }
+
+    /// All events.
+    pub fn all(&self) -> impl Iterator<Item = (u64, Event<'_>)> {
+        self.since(0)
+    }
+
+    /// What came over the console from byte `from` on.
+    pub fn text(&self, from: usize) -> String {
+        String::from_utf8_lossy(&self.console[from..]).into_owned()
+    }
+
+    /// Takes one happening; `false`: the machine has ended, or nothing came until `deadline`.
+    fn pump(&mut self, deadline: Instant) -> bool {
+        match self.emulator.next(deadline) {
+            Happening::Bytes(Line::Console, bytes) => self.console.extend(bytes),
+            Happening::Bytes(Line::Evidence, bytes) => {
+                let (clock, events) = (&mut self.clock, &mut self.events);
+                self.splitter.push(&bytes, |item| match item {
+                    Item::Frame(frame) => {
+                        if let Event::Boot { frequency, .. } = frame.view().event {
+                            *clock = Clock { frequency };
+                        }
+                        events.push((clock.nanoseconds(frame.view().time), frame));
+                    }
+                    Item::Text(_) => {}
+                    Item::Damaged(error, bytes) => panic!("{} bytes are no frame: {error:?}", bytes.len()),
+                });
+            }
+            Happening::Reset(_) => {}
+            Happening::Closed => self.closed = true,
+            Happening::Nothing => return false,
+        }
+        !self.closed
+    }
+
+    /// Waits until `done` says so; a panic tells `what` was waited for.
+    pub fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            let goes_on = self.pump(deadline);
+            let why = if self.closed { "ended" } else { "went on for ever" };
+            assert!(goes_on, "{what}: the board {why}; {}", self.story());
+        }
+    }
+
+    /// Waits until an event fits, beginning with number `from`; returns the number after it and its time.
+    pub fn until_event(&mut self, from: usize, what: &str, fits: impl Fn(&Event) -> bool) -> (usize, u64) {
+        let mut at = from;
+        self.until(what, |board| {
+            while at < board.events.len() && !fits(&board.events[at].1.view().event) {
+                at += 1;
+            }
+            at < board.events.len()
+        });
+        (at + 1, self.events[at].0)
+    }
+
+    /// Waits until an incarnation of `component` after `incarnation` is ready; returns which, and as [`Board::until_event`].
+    pub fn until_ready(&mut self, component: &str, after: u32) -> (u32, usize, u64) {
+        let wanted = self.slot(component);
+        let fits = |event: &Event| matches!(*event, Event::Ready { slot, incarnation } if slot == wanted && incarnation > after);
+        let (next, time) = self.until_event(0, &format!("{component} is to be ready"), fits);
+        let Event::Ready { incarnation, .. } = self.events[next - 1].1.view().event else { unreachable!() };
+        (incarnation, next, time)
+    }
+
+    /// Slot of a component.
+    pub fn slot(&self, component: &str) -> u8 {
+        self.system.slot(component).unwrap()
+    }
+
+    /// How many incarnations of a component have died.
+    pub fn deaths(&self, component: &str) -> usize {
+        let wanted = self.slot(component);
+        self.all().filter(|(_, event)| matches!(*event, Event::Died { slot, .. } if slot == wanted)).count()
+    }
+
+    /// Everything that died, and when: for messages, and to be compared with nothing.
+    pub fn all_deaths(&self) -> Vec<String> {
+        let told = |(time, event): (u64, Event)| match event {
+            Event::Died { slot, incarnation, class, text, .. } => {
+                let name = self.system.name(slot);
+                Some(format!("{time} ns: {name}#{incarnation} {} {text:?}", class.name()))
+            }
+            _ => None,
+        };
+        self.all().filter_map(told).collect()
+    }
+
+    /// Lines of plain text that a component has logged.
+    pub fn logged(&self, component: &str) -> Vec<String> {
+        let wanted = self.slot(component);
+        let told = |(_, event): (u64, Event)| match event {
+            Event::Log { slot, kind, data, .. }
+                if slot == wanted && u64::from(kind) == abi::syscall::log::TEXT =>
+            {
+                Some(String::from_utf8_lossy(data).into_owned())
+            }
+            _ => None,
+        };
+        self.all().filter_map(told).collect()
+    }
+
+    /// Types a line on the console, and returns what is shown from there until `end` is.
+    pub fn type_line(&mut self, line: &str, end: &str) -> String {
+        let from = self.console.len();
+        self.emulator.type_bytes(format!("{line}\r").as_bytes()).unwrap();
+        let echo = from + line.len();
+        self.until(&format!("the answer to {line:?}"), |board| {
+            board.console.len() > echo && board.text(echo).contains(end)
+        });
+        self.text(echo)
+    }
+
+    /// Carries out a command of the emulator's control protocol.
+    pub fn control(&mut self, command: &str, arguments: &Value) -> Value {
+        self.emulator.control().command(command, arguments).unwrap()
+    }
+
+    /// Connects the debugger of [`Setup::debugger`]; the board stands still until [`Board::go_on`].
+    pub fn attach(&mut self) -> debugger::Debugger {
+        self.control("stop", &json!({}));
+        debugger::Debugger::connect(&self.folder.path().join("gdb"))
+    }
+
+    /// The debugger is done: the board goes on.
+    pub fn go_on(&mut self, debugger: debugger::Debugger) {
+        drop(debugger);
+        self.control("cont", &json!({}));
+    }
+
+    /// Copies physical memory.
+    pub fn memory(&mut self, address: u64, bytes: u64) -> Vec<u8> {
+        self.emulator.memory(address, bytes).unwrap()
+    }
+
+    /// Ends the emulator by a signal that it cannot catch, and takes what it had said until then.
+    pub fn cut_power(mut self) -> Vec<(u64, Recorded)> {
+        let process = rustix::process::Pid::from_raw(self.emulator.id().cast_signed()).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while self.pump(deadline) {}
+        assert!(self.closed, "the emulator outlived its death");
+        self.events
+    }
+
+    /// Ends the emulator in an orderly way. The guest must have done nothing that no correct program does.
+    pub fn finish(self) {
+        self.finish_after(|_| false);
+    }
+
+    /// As [`Board::finish`], but the emulator may have complained of what `is_allowed` knows.
+    pub fn finish_after(mut self, is_allowed: impl Fn(&str) -> bool) {
+        let ending = self.emulator.end().unwrap();
+        assert!(!matches!(ending, Ending::Died { .. }), "{ending:?}; {}", self.story());
+        let panics = self.all().any(|(_, event)| matches!(event, Event::KernelPanic { .. }));
+        assert!(!panics, "{}", self.story());
+        let mut errors = self.emulator.guest_errors().unwrap();
+        errors.retain(|error| !is_allowed(error));
+        assert_eq!(errors, Vec::<String>::new());
+    }
+
+    /// The last events and the end of the console, for messages.
+    pub fn story(&self) -> String {
+        let mut story = String::from("the last events:\n");
+        for (time, event) in self.since(self.events.len().saturating_sub(SHOWN)) {
+            let line = match event {
+                Event::Log { slot, data, .. } => {
+                    format!("{} logs {}", self.system.name(slot), String::from_utf8_lossy(data))
+                }
+                event => format!("{event:?}"),
+            };
+            writeln!(story, "{time:>12} {line}").unwrap();
+        }
+        let console = self.text(self.console.len().saturating_sub(1500));
+        write!(story, "the console's end:\n{console}").unwrap();
+        story
+    }
+}

@@ -1,0 +1,11 @@
+//! The whole system in the emulator, hurt from outside: power cuts, damaged memory, cards and images, hostile programs.
+//!
+//! The systems are those that `./x test` has built; without them these tests fail and say what to run.
+
+mod budgets;
+mod bundle_copy;
+mod cards;
+mod common;
+mod memory_dump;
+mod power_cut;
+mod wild_calls;

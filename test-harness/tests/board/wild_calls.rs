@@ -1,0 +1,122 @@
+//! Programs that pass wild pointers, bad handles and huge lengths to every system call: they get errors, and the kernel
+//! and everybody else go on.
+
+use crate::common::{Board, Setup, is_soak, plan_with, system};
+use abi::record::DeathClass;
+use abi::trace::Event;
+
+/// What the fuzzer reports at the end of a pass (`apps/fuzzer`).
+struct Report {
+    cases: u32,
+    all: u32,
+    done: u32,
+    refused: u32,
+}
+
+/// Calls at random, in one pass.
+fn combinations() -> u32 {
+    if is_soak() { 1_000_000 } else { 20_000 }
+}
+
+/// Boots a system in which `fuzzer` makes its calls, and waits for its report.
+fn run(manifest: &str, fuzzer: &str, role: u32, seed: u64) -> (Board, Report) {
+    let system = system(manifest);
+    let plan = plan_with(seed, 0, &[], u64::from(combinations()));
+    let mut board = Board::boot(&system, &Setup { plan: Some(plan), ..Setup::default() });
+    let slot = board.slot(fuzzer);
+    let report = |event: &Event| match *event {
+        Event::Application { slot: from, data, .. } if from == slot && data.len() == 20 => {
+            let word = |index: usize| u32::from_le_bytes(data[4 * index..][..4].try_into().unwrap());
+            (word(0) == role).then(|| Report {
+                cases: word(1),
+                all: word(2),
+                done: word(3),
+                refused: word(4),
+            })
+        }
+        // A panic names the case.
+        Event::Died { slot: from, class: DeathClass::Panic, text, .. }
+            if from == slot && !text.is_empty() =>
+        {
+            panic!("{fuzzer}: {text}")
+        }
+        Event::KernelPanic { text } => panic!("the kernel panicked: {text}"),
+        _ => None,
+    };
+    let mut judged = 0;
+    let mut found = None;
+    board.until("the fuzzer's report", |board| {
+        found = found.take().or_else(|| board.since(judged).find_map(|(_, event)| report(&event)));
+        judged = board.events.len();
+        found.is_some()
+    });
+    (board, found.unwrap())
+}
+
+#[test]
+fn an_ordinary_component_gets_errors_and_everybody_else_goes_on() {
+    let (mut board, report) = run("test-wild", "wild", 1, 1);
+    println!(
+        "{} cases; of {} random calls {} were carried out and {} refused",
+        report.cases, report.all, report.done, report.refused
+    );
+    assert!(report.cases > 400 && report.all == combinations());
+
+    assert!(
+        report.done > report.all / 20 && report.refused > report.all / 2,
+        "too tame or too wild to find anything"
+    );
+
+    // It died of its own calls of `exit` only, of each once, with the class that it may give itself.
+    let wild = board.slot("wild");
+    let ends = board.all().filter_map(|(_, event)| match event {
+        Event::Died { slot, class, .. } => Some((slot, class)),
+        _ => None,
+    });
+    let classes = [
+        DeathClass::Panic,
+        DeathClass::Panic,
+        DeathClass::Exit,
+        DeathClass::Exit,
+        DeathClass::Exit,
+        DeathClass::Exit,
+    ];
+    assert_eq!(ends.collect::<Vec<_>>(), classes.map(|class| (wild, class)), "{}", board.story());
+
+    // The server has done everything to a request in its service that must not be done.
+    let server = board.slot("server");
+    let reported = |event: &Event| matches!(*event, Event::Application { slot, .. } if slot == server);
+    board.until_event(0, "the server's report", reported);
+
+    // The witness has been answered all the while, and still is.
+    let witness = board.slot("witness");
+    let is_count = |event: &Event| matches!(*event, Event::Application { slot, .. } if slot == witness);
+    let before = board.all().filter(|(_, event)| is_count(event)).count();
+    assert!(before > 0, "the witness did not run beside the fuzzer");
+    let from = board.events.len();
+    board.until_event(from, "the witness is to go on", is_count);
+    assert_eq!(board.all_deaths().len(), classes.len(), "{:?}", board.all_deaths());
+    // Its own device it may treat as it likes.
+    board.finish_after(|error| error.starts_with("bcm2835_systmr"));
+}
+
+#[test]
+fn a_component_with_the_rights_of_the_supervisor_gets_errors_and_the_kernel_goes_on() {
+    for seed in 1..=2 {
+        let (board, report) = run("test-wild-control", "rs", 2, seed);
+        println!(
+            "{} cases; of {} random calls {} were carried out and {} refused",
+            report.cases, report.all, report.done, report.refused
+        );
+        assert!(report.cases > 400 && report.all == combinations());
+        // What it controls it may kill and start as it likes; nobody else died, and it did not either.
+        let prey = board.slot("prey");
+        let others = board
+            .all()
+            .filter(|(_, event)| matches!(*event, Event::Died { slot, .. } if slot != prey))
+            .count();
+        assert_eq!(others, 0, "{:?}", board.all_deaths());
+        assert!(board.deaths("prey") > 1, "the calls at random did nothing");
+        board.finish();
+    }
+}
