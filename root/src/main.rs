@@ -52,7 +52,7 @@ fn pet() -> Instant {
             warn!("no watchdog stands above root: the kernel drives none on this board");
             Instant::NEVER
         }
-        Err(_) => panic!("root must have the right to reset"),
+        Err(status) => panic!("root must have the right to reset: {status:?}"),
     }
 }
 

@@ -21,7 +21,7 @@ const RS: usize = 1;
 const ECHO: usize = 3;
 
 /// For a boot that must reach its end.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// How long a board that has stopped is watched: a loop of resets takes a few milliseconds a turn.
 const STILL: Duration = Duration::from_secs(1);

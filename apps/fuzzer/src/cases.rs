@@ -76,7 +76,7 @@ fn soon() -> u64 {
 impl Cases<'_> {
     fn attempt(&mut self, call: Call, arguments: &[u64]) -> Registers {
         self.count += 1;
-        if self.count % 16 == 0 {
+        if self.count.is_multiple_of(16) {
             self.memory.check();
             sys::recv(0, RECV_NOTIFICATIONS);
         }

@@ -63,6 +63,7 @@ impl Memory {
     }
 
     /// Panics if memory has changed that no call was allowed to name.
+    #[expect(clippy::unused_self, reason = "who has the memory may look at it")]
     pub fn check(&self) {
         for word in 0..SCRATCH_PAGE as usize * PAGE_WORDS {
             // SAFETY: 1. The pages were mapped by [`Memory::take`] and stay so. 2. Volatile: whether they have changed

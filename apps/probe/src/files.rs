@@ -12,7 +12,7 @@ const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 const FAREWELL_US: u64 = 100_000;
 
 struct Files {
-    files: Client,
+    server: Client,
     seed: u64,
     data: [u8; READ_MAX],
 }
@@ -22,7 +22,7 @@ pub fn run() -> ! {
     pause(0);
     if let Some((header, _)) = plan::plan() {
         let mut client = Files {
-            files: binding!(call ?"files").expect("the file client calls `files`"),
+            server: binding!(call ?"files").expect("the file client calls `files`"),
             seed: header.seed,
             data: [0; READ_MAX],
         };
@@ -64,7 +64,7 @@ impl Files {
             }
             _ => paths.map(|path| Grant::Read(path.as_bytes())),
         };
-        let reply = self.files.call(&message, grants);
+        let reply = self.server.call(&message, grants);
         let status = reply.err().map_or(0, |error| error.0 as u8);
         let Message { label, words } = reply.unwrap_or_default();
         let checksum = if matches!(step, Step::Read(_)) { CRC.checksum(&self.data) } else { 0 };

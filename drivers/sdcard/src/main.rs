@@ -82,7 +82,7 @@ impl Driver<'_> {
 fn identified(card: &Info) {
     info!(
         "card identified: {=u64} MiB ({=u64} blocks), CID {=u128:#034x}, write-protected: {=bool}",
-        card.blocks * BLOCK_SIZE as u64 >> 20,
+        (card.blocks * BLOCK_SIZE as u64) >> 20,
         card.blocks,
         card.identity,
         card.write_protected,

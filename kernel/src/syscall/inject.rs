@@ -57,7 +57,7 @@ impl Kernel {
         match kind {
             trigger::NOW => self.inject(target, fault, now),
             kind if trigger::is_known(kind) && count > 0 => {
-                self.shell.arm(target, Trigger { kind, rest: count, fault })
+                self.shell.arm(target, Trigger { kind, rest: count, fault });
             }
             _ => return Done::Status(Status::BadArgument),
         }

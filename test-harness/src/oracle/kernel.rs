@@ -320,7 +320,7 @@ impl Tracker {
             self.awaited = std::mem::take(&mut self.ready);
             match self.current().filter(|row| row.planned.kind == RowKind::Root) {
                 Some(row) => {
-                    row.reset_ticks = row.fates[0].died.map_or(0, |died| time.saturating_sub(died.0))
+                    row.reset_ticks = row.fates[0].died.map_or(0, |died| time.saturating_sub(died.0));
                 }
                 None => self.unplanned_resets += 1,
             }
