@@ -30,7 +30,7 @@ pub enum Status {
     More = 9,
     /// There is nothing to give: no checkpoint, no death, no image, no further entry.
     Nothing = 10,
-    /// Stored data does not match its checksum, in both copies.
+    /// Stored data does not match its checksum: an image in both copies, or the checkpoint.
     Corrupt = 11,
     /// The call named is not in service by this incarnation: it ended, or never was.
     Stale = 12,

@@ -1,8 +1,8 @@
 //! System calls: the immediate of `svc`, and which register carries what.
 //!
 //! Arguments are in `x0` upwards, the status comes back in `x0` (`recv` and `reply_recv`: a kind of [`received`]). Times are
-//! absolute values of `CNTVCT_EL0` ([`crate::message::NEVER`] for none). `docs/syscalls.md` is the reference; tidy compares the
-//! two.
+//! absolute values of `CNTVCT_EL0` ([`crate::message::NEVER`] for none). `docs/syscalls.md` is the reference; tidy compares their
+//! sections.
 
 /// Numbers of the system calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,7 +116,7 @@ pub mod reg {
 pub mod checkpoint {
     /// Replaces the checkpoint, atomically.
     pub const COMMIT: u64 = 0;
-    /// Reads the last committed checkpoint; the one before if that is damaged.
+    /// Reads the last committed checkpoint; `Corrupt` if it is damaged.
     pub const LOAD: u64 = 1;
 }
 

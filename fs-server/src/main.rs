@@ -15,11 +15,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 use block::Card;
 use core::time::Duration;
-use defmt::{Display2Format, error, info};
+use defmt::info;
 use fs_core::{CHECKPOINT_BYTES_MAX, Call, Checkpoint, CheckpointError, FileServer, MountError, Sender};
 use protocols::files::{Answer, Label, Request, Status, TRANSFER_BYTES_MAX};
 use userlib::server::{Answer as Reaction, Server};
-use userlib::{Start, binding, checkpoint, serve, time::now};
+use userlib::{Start, binding, checkpoint, log_text, serve, time::now};
 
 /// The slot's checkpoint, as `fs-core` wants it.
 struct Slot;
@@ -112,7 +112,8 @@ fn mount() -> Service {
         }
         Err(failed) if failed.is_transient() => panic!("cannot mount: {failed}"),
         Err(failed) => {
-            error!("no file system: {}", Display2Format(&failed));
+            // As text: whoever has to put in another card may have no more than the console.
+            log_text!("no file system: {failed}");
             Service::Refused(MountError::status(failed))
         }
     }

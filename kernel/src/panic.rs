@@ -57,6 +57,9 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     let mut bytes = [0; FRAME_MAX];
     let frame = encode(&Frame { time: cpu::now(), event: Event::KernelPanic { text } }, &mut bytes);
     let boots = !crate::RUNNING.load(Ordering::Relaxed);
+    if boots {
+        board.console.initialise();
+    }
     let [before, after] = if boots { CANNOT_START } else { ["\r\nkernel panic: ", "\r\n"] };
     for part in [before, text, after] {
         say(&mut board, boots, part.as_bytes());

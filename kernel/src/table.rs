@@ -125,7 +125,8 @@ impl Table {
 }
 
 fn sealed(base: usize, length: usize) -> &'static [u8] {
-    // SAFETY: 1. what lies behind the kernel is mapped read-only for ever and no bank overlaps it.
+    // SAFETY: 1. RAM is mapped there, of at most TABLES_MAX bytes before the CRC has proved the length; 2. nothing is written
+    //    there until then, and afterwards no bank overlaps it and it is mapped read-only.
     unsafe { memory::bytes(base, length) }
 }
 

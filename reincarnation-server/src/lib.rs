@@ -105,7 +105,8 @@ pub fn write_report<const N: usize>(supervisor: &Supervisor<N>, report: Report) 
             if text.is_empty() {
                 log_text!("{name}: incarnation {incarnation} died: {class} at {:#x}; {next}", record.pc);
             } else {
-                log_text!("{name}: incarnation {incarnation} died: {class}: {text}; {next}");
+                // A record is cut where it ends: the text is bounded, so that what becomes of the component is told.
+                log_text!("{name}: incarnation {incarnation} died: {class}: {text:.80}; {next}");
             }
         }
         ReportKind::Started(incarnation) => log_text!("{name}: incarnation {incarnation} started"),

@@ -2,7 +2,8 @@
 //!
 //! *Role.* Components log with the macros of defmt itself, `info!`, `warn!`, `error!` and `debug!`: what leaves the
 //! component is the number of the statement and its arguments, and `./x log` finds text, file and line in the very image.
-//! Plain text ([`text`]) is for RS and root, whose news of deaths must be readable where no image is at hand.
+//! Plain text ([`text`]) is for what must be readable where no image is at hand: the news of deaths that RS and root tell,
+//! and why there is no file system.
 //!
 //! *Rule.* One record is one system call of at most [`BYTES_MAX`] bytes. The kernel adds slot, incarnation, build id and
 //! time; a record that the kernel refuses is lost, because logging must never be the reason why something fails.
@@ -24,7 +25,7 @@ pub fn event(data: &[u8]) -> bool {
     sys::log(EVENT, data).is_ok()
 }
 
-/// Writes one line of plain text to the ring and the console of last resort; what is too long is cut.
+/// Writes one line of plain text to the ring and, as a frame, to the evidence line; what is too long is cut.
 pub fn text(line: fmt::Arguments<'_>) {
     let mut record = Text::<RECORD>::new();
     // Writing to a `Text` cannot fail: it cuts.

@@ -115,7 +115,7 @@ mod tests {
         }
 
         #[test]
-        fn ticks_survive_the_way_there_and_back(ticks in 0..1u64 << 56, frequency in 1_000_000u64..1_000_000_000) {
+        fn ticks_survive_the_way_there_and_back(ticks in 0..1u64 << 54, frequency in 1_000_000u64..1_000_000_000) {
             prop_assert_eq!(ticks_from_ns(ns_from_ticks(ticks, frequency), frequency), ticks);
         }
     }

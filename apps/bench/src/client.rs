@@ -49,7 +49,6 @@ pub fn run() -> ! {
         fixture: binding!(slot ? "fixture").expect("the client kills the fixture"),
         page: &PAGE.0,
     };
-    pause();
     for number in 0..GROUPS {
         pause();
         group(Series::Stub, number, |shift| simple(Operation::Stub, shift));

@@ -339,7 +339,7 @@ pub fn supervisor(memory: &Memory) -> u32 {
     cases.bad_target(Call::Inspect, &[inspect::DEATH, PREY, 0, BYTES], 2);
     cases.each(Status::BadArgument, Call::Reset, &[0], 0, &[3]);
     cases.each(Status::BadArgument, Call::Reset, &[0], 0, &NO_OPERATION);
-    cases.expect(Status::Ok, Call::Reset, &[reset::PET]);
+    cases.expect(Status::Unsupported, Call::Reset, &[reset::PET]);
     memory.check();
     cases.count
 }
@@ -360,9 +360,9 @@ fn injections(cases: &mut Cases) {
     cases.each(Status::BadHandle, Call::Inject, &[0, 1, 0, 0], 0, &[PREY + 1, 1 << 32 | PREY]);
     cases.each(Status::BadHandle, Call::Inject, &[0, 1, 0, 0], 0, &NOWHERE);
     cases.each(Status::BadArgument, Call::Inject, &[PREY, 0, 0, 0], 1, &[0, 10, 255, 1 << 32 | 1, u64::MAX]);
-    cases.each(Status::BadArgument, Call::Inject, &[PREY, 1, 0, 1], 2, &[3]);
+    cases.each(Status::BadArgument, Call::Inject, &[PREY, 1, 0, 1], 2, &[trigger::ALARM + 1]);
     cases.each(Status::BadArgument, Call::Inject, &[PREY, 1, 0, 1], 2, &NO_OPERATION);
-    for kind in [trigger::RECEIVED, trigger::SENT] {
+    for kind in [trigger::RECEIVED, trigger::SENT, trigger::ANSWERED, trigger::ALARM] {
         cases.expect(Status::BadArgument, Call::Inject, &[PREY, 1, kind, 0]);
     }
 }

@@ -3,7 +3,7 @@
 use crate::raw::{IMMEDIATES, Memory, Registers};
 use abi::layout::{ARENA_BASE, DEVICE_BASE, IMAGE_BASE, PLAN_BASE, STACK_TOP, USER_END};
 use abi::message::GRANT_WRITABLE;
-use abi::syscall::{Call, RECV_NOTIFICATIONS, log, received, reset};
+use abi::syscall::{Call, RECV_NOTIFICATIONS, log, received, reset, trigger};
 use userlib::{Status, sys};
 
 /// Labels of `echo` that make the fixture fail or keep others waiting, because that is what they are for.
@@ -105,7 +105,7 @@ impl Random {
             Call::Kill => [slot, 1 + self.below(14), 0, 0, 0],
             Call::Inspect => [self.below(6), slot, scratch, 16 * length, 0],
             Call::SlotCtl => [slot, self.below(7), 0, 0, 0],
-            Call::Inject => [PREY, 1 + self.below(9), self.below(3), self.below(4), 0],
+            Call::Inject => [PREY, 1 + self.below(9), self.below(trigger::ALARM + 1), self.below(4), 0],
         };
         registers[..5].copy_from_slice(&arguments);
     }

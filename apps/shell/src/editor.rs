@@ -24,8 +24,8 @@ pub const HISTORY_LINES_MAX: usize = 32;
 pub const HISTORY_BYTES_MAX: usize = 2048;
 /// Columns of the terminal. Nobody tells a serial line its width; this is the least that any has.
 const COLUMNS: usize = 80;
-/// Columns for the line: one stays free, because a terminal may wrap after its last one.
-const ROOM: usize = COLUMNS - PROMPT.len() - 1;
+/// Columns for the line: one stays free, because a terminal may wrap after its last one, and two for the `^C` behind it.
+const ROOM: usize = COLUMNS - PROMPT.len() - 3;
 
 const BELL: u8 = 7;
 const ESCAPE: u8 = 0x1B;

@@ -117,18 +117,23 @@ impl BootConsole {
         Self { registers: unsafe { &*((CONSOLE_BASE + offset) as *const ConsoleRegisters) } }
     }
 
-    /// Enables the transmitter and sends bytes, waiting for room.
-    pub fn send(&mut self, bytes: &[u8]) {
+    /// Sets speed and format and enables the transmitter; the PL011 must not be enabled while they change.
+    pub fn initialise(&mut self) {
         let registers = self.registers;
+        registers.control.set(0);
         registers.divisor.set(CONSOLE_DIVISOR / 64);
         registers.divisor_fraction.set(CONSOLE_DIVISOR % 64);
         registers.line_control.write(LineControl::FIFOS::SET + LineControl::WORD_LENGTH::EightBits);
         registers.control.write(Control::ENABLE::SET + Control::TX_ENABLE::SET);
+    }
+
+    /// Sends bytes, waiting for room.
+    pub fn send(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            while registers.flags.is_set(Flag::TX_FULL) {
+            while self.registers.flags.is_set(Flag::TX_FULL) {
                 core::hint::spin_loop();
             }
-            registers.data.set(u32::from(byte));
+            self.registers.data.set(u32::from(byte));
         }
     }
 }

@@ -10,27 +10,23 @@ use crate::arch::memory;
 use abi::syscall::checkpoint::{COMMIT, LOAD};
 use abi::{SlotId, Status};
 
-#[derive(Clone, Copy)]
-struct Half {
-    length: usize,
-    crc: u32,
-    is_valid: bool,
-}
-
 /// What the kernel knows of a slot's checkpoint.
 #[derive(Clone, Copy)]
 pub struct Checkpoint {
-    halves: [Half; 2],
+    /// The half that holds the last commit.
     current: usize,
+    length: usize,
+    crc: u32,
+    exists: bool,
 }
 
 impl Checkpoint {
     /// Nothing is committed.
-    pub const EMPTY: Self = Self { halves: [Half { length: 0, crc: 0, is_valid: false }; 2], current: 0 };
+    pub const EMPTY: Self = Self { current: 0, length: 0, crc: 0, exists: false };
 
     /// Whether there is something to load.
     pub const fn exists(&self) -> bool {
-        self.halves[self.current].is_valid
+        self.exists
     }
 }
 
@@ -60,7 +56,6 @@ impl Kernel {
         let length = length as usize;
         let half = 1 - self.shell.checkpoints[usize::from(slot)].current;
         let base = self.half_base(slot, half);
-        self.shell.checkpoints[usize::from(slot)].halves[half].is_valid = false;
         let mut done = 0;
         while done < length {
             let address = buffer.checked_add(done as u64).ok_or(Status::BadAddress)?;
@@ -70,9 +65,7 @@ impl Kernel {
             done += step;
         }
         let crc = memory::checksum_range(base, length);
-        let checkpoint = &mut self.shell.checkpoints[usize::from(slot)];
-        checkpoint.halves[half] = Half { length, crc, is_valid: true };
-        checkpoint.current = half;
+        self.shell.checkpoints[usize::from(slot)] = Checkpoint { current: half, length, crc, exists: true };
         Ok(Done::Value(Status::Ok, length as u64))
     }
 
@@ -81,9 +74,9 @@ impl Kernel {
         if !checkpoint.exists() {
             return Err(Status::Nothing);
         }
-        let Half { length: stored, crc, .. } = checkpoint.halves[checkpoint.current];
+        let stored = checkpoint.length;
         let base = self.half_base(slot, checkpoint.current);
-        if memory::checksum_range(base, stored) != crc {
+        if memory::checksum_range(base, stored) != checkpoint.crc {
             return Err(Status::Corrupt);
         }
         self.shell.write_user_from(slot, buffer, base, stored.min(length as usize))?;

@@ -1,4 +1,5 @@
-//! `inject`: makes a component fail, now or when it has received or sent a number of messages.
+//! `inject`: makes a component fail, now, when it has received, sent or been answered a number of messages, or at an
+//! alarm of the injector.
 //!
 //! All faults but `Kill` are executed by the target itself: whatever it waits for is given up, and its program counter
 //! goes to the fault stub of its image. A component that has not yet received for the first time is left alone.
@@ -13,7 +14,7 @@ use abi::syscall::trigger;
 use abi::trace::Event;
 use abi::{SlotId, Status};
 
-/// A fault that waits for messages to pass.
+/// A fault that waits for messages to pass, or for an alarm.
 #[derive(Clone, Copy)]
 pub struct Trigger {
     kind: u64,
@@ -26,7 +27,7 @@ impl Trigger {
     /// Nothing waits.
     pub const NONE: Self = Self { kind: trigger::NOW, rest: 0, fault: Fault::Kill };
 
-    /// Counts a message; true: this was the last one to wait for.
+    /// Counts an event; true: this was the last one to wait for.
     #[inline(always)]
     pub fn count(&mut self, kind: u64) -> bool {
         if self.kind != kind {
@@ -55,13 +56,18 @@ impl Kernel {
             return Done::Status(Status::WrongState);
         }
         match kind {
-            trigger::NOW => self.inject(target, fault, now),
+            trigger::NOW => {
+                self.inject(target, fault, now);
+                if target == slot {
+                    return Done::Settled;
+                }
+            }
             kind if trigger::is_known(kind) && count > 0 => {
                 self.shell.arm(target, Trigger { kind, rest: count, fault });
             }
             _ => return Done::Status(Status::BadArgument),
         }
-        if target == slot { Done::Settled } else { Done::Status(Status::Ok) }
+        Done::Status(Status::Ok)
     }
 
     /// Executes the faults whose triggers have fired.

@@ -54,7 +54,7 @@ impl Kernel {
         let register = (window.base + offset) as usize;
         match operation {
             READ => return Ok(Done::Value(Status::Ok, u64::from(memory::read_register(register)? & mask))),
-            WRITE => write_masked(register, argument as u32, extent as u32, mask)?,
+            WRITE => write_masked(register, word(argument)?, word(extent)?, mask)?,
             _ if mask != u32::MAX => return Err(Status::Denied),
             _ if extent > WORDS_MAX => return Err(Status::BadArgument),
             READ_WORDS => self.read_words(slot, register, argument, extent as usize)?,
@@ -92,6 +92,10 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+fn word(argument: u64) -> Result<u32, Status> {
+    u32::try_from(argument).map_err(|_| Status::BadArgument)
 }
 
 /// Replaces the bits of `mask` by those of `value`. The old value is read only if some bits stay.

@@ -164,6 +164,10 @@ fn a_card_that_is_taken_out_is_an_error_and_no_restart_loop() {
     assert!(board.type_line("cat /kept", PROMPT).contains("words of before"), "{written:?}");
     board.control("eject", &json!({ "device": "sd0", "force": true }));
     let refused = board.type_line("write /lost words of after", PROMPT);
+    // The shell tells of the death, and then asks again.
+    board.until("the news of the file server", |board| {
+        board.text(0).split_once("incarnation 2 runs").is_some_and(|(_, rest)| rest.contains(PROMPT))
+    });
     let listing = board.type_line("ls /", PROMPT);
     assert!(
         listing.contains("no SD card"),
@@ -207,4 +211,5 @@ fn a_card_that_is_taken_out_of_the_demo_is_reported_by_the_driver_in_time() {
     board.until("some more events", |board| board.events.len() > from + 400);
     assert_eq!(board.deaths("block"), 0, "{:?}", board.all_deaths());
     assert_eq!(board.deaths("fs"), 1, "{:?}", board.all_deaths());
+    board.finish();
 }

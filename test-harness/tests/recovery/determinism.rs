@@ -85,7 +85,7 @@ fn changed(image: &[u8], name: &str) -> Vec<u8> {
         let entry = base + header.page_crcs as usize + 4 * page;
         image[entry..entry + 4].copy_from_slice(&crc.to_le_bytes());
     }
-    let tables = base + size_of::<SystemHeader>()..base + header.tables_end as usize;
+    let tables = base + SystemHeader::SEALED..base + header.tables_end as usize;
     header.tables_crc = CRC.checksum(&image[tables]);
     image[base..base + size_of::<SystemHeader>()].copy_from_slice(header.as_bytes());
     assert!(!found.is_empty(), "no component has {name}");

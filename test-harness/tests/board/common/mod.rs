@@ -300,6 +300,8 @@ impl Board {
         assert!(!matches!(ending, Ending::Died { .. }), "{ending:?}; {}", self.story());
         let panics = self.all().any(|(_, event)| matches!(event, Event::KernelPanic { .. }));
         assert!(!panics, "{}", self.story());
+        let boots = self.all().filter(|(_, event)| matches!(event, Event::Boot { .. })).count();
+        assert_eq!(boots, 1, "the board was reset; {}", self.story());
         let mut errors = self.emulator.guest_errors().unwrap();
         errors.retain(|error| !is_allowed(error));
         assert_eq!(errors, Vec::<String>::new());
