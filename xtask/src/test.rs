@@ -48,6 +48,17 @@ impl Depth {
         }
     }
 
+    /// Where random cases begin: the same ones every time, so that a change that fails is the change that broke something;
+    /// a soak draws others, and its log says which.
+    fn proptest_seed(self) -> Result<String> {
+        if self != Self::Soak {
+            return Ok("1".into());
+        }
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().to_string();
+        eprintln!("random cases: PROPTEST_RNG_SEED={seed}");
+        Ok(seed)
+    }
+
     /// Random cases of each property test.
     fn proptest_cases(self) -> &'static str {
         match self {
@@ -100,6 +111,7 @@ fn prepare(tools: &Toolchain, depth: Depth) -> Result<Vec<(&'static str, OsStrin
         ("SAMSARA_OUT", tools.root().join("out").into()),
         ("SAMSARA_TEST_DEPTH", depth.word().into()),
         ("PROPTEST_CASES", depth.proptest_cases().into()),
+        ("PROPTEST_RNG_SEED", depth.proptest_seed()?.into()),
     ])
 }
 

@@ -153,6 +153,11 @@ fn damaged_file_systems_are_named() {
     }
 }
 
+/// Waits until the shell has told of a death and asks again.
+fn until_news(board: &mut Board, news: &str) {
+    board.until(news, |board| board.text(0).split_once(news).is_some_and(|(_, rest)| rest.contains(PROMPT)));
+}
+
 #[test]
 fn a_card_that_is_taken_out_is_an_error_and_no_restart_loop() {
     let system = system("shell");
@@ -165,9 +170,7 @@ fn a_card_that_is_taken_out_is_an_error_and_no_restart_loop() {
     board.control("eject", &json!({ "device": "sd0", "force": true }));
     let refused = board.type_line("write /lost words of after", PROMPT);
     // The shell tells of the death, and then asks again.
-    board.until("the news of the file server", |board| {
-        board.text(0).split_once("incarnation 2 runs").is_some_and(|(_, rest)| rest.contains(PROMPT))
-    });
+    until_news(&mut board, "incarnation 2 runs");
     let listing = board.type_line("ls /", PROMPT);
     assert!(
         listing.contains("no SD card"),
@@ -184,6 +187,7 @@ fn a_card_that_is_taken_out_is_an_error_and_no_restart_loop() {
     // The remedy that was named works.
     board.control("blockdev-change-medium", &json!({ "device": "sd0", "filename": card, "format": "raw" }));
     let restarted = board.type_line("service restart fs", PROMPT);
+    until_news(&mut board, "incarnation 3 runs");
     let kept = board.type_line("cat /kept", PROMPT);
     assert!(kept.contains("words of before"), "{restarted:?} {kept:?}; {}", board.story());
     board.finish();

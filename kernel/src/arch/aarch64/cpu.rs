@@ -19,10 +19,12 @@ pub fn frequency() -> u64 {
     CNTFRQ_EL0.get()
 }
 
-/// Lets the timer fire at `time`.
+/// Lets the timer fire at `time`; with `u64::MAX` never. Then it is off: an emulator that skips idle time would go to the
+/// end of time for it.
 #[inline(always)]
 pub fn set_timer(time: u64) {
     CNTV_CVAL_EL0.set(time);
+    CNTV_CTL_EL0.set(u64::from(time != u64::MAX));
 }
 
 /// Lets the timer never fire again: nothing is left to wait for. An emulator that counts instructions would otherwise be
