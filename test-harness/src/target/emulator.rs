@@ -124,7 +124,13 @@ impl Emulator {
         let seen = Arc::clone(&powered_off);
         let mut qmp = Qmp::new(control, move |event, data| report_event(&sender, &seen, event, data))
             .map_err(explain)?;
-        qmp.command("cont", &json!({})).map_err(explain)?;
+        if let Err(error) = qmp.command("cont", &json!({})) {
+            // An emulator that the guest's first instructions kill may not come to its answer: that is an ending, not a
+            // failed launch, and [`Emulator::end`] tells of it.
+            if process.wait_until(Instant::now() + Duration::from_secs(1))?.is_none() {
+                return Err(explain(error));
+            }
+        }
         Ok(Self { process, qmp, happenings, console: writer, messages, errors, powered_off })
     }
 
