@@ -177,8 +177,8 @@ pub mod trigger {
     pub const SENT: u64 = 2;
     /// When `count` more calls of the slot have been answered: it has received the reply and not looked at it yet.
     pub const ANSWERED: u64 = 3;
-    /// When `count` more receives of the slot that injects have run into their deadline. The target fails at that very
-    /// instant, whoever has the CPU.
+    /// When `count` more receives of a slot that may inject (the build gives the right to one) have run into their
+    /// deadline. The target fails at that very instant, whoever has the CPU.
     pub const ALARM: u64 = 4;
 
     /// Whether this is one of them.

@@ -2,6 +2,7 @@
 //!
 //! Before the first component runs it is an image that cannot be used, and the next boot would find the same one: then the
 //! console says so, with the remedy, and the board stops.
+//!
 //! Rule: nothing of the kernel's state is used, not even its lock, since it may be what is broken.
 
 use crate::arch::boot::KERNEL_OFFSET;

@@ -283,6 +283,8 @@ fn registers(cases: &mut Cases) {
         cases.each(Status::BadArgument, Call::Reg, &[0, operation, 0xC, scratch, 1], 4, &[513]);
         cases.each(Status::BadArgument, Call::Reg, &[0, operation, 0xC, scratch, 1], 4, &HUGE);
     }
+    cases.each(Status::BadArgument, Call::Reg, &[0, reg::WRITE, 0xC, 0, 1], 3, &[1 << 32, u64::MAX]);
+    cases.each(Status::BadArgument, Call::Reg, &[0, reg::WRITE, 0xC, 0, 1], 4, &[1 << 32, u64::MAX]);
     cases.bad_target(Call::Reg, &[0, reg::READ_WORDS, 4, 0, 16], 3);
     cases.bad_source(Call::Reg, &[0, reg::WRITE_WORDS, 0xC, 0, 16], 3);
 }

@@ -194,6 +194,9 @@ pub fn clean_code_page(physical: usize) {
 }
 
 /// The bus refused an access: no device answers there.
+///
+/// QEMU's raspi boards refuse nothing (`ignore_memory_transaction_failures`), so no test in the emulator gets here by
+/// itself; with a debugger it can, by changing the address in `device_read` to one that is not mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "the value read means nothing"]
 pub struct BusError;
