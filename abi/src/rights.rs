@@ -153,8 +153,9 @@ pub struct RegisterRule {
     pub operations: u32,
     /// Bits that may be read or changed.
     pub mask: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Further bits that may be written as zeros: a driver then writes the whole register at once, without the right to
+    /// set them.
+    pub zero: u32,
 }
 
 /// How RS watches a component and what it does when the component fails. Times in nanoseconds.

@@ -18,12 +18,14 @@ const SLICE_US: u64 = 1000;
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main() -> ! {
     exceptions::initialise();
+    // SAFETY: 1. this runs once, on the only core, before any component exists.
+    unsafe { boot::map_kernel() };
     let table = match Table::read(boot::kernel_end()) {
         Ok(table) => table,
         Err(reason) => panic!("{reason}"),
     };
-    // SAFETY: 1. this runs once, on the only core, before any component exists.
-    unsafe { boot::map_kernel(table.end()) };
+    // SAFETY: 1. this runs once, behind `map_kernel`; 2. banks lie behind the image, and nothing else is written.
+    unsafe { boot::seal(table.end()) };
     cpu::initialise();
     let frame = {
         let mut kernel = KERNEL.lock();

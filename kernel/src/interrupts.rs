@@ -9,7 +9,7 @@ use abi::SlotId;
 use abi::message::bits;
 use abi::record::DeathClass;
 use abi::rights::SlotRights;
-use bsp::interrupts::LINES;
+use bsp::interrupts::{Interrupt, LINES};
 
 #[derive(Clone, Copy)]
 struct Line {
@@ -72,17 +72,13 @@ impl Line {
 }
 
 impl Kernel {
-    /// Deals with everything that is pending.
+    /// Deals with one interrupt; if more are pending, the next exception follows at once.
     pub fn interrupts(&mut self, now: u64) {
         self.shell.counters.interrupts += 1;
-        let pending = self.shell.board().interrupts.pending();
-        if pending.timer {
-            self.core.tick(now, &mut self.shell);
-        }
-        let mut lines = pending.lines;
-        while lines != 0 {
-            self.device_interrupt(lines.trailing_zeros(), now);
-            lines &= lines - 1;
+        match self.shell.board().interrupts.take() {
+            Some(Interrupt::Timer) => self.core.tick(now, &mut self.shell),
+            Some(Interrupt::Line(number)) => self.device_interrupt(number, now),
+            None => {}
         }
     }
 

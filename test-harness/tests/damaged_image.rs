@@ -7,9 +7,9 @@ use abi::image::{ImageHeader, MAGIC, SystemHeader};
 use abi::rights::SlotRights;
 use abi::trace::Event;
 use std::mem::offset_of;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use test_harness::evidence::{Item, Splitter};
+use test_harness::system::System;
 use test_harness::target::{Emulator, Happening, Launch, Line, Machine, Mode};
 use zerocopy::FromBytes;
 
@@ -40,11 +40,8 @@ struct Image {
 
 impl Image {
     fn built() -> Self {
-        let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../out");
-        let out = std::env::var_os("SAMSARA_OUT").map_or(default, PathBuf::from);
-        let path = out.join("test/kernel8.img");
-        let bytes = std::fs::read(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}: run ./x build system/test.toml", path.display()));
+        let system = System::under_test(&Machine::under_test().unwrap().name, "test").unwrap();
+        let bytes = std::fs::read(system.kernel()).unwrap();
         let is_header = |base: &usize| bytes[*base..].starts_with(&MAGIC.to_le_bytes());
         let base = (0..bytes.len()).step_by(PAGE).find(is_header).expect("a system behind the kernel");
         let (header, _) = SystemHeader::read_from_prefix(&bytes[base..]).unwrap();
@@ -110,7 +107,7 @@ fn boot(image: &Image, enough: impl Fn(&Seen) -> bool) -> Seen {
     let folder = tempfile::tempdir().unwrap();
     let kernel = folder.path().join("kernel8.img");
     std::fs::write(&kernel, &image.bytes).unwrap();
-    let machine = Machine::default_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu")).unwrap();
+    let machine = Machine::under_test().unwrap();
     let launch = Launch {
         machine: &machine,
         kernel: &kernel,

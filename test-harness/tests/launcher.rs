@@ -82,7 +82,7 @@ impl Guest {
 }
 
 fn machine() -> Machine {
-    Machine::default_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu")).unwrap()
+    Machine::under_test().unwrap()
 }
 
 struct Run {

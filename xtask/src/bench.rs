@@ -134,11 +134,7 @@ pub struct Options {
 /// # Errors
 /// A system could not be built or run, a component failed, or samples contradict the method.
 pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
-    let folder = tools.root().join("qemu");
-    let machine = match &options.board {
-        Some(name) => Machine::named(&folder, name)?,
-        None => Machine::default_in(&folder)?,
-    };
+    let machine = crate::run::machine(tools, options.board.as_deref())?;
     let limit = Duration::from_secs(options.limit);
     let boot = |manifest: &str| Boot::build(tools, &machine, manifest, limit);
     let (demo, bench, fault) = (boot(DEMO_MANIFEST)?, boot(MANIFEST)?, boot(FAULT_MANIFEST)?);
@@ -177,14 +173,8 @@ struct Boot<'a> {
 
 impl<'a> Boot<'a> {
     fn build(tools: &Toolchain, machine: &'a Machine, manifest: &str, limit: Duration) -> Result<Self> {
-        let built = build_system(tools, manifest.as_ref())?;
+        let built = build_system(tools, manifest.as_ref(), &machine.name)?;
         let system = System::in_folder(&built.folder)?;
-        ensure!(
-            system.board == machine.name,
-            "{manifest} is for board {:?}, not {:?}",
-            system.board,
-            machine.name
-        );
         Ok(Self { machine, system, limit })
     }
 

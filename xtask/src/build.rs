@@ -1,4 +1,4 @@
-//! From a manifest to `out/<manifest>/`: builds what the manifest names and puts the boot image together.
+//! From a manifest to `out/<board>/<manifest>/`: builds what the manifest names and puts the boot image together.
 //!
 //! Rule: nothing in `out` depends on the folder or the machine, and nothing is written that has not changed.
 //!
@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use abi::image::ImageHeader;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use protocols::Service;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -26,7 +26,7 @@ use crate::manifest::board::Board;
 use crate::manifest::diagnostic::suggest;
 use crate::manifest::place::{Need, place};
 use crate::manifest::reader::format_size;
-use crate::manifest::{BoardError, System, rights};
+use crate::manifest::{System, rights};
 use crate::tools::{TargetProgram, Toolchain};
 
 /// The linker script of every component.
@@ -44,6 +44,9 @@ pub struct Options {
     /// The manifest.
     #[arg(default_value = "system/demo.toml")]
     manifest: PathBuf,
+    /// The board; the default is the one whose file in qemu/ says so.
+    #[arg(long)]
+    board: Option<String>,
 }
 
 /// Builds a system and says how full its banks are.
@@ -51,7 +54,8 @@ pub struct Options {
 /// # Errors
 /// As [`build_system`].
 pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
-    let built = build_system(tools, &options.manifest)?;
+    let machine = crate::run::machine(tools, options.board.as_deref())?;
+    let built = build_system(tools, &options.manifest, &machine.name)?;
     let bytes = fs::metadata(built.folder.join(IMAGE))?.len();
     println!("{}: {IMAGE} of {bytes} bytes", built.folder.display());
     println!(
@@ -69,18 +73,18 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
 /// A built system.
 #[derive(Debug)]
 pub struct Built {
-    /// `out/<manifest>`.
+    /// `out/<board>/<manifest>`.
     pub folder: PathBuf,
     /// For each slot: name, what it needs of its bank, size of the bank in bytes.
     pub banks: Vec<(String, Need, u64)>,
 }
 
-/// Builds the system of a manifest, whose path is taken from the workspace's root.
+/// Builds the system of a manifest, whose path is taken from the workspace's root, for the board of this name.
 ///
 /// # Errors
 /// A defect of the manifest (file, line, remedy), of the sources or of an image.
-pub fn build_system(tools: &Toolchain, manifest: &Path) -> Result<Built> {
-    let system = read(tools.root(), manifest, protocols::SERVICES)?;
+pub fn build_system(tools: &Toolchain, manifest: &Path, board: &str) -> Result<Built> {
+    let system = read(tools.root(), manifest, protocols::SERVICES, board)?;
     let packages = tools.packages()?;
     let programs: Vec<&str> =
         packages.iter().filter(|package| !package.for_host).map(|package| package.name.as_str()).collect();
@@ -90,11 +94,16 @@ pub fn build_system(tools: &Toolchain, manifest: &Path) -> Result<Built> {
     let kernel_elf = elfs.last().context("the kernel was not built")?;
     let flats = elfs[..images.len()].iter().zip(&images).map(|(elf, name)| Ok((*name, flatten(name, elf)?)));
     let assembled = assemble_system(&system, &flats.collect::<Result<_>>()?, kernel_elf)?;
-    let folder = tools.root().join("out").join(&system.name);
+    let folder = output_folder(tools.root(), board).join(&system.name);
     let named: Vec<(&str, &[u8])> =
         images.iter().copied().chain([KERNEL]).zip(elfs.iter().map(Vec::as_slice)).collect();
     write(&folder, &assembled, &named)?;
     Ok(Built { folder, banks: assembled.banks })
+}
+
+/// Where the systems of a board are put.
+pub fn output_folder(root: &Path, board: &str) -> PathBuf {
+    root.join("out").join(board)
 }
 
 /// Every image is a package of the board; cargo's own message would name neither file nor line.
@@ -117,23 +126,23 @@ fn check_images(system: &System, programs: &[&str]) -> Result<()> {
 ///
 /// # Errors
 /// The file cannot be read or has defects.
-pub fn read(root: &Path, manifest: &Path, services: &[Service]) -> Result<System> {
+pub fn read(root: &Path, manifest: &Path, services: &[Service], board: &str) -> Result<System> {
     let path = root.join(manifest);
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let file = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-    System::read(&file, &text, services, |name| board(root, name)).map_err(anyhow::Error::from)
-}
-
-fn board(root: &Path, name: &str) -> Result<Board, BoardError> {
-    let file = format!("bsp/{name}/board.toml");
-    match fs::read_to_string(root.join(&file)) {
-        Ok(text) => Board::read(&file, &text).map_err(BoardError::Defects),
-        Err(_) => Err(BoardError::Unknown(boards(root))),
-    }
+    let known = boards(root);
+    ensure!(
+        known.iter().any(|name| name == board),
+        "there is no board {board:?} in bsp/: there is {}",
+        known.join(", ")
+    );
+    let data = format!("bsp/{board}/board.toml");
+    let described = fs::read_to_string(root.join(&data)).with_context(|| format!("reading {data}"))?;
+    System::read(&file, &text, services, Board::read(&data, &described)?, &known).map_err(anyhow::Error::from)
 }
 
 /// The boards that have data.
-fn boards(root: &Path) -> Vec<String> {
+pub fn boards(root: &Path) -> Vec<String> {
     let entries = fs::read_dir(root.join("bsp")).into_iter().flatten().flatten();
     let with_data = entries.filter(|entry| entry.path().join("board.toml").exists());
     let mut names: Vec<String> =
@@ -146,12 +155,21 @@ fn boards(root: &Path) -> Vec<String> {
 fn compile(tools: &Toolchain, system: &System, images: &[&str]) -> Result<Vec<Vec<u8>>> {
     let mut programs: Vec<TargetProgram<'_>> = images
         .iter()
-        .map(|package| TargetProgram { package, linker_script: Path::new(COMPONENT_SCRIPT) })
+        .map(|package| TargetProgram { package, linker_script: Path::new(COMPONENT_SCRIPT), features: None })
         .collect();
-    programs.push(TargetProgram { package: KERNEL, linker_script: Path::new(&system.board.linker_script) });
+    programs.push(TargetProgram {
+        package: KERNEL,
+        linker_script: Path::new(&system.board.linker_script),
+        features: Some(kernel_features(&system.board.name)),
+    });
     let files =
         tools.build(&programs, &[]).with_context(|| format!("building the programs of {}", system.name))?;
     files.iter().map(|file| fs::read(file).with_context(|| format!("reading {}", file.display()))).collect()
+}
+
+/// The features with which the kernel is a board's.
+pub fn kernel_features(board: &str) -> String {
+    format!("bsp/{board}")
 }
 
 /// Everything that is written.
@@ -369,9 +387,11 @@ mod tests {
             let path = entry.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();
             let manifest = Path::new("system").join(path.file_name().unwrap());
-            let system =
-                read(root, &manifest, protocols::SERVICES).unwrap_or_else(|defects| panic!("{defects}"));
-            assert_eq!(system.components[0].name.value, "root");
+            for board in boards(root) {
+                let system = read(root, &manifest, protocols::SERVICES, &board)
+                    .unwrap_or_else(|defects| panic!("{board}: {defects}"));
+                assert_eq!(system.components[0].name.value, "root");
+            }
             assert!(text.starts_with("# "), "{}: say what the system is for", path.display());
             count += 1;
         }

@@ -46,26 +46,14 @@ pub fn machine(tools: &Toolchain, board: Option<&str>) -> Result<Machine> {
     }
 }
 
-/// A system boots only on the board that its manifest names.
-///
-/// # Errors
-/// Names the two boards.
-pub fn check_board(machine: &Machine, system: &System) -> Result<()> {
-    if machine.name != system.board {
-        bail!("manifest {:?} is for board {:?}, not for {:?}", system.manifest, system.board, machine.name);
-    }
-    Ok(())
-}
-
 /// Builds, boots, and connects the terminal.
 ///
 /// # Errors
 /// The board could not be started.
 pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
     let machine = machine(tools, options.board.as_deref())?;
-    let built = build_system(tools, &options.manifest)?;
+    let built = build_system(tools, &options.manifest, &machine.name)?;
     let system = System::in_folder(&built.folder)?;
-    check_board(&machine, &system)?;
     let folder = tools.root().join("out/run");
     let card = options.card.clone().unwrap_or_else(|| folder.join("card.img"));
     if !card.exists() {

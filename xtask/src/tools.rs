@@ -44,6 +44,8 @@ pub struct TargetProgram<'a> {
     pub package: &'a str,
     /// The linker script, relative to the workspace's root: an absolute path would make the image depend on it.
     pub linker_script: &'a Path,
+    /// Features to build it with, as cargo's `--features` takes them.
+    pub features: Option<String>,
 }
 
 /// A package of the workspace, as far as the commands care.
@@ -161,6 +163,9 @@ impl Toolchain {
             for program in group {
                 command.args(["--package", program.package, "--config"]);
                 command.arg(self.link_option(program)?);
+                if let Some(features) = &program.features {
+                    command.args(["--features", features]);
+                }
             }
             command.envs(environment.iter().map(|(name, value)| (name, value)));
             run(&mut command)?;

@@ -12,8 +12,10 @@
 #![no_std]
 
 pub mod interrupts;
-pub mod power;
-pub mod uart;
+
+pub use bsp_bcm2835::refusal;
+
+use bsp_bcm2835::{power, uart};
 
 /// Name of the board, as manifests and images spell it.
 pub const NAME: &str = "raspi3b";
@@ -31,6 +33,22 @@ pub const SPIN_TABLE: usize = 0xE0;
 /// Cores besides the first.
 pub const OTHER_CORES: usize = 3;
 
+/// Part number in MIDR_EL1 of the board's cores: by this an image finds out whether it runs on its board.
+pub const CPU_PART: u32 = refusal::BCM2837.part;
+
+/// What an image for this board says on another one.
+pub const REFUSAL: &[u8] =
+    b"\r\nSamsara cannot start: this image is for the board raspi3b, and this is another one.\r\n\
+    Build one for this board (./x build --board NAME) and write it to the card.\r\n";
+
+/// Core clock that the firmware keeps while the mini UART is in use, in hertz (config.txt, `enable_uart`).
+const CORE_HZ: u32 = 250_000_000;
+
+const POWER: usize = 0x3F10_0000;
+const GPIO: usize = refusal::BCM2837.gpio;
+const CONSOLE: usize = refusal::BCM2837.console;
+const MINI_UART: usize = 0x3F21_5000;
+
 /// The devices that the kernel drives, after the kernel has mapped them.
 pub struct Board {
     /// Interrupt controllers.
@@ -47,21 +65,22 @@ pub struct Board {
 unsafe impl Send for Board {}
 
 impl Board {
-    /// Takes possession of the board's devices.
+    /// Takes possession of the board's devices, and gives the console its pins.
     ///
     /// # Safety
     /// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
-    /// 2. Nobody else writes to the registers of the interrupt controllers, the power block and the mini UART while the
-    ///    value lives, except through another value made for a panic.
+    /// 2. Nobody else writes to the registers of the interrupt controllers, the power block, the mini UART and the pins'
+    ///    functions while the value lives, except through another value made for a panic.
     /// 3. `console` is used only while no component has run.
     pub unsafe fn new(offset: usize) -> Self {
         // SAFETY: 1. and 2. are this function's own conditions.
         unsafe {
+            bsp_bcm2835::pins::give_console_to_pl011(GPIO + offset);
             Self {
                 interrupts: interrupts::Interrupts::new(offset),
-                power: power::Power::new(offset),
-                uart: uart::DebugUart::new(offset),
-                console: uart::BootConsole::new(offset),
+                power: power::Power::new(POWER + offset),
+                uart: uart::DebugUart::new(MINI_UART + offset, CORE_HZ),
+                console: uart::BootConsole::new(CONSOLE + offset),
             }
         }
     }

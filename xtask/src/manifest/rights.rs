@@ -95,7 +95,7 @@ fn windows(component: &Component, board: &Board) -> ([Window; WINDOWS_MAX], [Reg
                 offset: rule.offset as u32,
                 operations: u32::from(rule.read) | u32::from(rule.write) << 1,
                 mask: rule.mask,
-                reserved: 0,
+                zero: rule.zero,
             };
             next += 1;
         }
