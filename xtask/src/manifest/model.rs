@@ -91,6 +91,8 @@ pub struct Call {
 pub struct Irq {
     /// Name of the line.
     pub line: At<String>,
+    /// Whether a board without it is all right.
+    pub optional: bool,
     /// Most interrupts in a window.
     pub storm: u32,
     /// The window.
@@ -293,7 +295,7 @@ fn call((service, entry): (At<String>, Reader<'_>)) -> Option<Call> {
 
 fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
     let what = format!("the interrupt `{}`", line.value);
-    entry.only(&what, &["storm", "window_ms"]);
+    entry.only(&what, &["storm", "window_ms", "optional"]);
     for (key, example) in [("storm", "2000"), ("window_ms", "10")] {
         if !entry.has(key) {
             entry.missing(&what, key, example);
@@ -307,7 +309,7 @@ fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
         entry.source().report(storm.line, message, "write for example `{ storm = 2000, window_ms = 10 }`");
         return None;
     }
-    Some(Irq { line, storm: storm.value as u32, window: window.value })
+    Some(Irq { line, optional: entry.flag("optional"), storm: storm.value as u32, window: window.value })
 }
 
 fn device((device, entry): (At<String>, Reader<'_>)) -> DeviceUse {

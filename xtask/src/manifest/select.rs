@@ -1,5 +1,5 @@
 //! What of a manifest a board has: components that are for other boards go, and with them every mention of them; devices
-//! that are optional go where the board has none; and `rules = "board"` becomes the rules of the board.
+//! and interrupt lines that are optional go where the board has none; and `rules = "board"` becomes the rules of the board.
 //!
 //! Rule: nothing is left out silently that the manifest does not say may be left out. A mention of a component that no
 //! board has stays, for [`super::resolve`] to complain of.
@@ -40,6 +40,7 @@ pub fn select(manifest: &mut Manifest, board: &Board, known: &[String], source: 
         }
         component.calls.retain(|call| !unserved(&call.service) || still_served.contains(&call.service.value));
         component.devices.retain(|entry| !entry.optional || board.device(&entry.device.value).is_some());
+        component.irqs.retain(|irq| !irq.optional || board.line(&irq.line.value).is_some());
         for entry in component.devices.iter_mut().filter(|entry| entry.board_rules) {
             let device = board.device(&entry.device.value);
             entry.rules = device.map_or_else(Vec::new, |device| device.rules.clone());
