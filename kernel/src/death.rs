@@ -54,6 +54,7 @@ impl Kernel {
             cpu::set_address_space(boot::empty_table(), 0);
         }
         cpu::invalidate_asid(crate::asid(slot));
+        self.shell.space_mut(slot).release();
         self.shell.report_death(slot, cause.class, now);
         if slot == ROOT {
             self.shell.reset_board(slot, false, now);

@@ -22,6 +22,7 @@ mod loader;
 mod logs;
 mod panic;
 mod shell;
+mod store;
 mod syscall;
 mod table;
 mod user;

@@ -68,6 +68,10 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
             card.display()
         );
     }
+    let programs = system.folder.join("bin");
+    if programs.is_dir() {
+        card::install(&card, &programs)?;
+    }
     let launch = Launch {
         machine: &machine,
         kernel: &system.kernel(),

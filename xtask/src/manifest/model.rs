@@ -40,6 +40,10 @@ pub struct Component {
     pub log: At<u64>,
     /// Size of the arena.
     pub arena: At<u64>,
+    /// Size of the store of a spare slot: the largest program file, its header included.
+    pub store: At<u64>,
+    /// Names of the spare slots that it may put programs into.
+    pub loads: Vec<At<String>>,
     /// Names of the components that it controls.
     pub controls: Vec<At<String>>,
     /// Rights that are not lists.
@@ -142,7 +146,7 @@ pub const RIGHTS: [(&str, Rights); 7] = [
     ("manual", Rights::MANUAL),
 ];
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 22] = [
     "boards",
     "image",
     "spare",
@@ -153,6 +157,8 @@ const KEYS: [&str; 20] = [
     "checkpoint",
     "log",
     "arena",
+    "store",
+    "loads",
     "controls",
     "rights",
     "serves",
@@ -237,6 +243,8 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
         checkpoint: size("checkpoint", 0),
         log: size("log", 4096),
         arena: size("arena", 0),
+        store: size("store", 0),
+        loads: entry.texts("loads", "[\"name\"]"),
         controls: entry.texts("controls", "[\"name\"]"),
         rights: rights(entry),
         serves: entry.text("serves", "\"service\""),

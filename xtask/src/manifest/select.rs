@@ -35,7 +35,9 @@ pub fn select(manifest: &mut Manifest, board: &Board, known: &[String], source: 
         .filter_map(|component| Some(component.serves.as_ref()?.value.clone()))
         .collect();
     for component in &mut manifest.components {
-        for names in [&mut component.controls, &mut component.notifies, &mut component.group] {
+        for names in
+            [&mut component.controls, &mut component.loads, &mut component.notifies, &mut component.group]
+        {
             names.retain(|name| !gone(name));
         }
         component.calls.retain(|call| !unserved(&call.service) || still_served.contains(&call.service.value));
