@@ -143,8 +143,9 @@ impl Shell {
 
     /// Masks every interrupt line of `slot`.
     pub fn release_lines(&mut self, slot: SlotId) {
+        let rights = self.rights(slot);
         if let Some(board) = &mut self.board {
-            self.lines.release(slot, board);
+            self.lines.release(rights, board);
         }
     }
 
