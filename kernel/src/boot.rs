@@ -28,7 +28,8 @@ extern "C" fn kernel_main() -> ! {
     unsafe { boot::seal(table.end()) };
     cpu::initialise();
     let frame = {
-        let mut kernel = KERNEL.lock();
+        // SAFETY: 1. no component has run yet, so that nobody else has the state; 2. the reference ends with this block.
+        let kernel = unsafe { &mut *KERNEL.0.get() };
         kernel.initialise(table);
         kernel.load_root();
         kernel.resume()
@@ -39,6 +40,7 @@ extern "C" fn kernel_main() -> ! {
 }
 
 impl Kernel {
+    #[optimize(size)]
     fn initialise(&mut self, table: Table) {
         let frequency = cpu::frequency();
         let ticks =

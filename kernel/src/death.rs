@@ -62,6 +62,7 @@ impl Kernel {
         self.notify_controllers(slot, now);
     }
 
+    #[inline(never)]
     fn notify_controllers(&mut self, dead: SlotId, now: u64) {
         for slot in 0..self.shell.slot_count() as SlotId {
             if self.shell.rights(slot).controls & abi::rights::slot_bit(dead) != 0 {

@@ -76,6 +76,8 @@ impl Shell {
     }
 
     /// Takes over the board and the system's tables.
+    #[optimize(size)]
+    #[inline(never)]
     pub fn initialise(&mut self, table: Table, board: bsp::Board, frequency: u64) {
         self.table = Some(table);
         for (slot, rights) in table.slots.iter().enumerate() {
@@ -153,8 +155,9 @@ impl Shell {
 
     /// Masks every interrupt line of `slot`.
     pub fn release_lines(&mut self, slot: SlotId) {
+        let rights = self.rights(slot);
         if let Some(board) = &mut self.board {
-            self.lines.release(slot, board);
+            self.lines.release(rights, board);
         }
     }
 

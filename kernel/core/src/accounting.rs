@@ -60,7 +60,7 @@ impl<const N: usize> Core<N> {
 
     /// Takes note of the moment at which `server` has requests queued and none in service: from now on it is its own fault
     /// if it takes none. Many may wait for long while it works on others: that is overload, and not held against it.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn mark_asked(&mut self, server: SlotId, now: u64) {
         if self.slot(server).in_service == 0 {
             self.charge(server, now);
@@ -76,6 +76,7 @@ impl<const N: usize> Core<N> {
     }
 
     /// Makes the budgets of a new period available and takes note of those that are spent.
+    #[inline(never)]
     pub(crate) fn check_budget(&mut self, slot: SlotId, now: u64) {
         self.charge(slot, now);
         let wants_cpu = self.ready & bit(slot) != 0;

@@ -156,7 +156,8 @@ impl<const N: usize> Core<N> {
     }
 
     /// Takes `caller` from the requests in service.
-    fn end_service(&mut self, server: SlotId, caller: SlotId) {
+    #[inline(always)]
+    pub(crate) fn end_service(&mut self, server: SlotId, caller: SlotId) {
         let service = self.slot_mut(server);
         service.in_service &= !bit(caller);
         if service.current == Some(caller) {
