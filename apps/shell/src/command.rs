@@ -104,11 +104,7 @@ pub const ENTRIES: &[Entry] = &[
     entry("mem", "", "memory of components, counters of the kernel"),
     entry("uptime", "", "seconds since power-on"),
     entry("random", "[BYTES]", "bytes from the random number generator, 16 unless told"),
-    entry(
-        "run",
-        "PROGRAM [ARGUMENTS]",
-        "run a program of /bin, or of a path with a slash, in a spare slot; Ctrl-C ends it",
-    ),
+    entry("run", "PROGRAM [ARGUMENTS]", "run a program of /bin in a spare slot; Ctrl-C ends it"),
     entry("kill", "COMPONENT", "kill a component; it comes back"),
     entry("fault", "COMPONENT KIND", "make a component fail"),
     entry("service", "[stop|start|restart|release COMPONENT]", "list or control components"),
