@@ -100,7 +100,6 @@ impl Kernel {
     fn counters(&mut self, now: u64) -> Counters {
         let mut counters = self.shell.counters;
         counters.now = now;
-        counters.syscalls += crate::arch::exceptions::unknown_calls();
         counters.idle = self.core.idle(now);
         counters.irqs_enabled = self.shell.board().interrupts.enabled_count();
         for slot in 0..self.shell.slot_count() as SlotId {

@@ -5,34 +5,8 @@
 use super::context::{FRAME_SIZE, Frame};
 use super::cpu;
 use aarch64_cpu::registers::{ELR_EL1, ESR_EL1, FAR_EL1, Readable, VBAR_EL1, Writeable};
-use abi::Status;
-use abi::syscall::Call;
-use core::sync::atomic::{AtomicU64, Ordering};
 
-/// ESR_EL1 of `svc #0`: exception class 0x15, an instruction of 32 bits.
-const SVC_SYNDROME: u64 = 0x15 << 26 | 1 << 25;
-
-/// Immediates from here on are no system calls; 0 is none either, and takes the long way.
-const CALLS_END: u16 = Call::Reset as u16 + 1;
-
-const _: () =
-    assert!(Call::from_immediate(CALLS_END).is_none(), "exceptions.s refuses what is behind the last call");
-
-/// System calls that do not exist: exceptions.s counts them.
-#[unsafe(export_name = "unknown_calls")]
-static UNKNOWN_CALLS: AtomicU64 = AtomicU64::new(0);
-
-/// How often a system call was asked for that does not exist, but for immediate 0.
-pub fn unknown_calls() -> u64 {
-    UNKNOWN_CALLS.load(Ordering::Relaxed)
-}
-
-core::arch::global_asm!(
-    include_str!("exceptions.s"),
-    SVC_SYNDROME_HIGH = const SVC_SYNDROME >> 16,
-    CALLS_END = const CALLS_END,
-    NO_SUCH_CALL = const Status::NoSuchCall as u64,
-);
+core::arch::global_asm!(include_str!("exceptions.s"));
 
 const _: () = assert!(FRAME_SIZE == 288, "exceptions.s knows the layout of a frame");
 

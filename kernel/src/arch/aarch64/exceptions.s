@@ -1,6 +1,5 @@
 // Exception vectors. While a component runs, SP_EL1 points to its frame; while the kernel runs, to the kernel's stack.
-// Pair of exceptions.rs, which provides `exception_from_component`, `exception_from_kernel`, `unknown_calls` and the
-// constants in braces.
+// Pair of exceptions.rs, which provides `exception_from_component`, `exception_from_kernel` and, by name, FRAME_SIZE.
 // The linker script provides __stack_top and __emergency_stack_top.
 
 .macro FROM_COMPONENT kind
@@ -35,17 +34,7 @@ exception_vectors:
     FROM_KERNEL 5
     FROM_KERNEL 6
     FROM_KERNEL 7
-.balign 0x80                            // kind 0: a system call that does not exist changes nothing and is answered here
-    stp     x0, x1, [sp, #0]
-    mrs     x0, esr_el1
-    movz    w1, #{SVC_SYNDROME_HIGH}, lsl #16
-    sub     w0, w0, w1                  // the immediate, or more than 16 bits for any other exception
-    sub     w0, w0, #{CALLS_END}
-    movz    w1, #(0xffff - {CALLS_END})
-    cmp     w0, w1
-    b.ls    no_such_call
-    mov     x0, #0
-    b       save_component
+    FROM_COMPONENT 0
     FROM_COMPONENT 1
     FROM_COMPONENT 2
     FROM_COMPONENT 3
@@ -53,15 +42,6 @@ exception_vectors:
     FROM_KERNEL 13
     FROM_KERNEL 14
     FROM_KERNEL 15
-
-no_such_call:
-    adrp    x0, unknown_calls
-    ldr     x1, [x0, :lo12:unknown_calls]
-    add     x1, x1, #1
-    str     x1, [x0, :lo12:unknown_calls]
-    mov     x0, #{NO_SUCH_CALL}
-    ldr     x1, [sp, #8]
-    eret
 
 save_component:
     stp     x2, x3, [sp, #16]
