@@ -1,7 +1,7 @@
 //! Programs in files: from the card into a spare slot, and what becomes of them.
 //!
-//! *Rule.* Whatever is wrong with a file is found here, and said, before a slot is touched; the kernel finds it again, because it
-//! does not believe the shell.
+//! *Rule.* Whatever is wrong with a file is found here, and said, before the program can be started; the kernel finds it again,
+//! because it does not believe the shell.
 
 use crate::execute::Shell;
 use abi::program::{ARGUMENTS_BYTES, Defect, HEADER_BYTES, NO_ARGUMENTS, ProgramHeader};
@@ -30,12 +30,6 @@ const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 type Done = Result<(), String>;
 
-/// A program that was checked, with its arguments in it.
-struct Program {
-    header: Vec<u8>,
-    pages: Vec<u8>,
-}
-
 /// Whether the shell may put programs into the slot of this row: the kernel says so.
 pub fn is_spare(row: &Row) -> bool {
     matches!(control::store(row.slot as SlotId, 0, &[]), Ok(()) | Err(Status::WrongState))
@@ -46,45 +40,57 @@ impl Shell {
     pub fn run_program(&mut self, name: &str, arguments: &str) -> Done {
         let path =
             if name.contains('/') { shell_core::command::absolute(name) } else { format!("/bin/{name}") };
-        let program = self.read_program(&path, arguments)?;
-        let row = self.free_slot()?;
-        let (slot, component) = (row.slot as SlotId, report::name(&row));
-        load(slot, &program).map_err(|status| refused(&path, &component, status))?;
+        self.files.open(FILE, OpenFlags::READ, &path).map_err(about(&path))?;
+        let loaded = self.load(&path, arguments);
+        self.files.close(FILE).map_err(about(&path))?;
+        let row = loaded?;
+        let component = report::name(&row);
         let quarantined = row.standing >= Standing::TooManyFailures as u32;
         let verb = if quarantined { Verb::Release } else { Verb::Start };
         self.supervisor.control(verb, &component)?;
         self.wait_for(name, &component, row.deaths)
     }
 
-    fn read_program(&mut self, path: &str, arguments: &str) -> Result<Program, String> {
-        self.files.open(FILE, OpenFlags::READ, path).map_err(about(path))?;
+    /// Puts the open file into the store of a free slot, page by page: a program may be larger than the shell.
+    fn load(&mut self, path: &str, arguments: &str) -> Result<Row, String> {
+        let wrong = |defect: Defect| format!("{path}: {}", defect.text());
+        let mut front = self.read_part(path, 0)?.ok_or_else(|| wrong(Defect::NoProgram))?;
         let size = self.files.stat(path).map_err(about(path))?.size;
-        let read = self.read_pages(path, size);
-        self.files.close(FILE).map_err(about(path))?;
-        let mut program = read?;
-        let header = program.check(size).map_err(|defect| format!("{path}: {}", defect.text()))?;
-        program.set_arguments(&header, arguments).map_err(|text| format!("{path}: {text}"))?;
-        Ok(program)
+        let (mut header, _) =
+            ProgramHeader::read_from_prefix(&front).map_err(|_| wrong(Defect::NoProgram))?;
+        header.check(CRC.checksum(&front[ProgramHeader::SEALED..]), size).map_err(wrong)?;
+        check_arguments(&header, arguments).map_err(|text| format!("{path}: {text}"))?;
+        let row = self.free_slot()?;
+        let slot = row.slot as SlotId;
+        let store = |offset: usize, part: &[u8]| {
+            control::store(slot, offset as u64, part).map_err(|status| refused(path, &row, status))
+        };
+        for (index, crc) in (0..header.image.stored_pages() as usize)
+            .zip(front[size_of::<ProgramHeader>()..].chunks_exact_mut(4))
+        {
+            let offset = HEADER_BYTES + index * PAGE_SIZE;
+            let mut page = self.read_part(path, offset)?.ok_or_else(|| wrong(Defect::Length))?;
+            if CRC.checksum(&page).to_le_bytes() != *crc {
+                return Err(wrong(Defect::PageDamaged));
+            }
+            if header.arguments != NO_ARGUMENTS && header.arguments as usize / PAGE_SIZE == index {
+                put_arguments(&mut page[header.arguments as usize % PAGE_SIZE..], arguments);
+                crc.copy_from_slice(&CRC.checksum(&page).to_le_bytes());
+            }
+            store(offset, &page)?;
+        }
+        header.crc = CRC.checksum(&front[ProgramHeader::SEALED..]);
+        front[..size_of::<ProgramHeader>()].copy_from_slice(header.as_bytes());
+        store(0, &front)?;
+        control::control(slot, slot_ctl::SEAL).map_err(|status| refused(path, &row, status))?;
+        Ok(row)
     }
 
-    fn read_pages(&mut self, path: &str, size: u64) -> Result<Program, String> {
-        let (least, most) =
-            (HEADER_BYTES as u64, (abi::program::PAGES_MAX * PAGE_SIZE + HEADER_BYTES) as u64);
-        if !(least..=most).contains(&size) {
-            return Err(format!("{path}: {}", Defect::NoProgram.text()));
-        }
-        let mut bytes = vec![0; size as usize];
-        let mut done = 0;
-        while done < bytes.len() {
-            let end = bytes.len().min(done + 2 * PAGE_SIZE);
-            let count = self.files.read(FILE, done as u64, &mut bytes[done..end]).map_err(about(path))?;
-            if count == 0 {
-                return Err(format!("{path}: {}", Defect::Length.text()));
-            }
-            done += count;
-        }
-        let pages = bytes.split_off(HEADER_BYTES);
-        Ok(Program { header: bytes, pages })
+    /// A page of the open file; `None` if it has no whole one there.
+    fn read_part(&mut self, path: &str, offset: usize) -> Result<Option<Vec<u8>>, String> {
+        let mut part = vec![0; PAGE_SIZE];
+        let count = self.files.read(FILE, offset as u64, &mut part).map_err(about(path))?;
+        Ok((count == PAGE_SIZE).then_some(part))
     }
 
     /// A spare slot in which nothing runs.
@@ -140,51 +146,25 @@ impl Shell {
     }
 }
 
-impl Program {
-    /// Proves header and pages.
-    fn check(&self, file_bytes: u64) -> Result<ProgramHeader, Defect> {
-        let (header, crcs) = ProgramHeader::read_from_prefix(&self.header).map_err(|_| Defect::NoProgram)?;
-        header.check(CRC.checksum(&self.header[ProgramHeader::SEALED..]), file_bytes)?;
-        let expected =
-            crcs.chunks_exact(4).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-        let whole = self.pages.chunks(PAGE_SIZE).zip(expected).all(|(page, crc)| CRC.checksum(page) == crc);
-        if whole { Ok(header) } else { Err(Defect::PageDamaged) }
+/// Whether the program takes these arguments.
+fn check_arguments(header: &ProgramHeader, arguments: &str) -> Result<(), String> {
+    let room = ARGUMENTS_BYTES - 4;
+    if header.arguments == NO_ARGUMENTS && !arguments.is_empty() {
+        return Err("takes no arguments; run it without".to_owned());
     }
-
-    /// Puts arguments into the program, and makes its checksums right again.
-    fn set_arguments(&mut self, header: &ProgramHeader, arguments: &str) -> Result<(), String> {
-        let room = ARGUMENTS_BYTES - 4;
-        if header.arguments == NO_ARGUMENTS {
-            let none = arguments.is_empty();
-            return none.then_some(()).ok_or_else(|| "takes no arguments; run it without".to_owned());
-        }
-        if arguments.len() > room {
-            return Err(format!("{} bytes of arguments, and a program takes {room}", arguments.len()));
-        }
-        let start = header.arguments as usize;
-        self.pages[start..start + 4].copy_from_slice(&(arguments.len() as u32).to_le_bytes());
-        self.pages[start + 4..start + 4 + arguments.len()].copy_from_slice(arguments.as_bytes());
-        let page = start / PAGE_SIZE;
-        let crc = CRC.checksum(&self.pages[page * PAGE_SIZE..(page + 1) * PAGE_SIZE]);
-        let at = size_of::<ProgramHeader>() + 4 * page;
-        self.header[at..at + 4].copy_from_slice(&crc.to_le_bytes());
-        let mut header = *header;
-        header.crc = CRC.checksum(&self.header[ProgramHeader::SEALED..]);
-        self.header[..size_of::<ProgramHeader>()].copy_from_slice(header.as_bytes());
-        Ok(())
+    if arguments.len() > room {
+        return Err(format!("{} bytes of arguments, and a program takes {room}", arguments.len()));
     }
+    Ok(())
 }
 
-/// Puts a program into the store of a slot.
-fn load(slot: SlotId, program: &Program) -> Result<(), Status> {
-    for (index, page) in program.pages.chunks(PAGE_SIZE).enumerate() {
-        control::store(slot, (HEADER_BYTES + index * PAGE_SIZE) as u64, page)?;
-    }
-    control::store(slot, 0, &program.header)?;
-    control::control(slot, slot_ctl::SEAL)
+/// Writes arguments into their area, which they fit into.
+fn put_arguments(area: &mut [u8], arguments: &str) {
+    area[..4].copy_from_slice(&(arguments.len() as u32).to_le_bytes());
+    area[4..4 + arguments.len()].copy_from_slice(arguments.as_bytes());
 }
 
-fn refused(path: &str, component: &str, status: Status) -> String {
+fn refused(path: &str, row: &Row, status: Status) -> String {
     let reason = match status {
         Status::BadArgument | Status::QuotaExceeded => {
             "is larger than the store of the slot: make it smaller, or `store` in the manifest larger"
@@ -193,5 +173,5 @@ fn refused(path: &str, component: &str, status: Status) -> String {
         Status::WrongState => "found its slot taken: try again",
         _ => "was refused: the manifest does not give the shell this slot (`loads`)",
     };
-    format!("{path}: {reason} ({component}, {status:?})")
+    format!("{path}: {reason} ({}, {status:?})", report::name(row))
 }

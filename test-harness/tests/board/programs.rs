@@ -37,6 +37,25 @@ fn entered_at(file: &[u8], instruction: [u8; 4]) -> Vec<u8> {
     sealed(changed)
 }
 
+/// The program with so many pages of zeroed data stored behind its own.
+fn padded(file: &[u8], pages: u32) -> Vec<u8> {
+    let mut file = file.to_vec();
+    let image = std::mem::offset_of!(ProgramHeader, image);
+    let stored = (file.len() / HEADER_BYTES - 1) as u32;
+    let data = image + std::mem::offset_of!(abi::image::ImageHeader, data_pages);
+    let length = std::mem::offset_of!(ProgramHeader, file_bytes);
+    for (field, add) in [(data, pages), (length, pages * HEADER_BYTES as u32)] {
+        let value = u32::from_le_bytes(file[field..][..4].try_into().unwrap()) + add;
+        file[field..][..4].copy_from_slice(&value.to_le_bytes());
+    }
+    let crc = CRC.checksum(&[0; HEADER_BYTES]).to_le_bytes();
+    for page in stored..stored + pages {
+        file[size_of::<ProgramHeader>() + 4 * page as usize..][..4].copy_from_slice(&crc);
+    }
+    file.resize(file.len() + pages as usize * HEADER_BYTES, 0);
+    sealed(file)
+}
+
 /// A board at the shell, with these files in `/bin` of its card.
 fn board(folder: &Path, system: &System, files: &[(&str, Vec<u8>)]) -> Board {
     let (card, bin) = (folder.join("card.img"), folder.join("bin"));
@@ -109,7 +128,7 @@ fn files_that_are_no_programs_are_refused_with_the_reason() {
     let image = std::mem::offset_of!(ProgramHeader, image);
     let entry = image + std::mem::offset_of!(abi::image::ImageHeader, entry);
     let bss = image + std::mem::offset_of!(abi::image::ImageHeader, bss_pages);
-    let cases: [(&str, Vec<u8>, &str); 9] = [
+    let cases: [(&str, Vec<u8>, &str); 11] = [
         ("empty", Vec::new(), "is no program"),
         ("text", vec![b'x'; 20_000], "is no program"),
         ("short", hello[..hello.len() - 4096].to_vec(), "is cut short"),
@@ -118,6 +137,8 @@ fn files_that_are_no_programs_are_refused_with_the_reason() {
         ("page", flipped(HEADER_BYTES + 5000), "checksum of a page"),
         ("version", changed(&|file| file[12] += 1), "another version"),
         ("entry", changed(&|file| file[entry + 3] ^= 0x40), "does not begin in its text"),
+        ("huge", vec![b'x'; 2 << 20], "is no program"),
+        ("large", padded(&hello, 80), "is larger than the store"),
         ("bss", changed(&|file| file[bss + 3] = 0x7F), "too large"),
     ];
     let files: Vec<(&str, Vec<u8>)> = cases.iter().map(|(name, file, _)| (*name, file.clone())).collect();
