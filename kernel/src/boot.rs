@@ -47,7 +47,7 @@ impl Kernel {
             |nanoseconds: u64| (u128::from(nanoseconds) * u128::from(frequency) / 1_000_000_000) as u64;
         self.core.set_slice(ticks(SLICE_US * 1000));
         // SAFETY: 1. the final tables map the devices for ever; 2. the kernel makes this one value, and one for a panic.
-        let board = unsafe { bsp::Board::new(boot::KERNEL_OFFSET) };
+        let board = unsafe { bsp::board(boot::KERNEL_OFFSET) };
         self.shell.initialise(table, board, frequency);
         for (slot, rights) in (0..SLOTS_MAX as SlotId).zip(table.slots) {
             self.core.configure(slot, settings(rights, ticks));
