@@ -57,7 +57,7 @@ pub struct Board {
     pub power: power::Power,
     /// Transmit-only UART for trace frames and panics.
     pub uart: uart::DebugUart,
-    /// The console, for a boot that fails before any driver runs.
+    /// The console, for a boot that fails before any driver runs, and for a panic.
     pub console: uart::BootConsole,
 }
 
@@ -71,7 +71,7 @@ impl Board {
     /// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
     /// 2. Nobody else writes to the registers of the interrupt controller, the power block, the mini UART and the pins'
     ///    functions while the value lives, except through another value made for a panic.
-    /// 3. `console` is used only while no component has run.
+    /// 3. `console` is used only while no component has run, or when none will run again.
     pub unsafe fn new(offset: usize) -> Self {
         // SAFETY: 1. and 2. are this function's own conditions.
         unsafe {
