@@ -298,7 +298,7 @@ impl Evidence {
                     self.restarts.push(frame.time - died);
                 }
             }
-            Event::KernelPanic { text } => bail!("the kernel: {text}"),
+            Event::KernelPanic { text, .. } => bail!("the kernel: {text}"),
             _ => {}
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use test_harness::evidence::log;
 use test_harness::oracle::Verdict;
 use test_harness::plan::draw;
 use test_harness::report::json;
@@ -52,6 +53,9 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
     let card = folder.join("card.img");
     card::make(&card, CARD_BYTES)?;
     let (verdict, elapsed) = trial(&machine, &system, options, &folder, &card)?;
+    for line in log::kernel_panics(&system, &folder.join("evidence.bin"))? {
+        println!("{line}");
+    }
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&json::result(&system, options.seed, &verdict))?;
         fs::write(path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))?;

@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod check;
+mod debugger;
 mod demo;
 mod image;
 mod log;

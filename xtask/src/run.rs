@@ -1,6 +1,7 @@
 //! `./x run`: the board on this terminal, in real time.
 
 use crate::build::build_system;
+use crate::debugger;
 use crate::tools::Toolchain;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
@@ -9,6 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
+use test_harness::evidence::Splitter;
+use test_harness::evidence::log::LogPrinter;
+use test_harness::evidence::symbols::Images;
 use test_harness::system::System;
 use test_harness::target::card::{self, CARD_BYTES};
 use test_harness::target::terminal::{HOW_TO_LEAVE, RawMode, Typed, read_keys};
@@ -32,6 +36,9 @@ pub struct Options {
     /// The image of the card. It is made if it does not exist, and keeps what is written to it.
     #[arg(long, value_name = "FILE")]
     card: Option<PathBuf>,
+    /// Waits for a debugger before the first instruction, and says what to type.
+    #[arg(long)]
+    gdb: bool,
 }
 
 /// The emulated board with this name, or the default one.
@@ -86,7 +93,13 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
         folder: &folder,
     };
     println!("{}: {HOW_TO_LEAVE}; logs and deaths: ./x log --follow", machine.name);
-    let mut emulator = Emulator::launch(&launch)?;
+    let mut emulator = if options.gdb {
+        let (emulator, port) = Emulator::launch_for_debugger(&launch)?;
+        print!("{}", debugger::prepare(&tools.path_remaps(), &system, &folder, port)?);
+        emulator
+    } else {
+        Emulator::launch(&launch)?
+    };
     let evidence = folder.join("evidence.bin");
     let mut evidence = File::create(&evidence).with_context(|| format!("making {}", evidence.display()))?;
     std::fs::write(folder.join("system.txt"), system.folder.display().to_string())
@@ -95,7 +108,8 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
         let raw = RawMode::enter()?;
         let (sender, keys) = channel();
         read_keys(sender);
-        converse(&mut emulator, &mut evidence, &keys)?;
+        let mut panics = Panics::of(&system);
+        converse(&mut emulator, &mut evidence, &keys, &mut panics)?;
         let ending = emulator.end()?;
         drop(raw);
         ending
@@ -109,8 +123,33 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Finds on the evidence line what the kernel tells of a bug in itself.
+struct Panics {
+    splitter: Splitter,
+    printer: LogPrinter,
+}
+
+impl Panics {
+    fn of(system: &System) -> Self {
+        Self { splitter: Splitter::new(), printer: LogPrinter::new(Images::of(system)) }
+    }
+
+    /// What is to be shown of these bytes, for a terminal in raw mode: functions and lines for the bare numbers that are on
+    /// the console.
+    fn text(&mut self, bytes: &[u8]) -> String {
+        let mut lines = Vec::new();
+        self.splitter.push(bytes, |item| lines.extend(self.printer.panic_lines(&item)));
+        lines.iter().map(|line| format!("{line}\r\n")).collect()
+    }
+}
+
 /// Passes bytes both ways until the machine or the person has had enough.
-fn converse(emulator: &mut Emulator, evidence: &mut File, keys: &Receiver<Typed>) -> Result<()> {
+fn converse(
+    emulator: &mut Emulator,
+    evidence: &mut File,
+    keys: &Receiver<Typed>,
+    panics: &mut Panics,
+) -> Result<()> {
     let mut output = io::stdout();
     loop {
         match emulator.next(Instant::now() + TICK) {
@@ -119,6 +158,11 @@ fn converse(emulator: &mut Emulator, evidence: &mut File, keys: &Receiver<Typed>
             }
             Happening::Bytes(Line::Evidence, bytes) => {
                 evidence.write_all(&bytes).context("writing the evidence")?;
+                let text = panics.text(&bytes);
+                output
+                    .write_all(text.as_bytes())
+                    .and_then(|()| output.flush())
+                    .context("writing to the terminal")?;
             }
             Happening::Closed => return Ok(()),
             Happening::Reset(_) => {
