@@ -25,6 +25,8 @@ const CHECKPOINT_BYTES: usize = 4096;
 const RETRY_MS: u64 = 1000;
 /// To the first column, and nothing behind it.
 const ERASE_ROW: &[u8] = b"\r\x1b[K";
+/// What a completion prints with more than [`complete::NAMES_MAX`] names to choose from.
+const MANY_NAMES: &[u8] = b"\r\n(more than 200 names: type more of it)\r\n";
 /// What Ctrl-D prints.
 const NO_EXIT: &[u8] = b"\r\n(the shell does not end; `./x run` says how to leave)\r\n";
 
@@ -187,14 +189,17 @@ impl Session {
         let (start, mut candidates) = match kind {
             complete::Kind::Path => {
                 let (directory, start) = complete::split_path(word);
-                (start, self.shell.names_in(directory))
+                (start, self.shell.names_in(directory, start))
             }
             complete::Kind::Component => (word, self.shell.component_names()),
             kind => (word, complete::known(kind)),
         };
         let more = complete::common(start, &mut candidates);
         let mut out = Vec::new();
-        if more.is_empty() && candidates.len() > 1 {
+        if candidates.len() > complete::NAMES_MAX {
+            out.extend(MANY_NAMES);
+            self.editor.draw(&mut out);
+        } else if more.is_empty() && candidates.len() > 1 {
             out.extend(b"\r\n");
             out.extend(candidates.join(" ").bytes());
             out.extend(b"\r\n");

@@ -10,4 +10,5 @@ mod kernel_panic;
 mod memory_dump;
 mod power_cut;
 mod programs;
+mod terminal;
 mod wild_calls;
