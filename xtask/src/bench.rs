@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use test_harness::evidence::{Item, Recorded, Splitter};
 use test_harness::system::System;
 use test_harness::target::card::{self, CARD_BYTES};
-use test_harness::target::{Emulator, Happening, Launch, Line, Machine, Mode};
+use test_harness::target::{Emulator, Happening, Launch, Line, Lock, Machine, Mode};
 
 use crate::build::build_system;
 use crate::tools::Toolchain;
@@ -181,9 +181,10 @@ impl<'a> Boot<'a> {
     /// Boots with an empty card and without a fault plan, and listens until the end that the evidence tells of.
     fn measure(&self) -> Result<Evidence> {
         let folder = self.system.folder.join("bench");
-        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let _folder = Lock::folder(&folder)?;
         let card = folder.join("card.img");
         card::make(&card, CARD_BYTES)?;
+        let _card = Lock::card(&card)?;
         let launch = Launch {
             machine: self.machine,
             kernel: &self.system.kernel(),

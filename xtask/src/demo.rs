@@ -17,8 +17,8 @@ use test_harness::report::json;
 use test_harness::report::table::Table;
 use test_harness::scenario::Scenario;
 use test_harness::system::System;
-use test_harness::target::Machine;
 use test_harness::target::card::{self, CARD_BYTES};
+use test_harness::target::{Lock, Machine};
 use test_harness::trial::{self, Trial};
 
 /// The manifest that the demo runs.
@@ -51,7 +51,9 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
     let system = System::in_folder(&built.folder)?;
     let folder = built.folder.join("run");
     let card = folder.join("card.img");
+    let _folder = Lock::folder(&folder)?;
     card::make(&card, CARD_BYTES)?;
+    let _card = Lock::card(&card)?;
     let (verdict, elapsed) = trial(&machine, &system, options, &folder, &card)?;
     for line in log::kernel_panics(&system, &folder.join("evidence.bin"))? {
         println!("{line}");

@@ -1,5 +1,6 @@
 //! Card images: making one that a file server can mount.
 
+use super::Lock;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -32,16 +33,20 @@ const FORMAT: [&str; 18] = [
     "hash_seed=5a3a5a7a-0000-4000-8000-000000000002,lazy_itable_init=0,lazy_journal_init=0",
 ];
 
-/// Makes an image of `bytes` bytes at `path`, sparse, with an empty ext4 file system. An existing file is replaced.
+/// Makes an image of `bytes` bytes at `path`, sparse, with an empty ext4 file system. An existing file is replaced, unless a run
+/// has it as its card.
 ///
 /// # Errors
-/// Fails when the size is no power of two, or `mkfs.ext4` is missing or fails; says what it said.
+/// Fails when the size is no power of two, the card is in use, or `mkfs.ext4` is missing or fails; says what it said.
 pub fn make(path: &Path, bytes: u64) -> Result<()> {
     if !bytes.is_power_of_two() {
         bail!("a card of {bytes} bytes: the emulator takes powers of two only");
     }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    if path.exists() {
+        drop(Lock::card(path)?);
     }
     // A new file, not the old one cut to nothing: what reads the old one goes on reading the old one.
     let _ = fs::remove_file(path);
@@ -138,5 +143,17 @@ mod tests {
         make(&second, CARD_BYTES).unwrap();
         assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap());
         assert!(make(&first, CARD_BYTES + 512).is_err());
+    }
+
+    #[test]
+    fn a_card_in_use_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let card = folder.path().join("card.img");
+        fs::write(&card, "somebody's").unwrap();
+        let lock = Lock::card(&card).unwrap();
+        assert!(make(&card, CARD_BYTES).unwrap_err().to_string().contains("in use"));
+        assert_eq!(fs::read(&card).unwrap(), b"somebody's");
+        drop(lock);
+        make(&card, CARD_BYTES).unwrap();
     }
 }
