@@ -4,9 +4,9 @@
 //! [`test_harness::oracle::Kind`].
 
 use crate::build::build_system;
+use crate::json_file;
 use crate::tools::Toolchain;
-use anyhow::{Context, Result};
-use std::fs;
+use anyhow::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -46,6 +46,7 @@ pub struct Options {
 /// # Errors
 /// The demo could not be run.
 pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
+    json_file::check(options.json.as_deref())?;
     let machine = crate::run::machine(tools, options.board.as_deref())?;
     let built = build_system(tools, MANIFEST.as_ref(), &machine.name)?;
     let system = System::in_folder(&built.folder)?;
@@ -58,11 +59,10 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
     for line in log::kernel_panics(&system, &folder.join("evidence.bin"))? {
         println!("{line}");
     }
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&json::result(&system, options.seed, &verdict))?;
-        fs::write(path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))?;
-    }
+    // First what the run has shown: a file that cannot be written must not lose it.
     summary(&machine, &verdict, options, elapsed);
+    let text = serde_json::to_string_pretty(&json::result(&system, options.seed, &verdict))?;
+    json_file::write(options.json.as_deref(), &text)?;
     Ok(verdict.failure().map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind as u8)))
 }
 

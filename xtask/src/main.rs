@@ -10,6 +10,7 @@ mod check;
 mod debugger;
 mod demo;
 mod image;
+mod json_file;
 mod log;
 mod manifest;
 mod run;
