@@ -45,6 +45,11 @@ impl<'a> Reader<'a> {
         self.table.contains_key(key)
     }
 
+    /// The line of `key`, or that of the table if it is not there.
+    pub fn line_of(&self, key: &str) -> usize {
+        self.get(key).map_or(self.line, |(_, line)| line)
+    }
+
     /// Whether the value of `key` is a text.
     pub fn is_text(&self, key: &str) -> bool {
         self.get(key).is_some_and(|(value, _)| value.as_str().is_some())
