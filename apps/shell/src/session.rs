@@ -195,6 +195,7 @@ impl Session {
             kind => (word, complete::known(kind)),
         };
         let more = complete::common(start, &mut candidates);
+        candidates.sort_unstable();
         let mut out = Vec::new();
         if candidates.len() > complete::NAMES_MAX {
             out.extend(MANY_NAMES);
