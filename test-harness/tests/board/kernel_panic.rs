@@ -92,7 +92,7 @@ fn stopped_at(function: &str) -> (Board, Debugger, KernelElf) {
     debugger.virtual_addresses();
     debugger.run_to(address);
     // A death is an event.
-    board.type_bytes(b"kill random\r");
+    board.type_bytes(b"kill block\r");
     debugger.wait_for_breakpoint(address);
     (board, debugger, elf)
 }
