@@ -25,8 +25,6 @@ const CHECKPOINT_BYTES: usize = 4096;
 const RETRY_MS: u64 = 1000;
 /// To the first column, and nothing behind it.
 const ERASE_ROW: &[u8] = b"\r\x1b[K";
-/// What a completion prints with more than [`complete::NAMES_MAX`] names to choose from.
-const MANY_NAMES: &[u8] = b"\r\n(more than 200 names: type more of it)\r\n";
 /// What Ctrl-D prints.
 const NO_EXIT: &[u8] = b"\r\n(the shell does not end; `./x run` says how to leave)\r\n";
 
@@ -198,7 +196,7 @@ impl Session {
         candidates.sort_unstable();
         let mut out = Vec::new();
         if candidates.len() > complete::NAMES_MAX {
-            out.extend(MANY_NAMES);
+            out.extend(format!("\r\n(more than {} names: type more of it)\r\n", complete::NAMES_MAX).bytes());
             self.editor.draw(&mut out);
         } else if more.is_empty() && candidates.len() > 1 {
             out.extend(b"\r\n");
