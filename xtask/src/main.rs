@@ -11,6 +11,7 @@ mod demo;
 mod image;
 mod log;
 mod manifest;
+mod new;
 mod run;
 mod test;
 mod tidy;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Options),
     /// The log of the last run: records with file and line, deaths with backtraces.
     Log(log::Options),
+    /// Makes a new driver from a template, or removes it.
+    New(new::Options),
     /// Boots the interactive system on this terminal, in real time.
     Run(run::Options),
     /// Every test: host, emulator.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&tools, &options).map(succeeded),
         Command::Demo(options) => demo::run(&tools, &options),
         Command::Log(options) => log::run(&tools, &options),
+        Command::New(options) => new::run(&tools, &options),
         Command::Run(options) => run::run(&tools, &options),
         Command::Test(options) => test::run(&tools, &options).map(succeeded),
     });
