@@ -7,6 +7,9 @@
 
 #![no_std]
 
+#[cfg(all(target_os = "none", not(any(feature = "raspi3b", feature = "raspi4b"))))]
+compile_error!("choose a board: --features bsp/NAME");
+
 #[cfg(feature = "raspi3b")]
 pub use bsp_raspi3b::*;
 #[cfg(feature = "raspi4b")]

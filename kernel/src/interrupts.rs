@@ -33,6 +33,7 @@ impl Lines {
     );
 
     /// Takes the rights from the table; `frequency` is that of the clock.
+    #[optimize(size)]
     pub fn bind(&mut self, slots: &[SlotRights], frequency: u64) {
         for (slot, rights) in (0..).zip(slots) {
             for (index, right) in (0..).zip(&rights.irqs).filter(|(_, right)| right.used != 0) {
@@ -47,11 +48,11 @@ impl Lines {
         }
     }
 
-    /// Masks every line of `slot`.
-    pub fn release(&mut self, slot: SlotId, board: &mut bsp::Board) {
-        for (number, line) in (0..).zip(&mut self.0) {
-            if line.owner == Some(slot) {
-                board.interrupts.disable(number);
+    /// Masks the lines that these rights give.
+    pub fn release(&mut self, rights: &SlotRights, board: &mut bsp::Board) {
+        for right in rights.irqs.iter().filter(|right| right.used != 0) {
+            if let Some(line) = self.0.get_mut(right.line as usize) {
+                board.interrupts.disable(right.line);
                 line.count = 0;
                 line.window_ends = 0;
             }

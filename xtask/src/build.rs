@@ -7,6 +7,7 @@
 //! | `kernel8.img` | what the board boots |
 //! | `system.json` | slots, images and build ids, for the host tools |
 //! | `elf/` | the ELF files, with symbols, debug data and log texts |
+//! | `bin/` | program files for the card, if the system has spare slots to run them in |
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,16 +19,16 @@ use protocols::Service;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::image::bindings::bind;
+use crate::image::bindings::{bind, bind_program};
 use crate::image::boot::{Bundle, assemble};
 use crate::image::flatten::{Flat, flatten};
-use crate::image::kernel;
+use crate::image::{kernel, program};
 use crate::manifest::board::Board;
 use crate::manifest::diagnostic::suggest;
 use crate::manifest::place::{Need, place};
 use crate::manifest::reader::format_size;
 use crate::manifest::{System, rights};
-use crate::tools::{TargetProgram, Toolchain};
+use crate::tools::{Package, TargetProgram, Toolchain};
 
 /// The linker script of every component.
 const COMPONENT_SCRIPT: &str = "userlib/component.ld";
@@ -98,12 +99,71 @@ pub fn build_system(tools: &Toolchain, manifest: &Path, board: &str) -> Result<B
     let named: Vec<(&str, &[u8])> =
         images.iter().copied().chain([KERNEL]).zip(elfs.iter().map(Vec::as_slice)).collect();
     write(&folder, &assembled, &named)?;
+    build_programs(tools, &system, &packages, &folder)?;
     Ok(Built { folder, banks: assembled.banks })
 }
 
 /// Where the systems of a board are put.
 pub fn output_folder(root: &Path, board: &str) -> PathBuf {
     root.join("out").join(board)
+}
+
+/// The program files for the spare slots of a system, into `bin/`; files of programs that are gone go, too.
+fn build_programs(tools: &Toolchain, system: &System, packages: &[Package], folder: &Path) -> Result<()> {
+    let spare: Vec<usize> =
+        (0..system.components.len()).filter(|&slot| system.components[slot].store.value > 0).collect();
+    if spare.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> =
+        packages.iter().filter(|package| package.program).map(|package| package.name.as_str()).collect();
+    let programs: Vec<TargetProgram<'_>> = names.iter().map(|package| component(package)).collect();
+    let files = tools.build_components(&programs).context("building the programs for spare slots")?;
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin).with_context(|| format!("creating {}", bin.display()))?;
+    for (name, path) in names.iter().zip(&files) {
+        let elf = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        write_changed(&bin.join(name), &program_file(system, &spare, name, &elf)?)?;
+    }
+    for entry in fs::read_dir(&bin)? {
+        let entry = entry?;
+        if !names.iter().any(|name| entry.file_name() == *name) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The file of a program that runs in any of the `spare` slots.
+fn program_file(system: &System, spare: &[usize], name: &str, elf: &[u8]) -> Result<Vec<u8>> {
+    let flat = flatten(name, elf)?;
+    let pages = bind_program(&flat, system, spare[0]);
+    let component = |slot: usize| &system.components[slot];
+    for &slot in spare {
+        ensure!(
+            bind_program(&flat, system, slot) == pages,
+            "{}: the spare slots \"{}\" and \"{}\" differ in calls or deadlines, and a program runs in either: give them \
+             the same",
+            system.name,
+            component(spare[0]).name.value,
+            component(slot).name.value
+        );
+    }
+    system.source.finish(())?;
+    let file =
+        program::file(&flat, &pages).map_err(|defect| anyhow!("program \"{name}\" {}", defect.text()))?;
+    let least = spare.iter().map(|&slot| component(slot).store.value).min().unwrap_or(0);
+    ensure!(
+        file.len() as u64 <= least,
+        "program \"{name}\" has {} bytes, and a store of {} only {least}: make it smaller, or write a larger `store`",
+        file.len(),
+        system.name,
+    );
+    Ok(file)
+}
+
+fn component(package: &str) -> TargetProgram<'_> {
+    TargetProgram { package, linker_script: Path::new(COMPONENT_SCRIPT), features: None }
 }
 
 /// Every image is a package of the board; cargo's own message would name neither file nor line.
@@ -153,10 +213,7 @@ pub fn boards(root: &Path) -> Vec<String> {
 
 /// The ELF files of `images` and, last, of the kernel.
 fn compile(tools: &Toolchain, system: &System, images: &[&str]) -> Result<Vec<Vec<u8>>> {
-    let mut programs: Vec<TargetProgram<'_>> = images
-        .iter()
-        .map(|package| TargetProgram { package, linker_script: Path::new(COMPONENT_SCRIPT), features: None })
-        .collect();
+    let mut programs: Vec<TargetProgram<'_>> = images.iter().map(|package| component(package)).collect();
     programs.push(TargetProgram {
         package: KERNEL,
         linker_script: Path::new(&system.board.linker_script),

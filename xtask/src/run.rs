@@ -68,6 +68,13 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
             card.display()
         );
     }
+    let programs = system.folder.join("bin");
+    if programs.is_dir()
+        && let Err(error) = card::install(&card, &programs)
+    {
+        // The board boots all the same: what it says of a card that it cannot use is its own affair.
+        println!("no programs were put on the card: {error:#}");
+    }
     let launch = Launch {
         machine: &machine,
         kernel: &system.kernel(),

@@ -57,6 +57,8 @@ pub enum Command {
     Memory,
     /// Time since power-on.
     Uptime,
+    /// A program and its arguments.
+    Run(String, String),
     /// Bytes from the random number generator.
     Random(u32),
     /// Asks a driver, with numbers that its kind gives a meaning.
@@ -105,6 +107,7 @@ pub const ENTRIES: &[Entry] = &[
     entry("uptime", "", "seconds since power-on"),
     entry("random", "[BYTES]", "bytes from the random number generator, 16 unless told"),
     entry("ask", "DRIVER [NUMBER...]", "ask a driver that `./x new driver` has made"),
+    entry("run", "PROGRAM [ARGUMENTS]", "run a program of /bin in a spare slot; Ctrl-C ends it"),
     entry("kill", "COMPONENT", "kill a component; it comes back"),
     entry("fault", "COMPONENT KIND", "make a component fail"),
     entry("service", "[stop|start|restart|release COMPONENT]", "list or control components"),
@@ -170,6 +173,7 @@ fn meaning(entry: &'static Entry, arguments: &[String]) -> Result<Command, Strin
         ("ask", [driver, numbers @ ..]) => {
             Command::Ask(one(driver), numbers.iter().map(|text| number(text)).collect::<Result<_, _>>()?)
         }
+        ("run", [program, arguments @ ..]) => Command::Run(one(program), arguments.join(" ")),
         ("kill", [component]) => Command::Kill(one(component)),
         ("fault", [component, kind]) => {
             let fault = Fault::from_name(kind);

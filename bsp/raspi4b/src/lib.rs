@@ -13,8 +13,6 @@ pub mod interrupts;
 
 pub use bsp_bcm2835::refusal;
 
-use bsp_bcm2835::{power, uart};
-
 /// Name of the board, as manifests and images spell it.
 pub const NAME: &str = "raspi4b";
 
@@ -40,48 +38,25 @@ pub const REFUSAL: &[u8] =
     b"\r\nSamsara cannot start: this image is for the board raspi4b, and this is another one.\r\n\
     Build one for this board (./x build --board NAME) and write it to the card.\r\n";
 
-/// Core clock that the firmware keeps while the mini UART is in use, in hertz (config.txt, `enable_uart`; BCM2711 ARM
-/// Peripherals, 2.2.1 gives the divisor's formula).
-const CORE_HZ: u32 = 500_000_000;
-
-const POWER: usize = 0xFE10_0000;
-const GPIO: usize = refusal::BCM2711.gpio;
-const CONSOLE: usize = refusal::BCM2711.console;
-const MINI_UART: usize = 0xFE21_5000;
+const PLACES: bsp_bcm2835::Places = bsp_bcm2835::Places {
+    power: 0xFE10_0000,
+    gpio: refusal::BCM2711.gpio,
+    console: refusal::BCM2711.console,
+    mini_uart: 0xFE21_5000,
+    core_hz: 500_000_000,
+};
 
 /// The devices that the kernel drives, after the kernel has mapped them.
-pub struct Board {
-    /// Interrupt controller.
-    pub interrupts: interrupts::Interrupts,
-    /// Reset and power.
-    pub power: power::Power,
-    /// Transmit-only UART for trace frames and panics.
-    pub uart: uart::DebugUart,
-    /// The console, for a boot that fails before any driver runs.
-    pub console: uart::BootConsole,
-}
+pub type Board = bsp_bcm2835::Board<interrupts::Interrupts>;
 
-// SAFETY: 1. the registers are memory-mapped for every core alike; 2. `&mut self` guards every sequence of accesses.
-unsafe impl Send for Board {}
-
-impl Board {
-    /// Takes possession of the board's devices, and gives the console its pins.
-    ///
-    /// # Safety
-    /// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
-    /// 2. Nobody else writes to the registers of the interrupt controller, the power block, the mini UART and the pins'
-    ///    functions while the value lives, except through another value made for a panic.
-    /// 3. `console` is used only while no component has run.
-    pub unsafe fn new(offset: usize) -> Self {
-        // SAFETY: 1. and 2. are this function's own conditions.
-        unsafe {
-            bsp_bcm2835::pins::give_console_to_pl011(GPIO + offset);
-            Self {
-                interrupts: interrupts::Interrupts::new(offset),
-                power: power::Power::new(POWER + offset),
-                uart: uart::DebugUart::new(MINI_UART + offset, CORE_HZ),
-                console: uart::BootConsole::new(CONSOLE + offset),
-            }
-        }
-    }
+/// Takes possession of the board's devices.
+///
+/// # Safety
+/// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
+/// 2. Nobody else writes to the registers of the interrupt controllers, the power block, the mini UART and the pins'
+///    functions while the value lives, except through another value made for a panic.
+/// 3. `console` is used only while no component has run.
+pub unsafe fn board(offset: usize) -> Board {
+    // SAFETY: 1. to 3. are this function's own conditions.
+    unsafe { Board::at(offset, &PLACES, interrupts::Interrupts::new(offset)) }
 }

@@ -60,7 +60,9 @@ impl Machine {
                 bail!("{}: `serial` must name \"console\" and \"evidence\" once each", path.display());
             }
         }
-        Ok(Self { name: name.to_owned(), ..machine })
+        let mut arguments = machine.arguments;
+        arguments.extend(further_arguments());
+        Ok(Self { name: name.to_owned(), arguments, ..machine })
     }
 
     /// Reads the description of the board that is the default.
@@ -124,6 +126,12 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// What `SAMSARA_QEMU_ARGUMENTS` adds to the arguments of every machine, separated by blanks: another clock rate, say.
+fn further_arguments() -> Vec<String> {
+    let given = std::env::var("SAMSARA_QEMU_ARGUMENTS").unwrap_or_default();
+    given.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Major and minor number of a version; zeros for what is none.

@@ -8,4 +8,5 @@ mod cards;
 mod common;
 mod memory_dump;
 mod power_cut;
+mod programs;
 mod wild_calls;

@@ -40,6 +40,10 @@ pub struct Component {
     pub log: At<u64>,
     /// Size of the arena.
     pub arena: At<u64>,
+    /// Size of the store of a spare slot: the largest program file, its header included.
+    pub store: At<u64>,
+    /// Names of the spare slots that it may put programs into.
+    pub loads: Vec<At<String>>,
     /// Names of the components that it controls.
     pub controls: Vec<At<String>>,
     /// Rights that are not lists.
@@ -93,6 +97,8 @@ pub struct Call {
 pub struct Irq {
     /// Name of the line.
     pub line: At<String>,
+    /// Whether a board without it is all right.
+    pub optional: bool,
     /// Most interrupts in a window.
     pub storm: u32,
     /// The window.
@@ -142,7 +148,7 @@ pub const RIGHTS: [(&str, Rights); 7] = [
     ("manual", Rights::MANUAL),
 ];
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 22] = [
     "boards",
     "image",
     "spare",
@@ -153,6 +159,8 @@ const KEYS: [&str; 20] = [
     "checkpoint",
     "log",
     "arena",
+    "store",
+    "loads",
     "controls",
     "rights",
     "serves",
@@ -238,6 +246,8 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
         checkpoint: size("checkpoint", 0),
         log: size("log", 4096),
         arena: size("arena", 0),
+        store: size("store", 0),
+        loads: entry.texts("loads", "[\"name\"]"),
         controls: entry.texts("controls", "[\"name\"]"),
         rights: rights(entry),
         serves: entry.text("serves", "\"service\""),
@@ -297,7 +307,7 @@ fn call((service, entry): (At<String>, Reader<'_>)) -> Option<Call> {
 
 fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
     let what = format!("the interrupt `{}`", line.value);
-    entry.only(&what, &["storm", "window_ms"]);
+    entry.only(&what, &["storm", "window_ms", "optional"]);
     for (key, example) in [("storm", "2000"), ("window_ms", "10")] {
         if !entry.has(key) {
             entry.missing(&what, key, example);
@@ -311,7 +321,7 @@ fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
         entry.source().report(storm.line, message, "write for example `{ storm = 2000, window_ms = 10 }`");
         return None;
     }
-    Some(Irq { line, storm: storm.value as u32, window: window.value })
+    Some(Irq { line, optional: entry.flag("optional"), storm: storm.value as u32, window: window.value })
 }
 
 fn device((device, entry): (At<String>, Reader<'_>)) -> DeviceUse {

@@ -1,5 +1,5 @@
 //! What of a manifest a board has: components that are for other boards go, and with them every mention of them; devices
-//! that are optional go where the board has none; and `rules = "board"` becomes the rules of the board.
+//! and interrupt lines that are optional go where the board has none; and `rules = "board"` becomes the rules of the board.
 //!
 //! Rule: nothing is left out silently that the manifest does not say may be left out. A mention of a component that no
 //! board has stays, for [`super::resolve`] to complain of.
@@ -35,11 +35,14 @@ pub fn select(manifest: &mut Manifest, board: &Board, known: &[String], source: 
         .filter_map(|component| Some(component.serves.as_ref()?.value.clone()))
         .collect();
     for component in &mut manifest.components {
-        for names in [&mut component.controls, &mut component.notifies, &mut component.group] {
+        for names in
+            [&mut component.controls, &mut component.loads, &mut component.notifies, &mut component.group]
+        {
             names.retain(|name| !gone(name));
         }
         component.calls.retain(|call| !unserved(&call.service) || still_served.contains(&call.service.value));
         component.devices.retain(|entry| !entry.optional || board.device(&entry.device.value).is_some());
+        component.irqs.retain(|irq| !irq.optional || board.line(&irq.line.value).is_some());
         for name in core::mem::take(&mut component.board_parameters) {
             match board.parameters.iter().find(|(known, _)| *known == name.value) {
                 Some((_, value)) => component.parameters.push((name, *value)),

@@ -8,7 +8,7 @@ fn keys_and_types() {
         (
             &[("stack = \"64K\"", "stak = \"64K\"\nstack = \"64K\"")],
             "36: component \"fs\" has no key `stak`\n  remedy: write `stack`, or another of the known keys: `boards`, \
-             `image`, `spare`, `priority`, `memory`, `stack`, `heap`, `checkpoint`, `log`, `arena`, `controls`, `rights`, `serves`, \
+             `image`, `spare`, `priority`, `memory`, `stack`, `heap`, `checkpoint`, `log`, `arena`, `store`, `loads`, `controls`, `rights`, `serves`, \
              `calls`, `notifies`, `irqs`, `devices`, `budget`, `parameters`, `policy`",
         ),
         (
