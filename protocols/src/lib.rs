@@ -11,11 +11,14 @@
 
 pub mod bench;
 pub mod block;
+pub mod bytes;
 pub mod console;
 pub mod echo;
 pub mod files;
+pub mod gpio;
 pub mod progress;
 pub mod random;
+pub mod registers;
 pub mod reincarnation;
 
 /// What the build needs to know about a service.
@@ -31,13 +34,21 @@ pub struct Service {
     pub deduplicated: u64,
 }
 
-/// All services that a manifest can name.
+impl Service {
+    /// The same messages under another name: a service of its own.
+    pub const fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+}
+
+/// All services that a manifest can name. Those of drivers that the command `new` has made come last.
 pub const SERVICES: &[Service] = &[
     bench::SERVICE,
     block::SERVICE,
     console::SERVICE,
     echo::SERVICE,
     files::SERVICE,
+    gpio::SERVICE,
     progress::SERVICE,
     random::SERVICE,
     reincarnation::SERVICE,

@@ -29,6 +29,12 @@ pub trait Registers {
     /// Writes the register at `offset` bytes.
     fn write(&self, offset: usize, value: u32);
 
+    /// Replaces the bits of `mask` in the register at `offset` by those of `value`; the others stay as they are, also where
+    /// they cannot be seen: the `reg` call does it in the kernel.
+    fn update(&self, offset: usize, mask: u32, value: u32) {
+        self.write(offset, self.read(offset) & !mask | value & mask);
+    }
+
     /// Fills `words` from the one register at `offset`: the data port of a FIFO. The `reg` call does it in one entry.
     fn read_words(&self, offset: usize, words: &mut [u32]) {
         for word in words {
@@ -50,6 +56,9 @@ impl<D: Registers + ?Sized> Registers for &D {
     }
     fn write(&self, offset: usize, value: u32) {
         (**self).write(offset, value);
+    }
+    fn update(&self, offset: usize, mask: u32, value: u32) {
+        (**self).update(offset, mask, value);
     }
     fn read_words(&self, offset: usize, words: &mut [u32]) {
         (**self).read_words(offset, words);

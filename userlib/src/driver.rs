@@ -80,6 +80,15 @@ impl Registers for Window {
         }
     }
 
+    fn update(&self, offset: usize, mask: u32, value: u32) {
+        if self.mapped {
+            return self.write(offset, self.read(offset) & !mask | value & mask);
+        }
+        if let Err(status) = sys::reg(self.handle, reg::WRITE, offset, value, mask) {
+            panic!("the bits {mask:#x} of register {offset:#x} cannot be written: {status:?}");
+        }
+    }
+
     fn read_words(&self, offset: usize, words: &mut [u32]) {
         if self.mapped {
             for word in words {

@@ -13,6 +13,7 @@ mod image;
 mod json_file;
 mod log;
 mod manifest;
+mod new;
 mod run;
 mod test;
 mod tidy;
@@ -43,6 +44,8 @@ enum Command {
     Demo(demo::Options),
     /// The log of the last run: records with file and line, deaths with backtraces.
     Log(log::Options),
+    /// Makes a new driver from a template, or removes it.
+    New(new::Options),
     /// Boots the interactive system on this terminal, in real time.
     Run(run::Options),
     /// Every test: host, emulator.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&tools, &options).map(succeeded),
         Command::Demo(options) => demo::run(&tools, &options),
         Command::Log(options) => log::run(&tools, &options),
+        Command::New(options) => new::run(&tools, &options),
         Command::Run(options) => run::run(&tools, &options),
         Command::Test(options) => test::run(&tools, &options).map(succeeded),
     });

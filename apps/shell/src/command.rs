@@ -61,6 +61,8 @@ pub enum Command {
     Run(String, String),
     /// Bytes from the random number generator.
     Random(u32),
+    /// Asks a driver, with numbers that its kind gives a meaning.
+    Ask(String, Vec<u64>),
     /// Kills a component.
     Kill(String),
     /// Makes a component fail.
@@ -104,6 +106,7 @@ pub const ENTRIES: &[Entry] = &[
     entry("mem", "", "memory of components, counters of the kernel"),
     entry("uptime", "", "seconds since power-on"),
     entry("random", "[BYTES]", "bytes from the random number generator, 16 unless told"),
+    entry("ask", "DRIVER [NUMBER...]", "ask a driver that `./x new driver` has made"),
     entry("run", "PROGRAM [ARGUMENTS]", "run a program of /bin in a spare slot; Ctrl-C ends it"),
     entry("kill", "COMPONENT", "kill a component; it comes back"),
     entry("fault", "COMPONENT KIND", "make a component fail"),
@@ -167,6 +170,9 @@ fn meaning(entry: &'static Entry, arguments: &[String]) -> Result<Command, Strin
                 .filter(|bytes| (1..=FILL_MAX).contains(bytes))
                 .ok_or_else(|| format!("random: {bytes:?} is no number of bytes from 1 to {FILL_MAX}"))?,
         ),
+        ("ask", [driver, numbers @ ..]) => {
+            Command::Ask(one(driver), numbers.iter().map(|text| number(text)).collect::<Result<_, _>>()?)
+        }
         ("run", [program, arguments @ ..]) => Command::Run(one(program), arguments.join(" ")),
         ("kill", [component]) => Command::Kill(one(component)),
         ("fault", [component, kind]) => {
@@ -185,6 +191,15 @@ fn meaning(entry: &'static Entry, arguments: &[String]) -> Result<Command, Strin
             return Err(format!("{}: wrong arguments; usage: {}", entry.name, entry.usage()));
         }
     })
+}
+
+/// A number, decimal or with `0x`.
+fn number(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) if !digits.starts_with('+') => u64::from_str_radix(digits, 16).ok(),
+        _ => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| format!("ask: {text:?} is no number; write 10 or 0x0a"))
 }
 
 /// The kinds of faults.
@@ -243,6 +258,8 @@ mod tests {
         assert_eq!(run("service"), Ok(Command::Services));
         assert_eq!(run("ls"), Ok(Command::List("/".into())));
         assert_eq!((run("random"), run("random 3")), (Ok(Command::Random(16)), Ok(Command::Random(3))));
+        assert_eq!(run("ask timer 0x10 7"), Ok(Command::Ask("timer".into(), Vec::from([16, 7]))));
+        assert_eq!(run("ask timer"), Ok(Command::Ask("timer".into(), Vec::new())));
         assert_eq!(command(&[]), None);
     }
 
@@ -252,6 +269,9 @@ mod tests {
         assert_eq!(run("cp a").unwrap_err(), "cp: wrong arguments; usage: cp FROM TO");
         assert!(run("fault fs slow").unwrap_err().contains("stack-overflow"));
         assert!(run("service hug fs").unwrap_err().contains("release"));
+        for text in ["0x", "0x+1", "x", "-1", "1.5"] {
+            assert!(run(&format!("ask timer {text}")).unwrap_err().contains("is no number"));
+        }
         for bytes in ["0", "65", "-1", "many"] {
             assert!(run(&format!("random {bytes}")).unwrap_err().contains("1 to 64"));
         }

@@ -31,7 +31,7 @@ pub fn word(before: &str) -> (Kind, &str) {
     let kind = match (command, earlier.count()) {
         (None, _) => Kind::Command,
         (Some("help"), 0) => Kind::Command,
-        (Some("kill" | "log" | "fault"), 0) | (Some("service"), 1) => Kind::Component,
+        (Some("ask" | "kill" | "log" | "fault"), 0) | (Some("service"), 1) => Kind::Component,
         (Some("fault"), 1) => Kind::Fault,
         (Some("service"), 0) => Kind::Verb,
         (Some("ls"), 0) | (Some("cat" | "rm" | "stat" | "mkdir"), _) => Kind::Path,

@@ -2,6 +2,7 @@
 //!
 //! *Rule.* An error ends the command and never the shell; it names the thing and the remedy.
 
+use crate::drivers::Driver;
 use crate::programs;
 use crate::supervisor::Supervisor;
 use crate::terminal::Terminal;
@@ -35,6 +36,8 @@ pub struct Shell {
     pub supervisor: Supervisor,
     /// The random number generator, if the manifest has one.
     pub random: Option<Client>,
+    /// What `ask` calls.
+    pub drivers: Vec<Driver>,
 }
 
 type Done = Result<(), String>;
@@ -98,6 +101,7 @@ impl Shell {
             }
             Command::Uptime => format!("{} s\n", table::seconds(now().ns())),
             Command::Random(bytes) => self.random(bytes)?,
+            Command::Ask(name, numbers) => self.ask(&name, &numbers)?,
             Command::Kill(component) => self.kill(&component)?,
             Command::Fault(component, fault) => self.supervisor.fail(&component, fault)?,
             Command::Service(verb, component) => self.supervisor.control(verb, &component)?,
@@ -129,6 +133,14 @@ impl Shell {
             reply.map_err(|error| format!("random: no answer ({:?}); `services` tells why", error.0))?;
         random::done(&reply).map_err(|error| format!("random: the device failed: {error:?}"))?;
         Ok(report::hex(&bytes))
+    }
+
+    fn ask(&self, name: &str, numbers: &[u64]) -> Result<String, String> {
+        let known = || self.drivers.iter().map(|driver| driver.name).collect::<Vec<_>>().join(", ");
+        let driver = self.drivers.iter().find(|driver| driver.name == name);
+        driver
+            .ok_or_else(|| format!("ask: {name} is no driver that can be asked; these are: {}", known()))?
+            .ask(numbers)
     }
 
     fn log(&self, component: &str) -> Result<String, String> {

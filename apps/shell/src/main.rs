@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod drivers;
 mod execute;
 mod programs;
 mod session;
@@ -27,6 +28,7 @@ fn main(start: Start) -> ! {
         files: program::Files::new(binding!(call "files")),
         supervisor: supervisor::Supervisor::new(binding!(call "reincarnation")),
         random: binding!(call ?"random"),
+        drivers: drivers::all(),
     };
     session::Session::restore(shell, start).run()
 }

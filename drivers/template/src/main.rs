@@ -4,6 +4,8 @@
 //!
 //! # To make a driver of this one
 //!
+//! `./x new driver` makes one with a protocol that exists. With a protocol of its own:
+//!
 //! 1. Copy the folder to `drivers/NAME`; in its `Cargo.toml` change the package's name, the library's (`NAME_driver`) and
 //!    the binary's, and add the folder to `members` in the workspace's `Cargo.toml`.
 //! 2. `device.rs`: the registers of the device, each with its offset, and where that is documented. The block's address is

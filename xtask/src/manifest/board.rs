@@ -3,7 +3,7 @@
 //! Rule: whether a page of registers may be mapped into a component is decided from this data, never from a driver's
 //! good intentions: one register that starts DMA makes its whole page the power over all memory.
 
-use super::diagnostic::{Diagnostics, Source};
+use super::diagnostic::{At, Diagnostics, Source};
 use super::model::{Rule, rules};
 use super::reader::{Reader, parse};
 
@@ -120,6 +120,8 @@ pub struct Board {
     pub devices: Vec<Device>,
     /// Interrupt lines.
     pub lines: Vec<Line>,
+    /// Numbers that differ from board to board: a manifest takes one by `parameters = { NAME = "board" }`.
+    pub parameters: Vec<(String, u64)>,
 }
 
 impl Board {
@@ -183,7 +185,7 @@ impl Device {
 }
 
 fn board(reader: &Reader<'_>) -> Option<Board> {
-    reader.only("a board", &["name", "linker_script", "memory", "devices", "interrupts"]);
+    reader.only("a board", &["name", "linker_script", "memory", "devices", "interrupts", "parameters"]);
     let text = |key: &str, example: &str| {
         if !reader.has(key) {
             reader.missing("the board", key, example);
@@ -203,9 +205,13 @@ fn board(reader: &Reader<'_>) -> Option<Board> {
         .iter()
         .filter_map(|(name, entry)| line(&name.value, entry))
         .collect();
+    let parameters = reader.table("parameters", "{ name = 1 }").map_or_else(Vec::new, |table| {
+        let value = |name: At<String>| table.integer(&name.value, "1").map(|at| (name.value, at.value));
+        table.keys().into_iter().filter_map(value).collect()
+    });
     let [kernel, plan, components] = memory?;
     let (name, linker_script) = (name?.value, linker_script?.value);
-    Some(Board { name, linker_script, kernel, plan, components, devices, lines })
+    Some(Board { name, linker_script, kernel, plan, components, devices, lines, parameters })
 }
 
 fn memory(reader: &Reader<'_>) -> Option<[Range; 3]> {

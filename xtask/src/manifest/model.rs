@@ -62,6 +62,8 @@ pub struct Component {
     pub budget: (u64, u64),
     /// Numbers for the program.
     pub parameters: Vec<(At<String>, u64)>,
+    /// Names of those whose values are in the board's data.
+    pub board_parameters: Vec<At<String>>,
     /// Whether there is a `policy`.
     pub has_policy: bool,
     /// How it is watched and restarted; the group is in `group`.
@@ -235,6 +237,7 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
     let image = entry.text("image", "\"name\"");
     let table = entry.table("policy", "{ … }");
     let (policy, group) = policy(&what, table.as_ref());
+    let (parameters, board_parameters) = parameters(entry);
     let component = Component {
         boards: entry.texts("boards", "[\"NAME\"]"),
         image: if spare { None } else { Some(image?) },
@@ -259,7 +262,8 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
         irqs: entry.entries("irqs", "{ line = { … } }").into_iter().filter_map(irq).collect(),
         devices: entry.entries("devices", "{ name = { … } }").into_iter().map(device).collect(),
         budget: budget(entry),
-        parameters: parameters(entry),
+        parameters,
+        board_parameters,
         has_policy: table.is_some(),
         policy,
         policy_line: table.map_or(name.line, |table| table.line),
@@ -417,12 +421,21 @@ fn budget(entry: &Reader<'_>) -> (u64, u64) {
     (budget, period)
 }
 
-fn parameters(entry: &Reader<'_>) -> Vec<(At<String>, u64)> {
+/// The parameters with a value, and the names of those that have the value `"board"`.
+fn parameters(entry: &Reader<'_>) -> (Vec<(At<String>, u64)>, Vec<At<String>>) {
     let Some(table) = entry.table("parameters", "{ name = 1 }") else {
-        return Vec::new();
+        return Default::default();
     };
+    let (of_board, own): (Vec<_>, Vec<_>) =
+        table.keys().into_iter().partition(|name| table.is_text(&name.value));
+    for text in of_board.iter().filter_map(|name| table.text(&name.value, "\"board\"")) {
+        if text.value != "board" {
+            let message = format!("`{}` is no number", text.value);
+            table.source().report(text.line, message, "write a number, or \"board\" for the board's");
+        }
+    }
     let value = |name: At<String>| table.integer(&name.value, "1").map(|at| (name, at.value));
-    table.keys().into_iter().filter_map(value).collect()
+    (own.into_iter().filter_map(value).collect(), of_board)
 }
 
 /// The policy; what is not written is as in [`DEFAULT_POLICY`].
