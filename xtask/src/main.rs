@@ -44,7 +44,7 @@ enum Command {
     Demo(demo::Options),
     /// The log of the last run: records with file and line, deaths with backtraces.
     Log(log::Options),
-    /// Makes a new driver from a template, or removes it.
+    /// Makes a new driver or a new program from a template, or removes it.
     New(new::Options),
     /// Boots the interactive system on this terminal, in real time.
     Run(run::Options),

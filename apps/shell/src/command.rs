@@ -106,7 +106,7 @@ pub const ENTRIES: &[Entry] = &[
     entry("mem", "", "memory of components, counters of the kernel"),
     entry("uptime", "", "seconds since power-on"),
     entry("random", "[BYTES]", "bytes from the random number generator, 16 unless told"),
-    entry("ask", "DRIVER [NUMBER...]", "ask a driver that `./x new driver` has made"),
+    entry("ask", "DRIVER [NUMBER...]", "ask a driver for a register, bytes, a block or a pin"),
     entry("run", "PROGRAM [ARGUMENTS]", "run a program of /bin in a spare slot; Ctrl-C ends it"),
     entry("kill", "COMPONENT", "kill a component; it comes back"),
     entry("fault", "COMPONENT KIND", "make a component fail"),

@@ -7,9 +7,10 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
+use template_bus_driver::Device;
+
 use defmt::info;
 use protocols::registers::{Error, Request as Asked, reply};
-use template_bus_driver::Device;
 use userlib::server::{Answer, Server};
 use userlib::{Request, Start, Window, binding, serve};
 

@@ -7,9 +7,10 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
+use template_char_driver::Device;
+
 use defmt::info;
 use protocols::bytes::{Error, FILL_MAX, Fill, reply};
-use template_char_driver::Device;
 use userlib::server::{Answer, Server};
 use userlib::{Request, Start, Window, binding, serve};
 

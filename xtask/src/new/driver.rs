@@ -1,13 +1,11 @@
 //! `./x new driver`: a driver from one of the templates, which are drivers themselves, compiled and tested in the tree.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use protocols::Service;
 
+use super::package::Package;
 use super::tree::{self, Change, read};
 use super::{edit, name};
 use crate::build::boards;
@@ -16,14 +14,12 @@ use crate::manifest::board::Board;
 
 /// The manifest that gets the driver.
 const MANIFEST: &str = "system/shell.toml";
-/// Where the workspace's members are.
-const WORKSPACE: &str = "Cargo.toml";
 /// Where the services are.
 const SERVICES: &str = "protocols/src/lib.rs";
 /// Where the shell's `ask` has its drivers.
 const SHELL: &str = "apps/shell/src/drivers.rs";
 /// Files of a driver.
-const FILES: [&str; 4] = ["Cargo.toml", "src/device.rs", "src/lib.rs", "src/main.rs"];
+const FILES: &[&str] = &["Cargo.toml", "src/device.rs", "src/lib.rs", "src/main.rs"];
 /// The device of the templates: every board has it.
 const DEVICE: &str = "system-timer";
 
@@ -54,15 +50,36 @@ enum Kind {
     Bus,
     /// Bytes, by `protocols::bytes`.
     Char,
+    /// Blocks of 512 bytes, by `protocols::block`.
+    Block,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Bus, Self::Char];
+    const ALL: [Self; 3] = [Self::Bus, Self::Char, Self::Block];
 
-    const fn word(self) -> &'static str {
+    const fn template(self) -> &'static str {
         match self {
-            Self::Bus => "bus",
-            Self::Char => "char",
+            Self::Bus => "template-bus",
+            Self::Char => "template-char",
+            Self::Block => "template-block",
+        }
+    }
+
+    /// The line of Cargo.toml that says the kind.
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Bus => "kind = \"bus\"",
+            Self::Char => "kind = \"char\"",
+            Self::Block => "kind = \"block\"",
+        }
+    }
+
+    /// What the template can be asked, to see that it works.
+    const fn question(self) -> &'static str {
+        match self {
+            Self::Bus => " 4",
+            Self::Char => "",
+            Self::Block => " 1 0x77",
         }
     }
 
@@ -70,6 +87,7 @@ impl Kind {
         match self {
             Self::Bus => ("registers", protocols::registers::SERVICE),
             Self::Char => ("bytes", protocols::bytes::SERVICE),
+            Self::Block => ("block", protocols::block::SERVICE),
         }
     }
 }
@@ -82,8 +100,8 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn member(&self) -> String {
-        format!("    \"drivers/{}\",", self.name)
+    fn package(&self) -> Package<'_> {
+        Package { place: "drivers", name: self.name, template: self.kind.template(), files: FILES }
     }
 
     fn service(&self) -> String {
@@ -108,36 +126,27 @@ impl Driver<'_> {
 
     fn entry(&self) -> String {
         let Self { name, device, .. } = self;
+        let checkpoint = if self.kind == Kind::Block { "checkpoint = \"4K\"\n" } else { "" };
         format!(
-            "\n{}\nimage = \"{name}\"\npriority = 12\nmemory = \"128K\"\nstack = \"16K\"\nserves = \"{name}\"\n\
+            "\n{}\nimage = \"{name}\"\npriority = 12\nmemory = \"128K\"\nstack = \"16K\"\n{checkpoint}serves = \"{name}\"\n\
              devices = {{ {device} = {{ mapped = true }} }}\n\
              policy = {{ heartbeat_ms = 500, hang_ms = 2000, max_service_ms = 2000, restart_bound_ms = 1000 }}\n",
             self.header()
         )
     }
 
-    /// A file of the template as this driver's.
-    fn from_template(&self, root: &Path, file: &str) -> Result<String> {
-        let template = format!("template-{}", self.kind.word());
-        let text = read(root, &format!("drivers/{template}/{file}"))?;
-        let text = text.replace(&template, self.name);
-        let text = text.replace(&template.replace('-', "_"), &self.name.replace('-', "_"));
-        Ok(text.replace(&format!("window \"{DEVICE}\""), &format!("window \"{}\"", self.device)))
-    }
-
     /// All changes that make it.
     fn making(&self, root: &Path) -> Result<Vec<Change>> {
-        let mut changes = Vec::new();
-        for file in FILES {
-            changes.push((format!("drivers/{}/{file}", self.name), self.from_template(root, file)?));
-        }
+        let mut changes = self.package().making(root)?;
+        let main = changes.iter_mut().find(|(path, _)| path.ends_with("/src/main.rs"));
+        let (_, text) = main.context("a driver has a src/main.rs")?;
+        *text = text.replace(&format!("window \"{DEVICE}\""), &format!("window \"{}\"", self.device));
         let manifest = read(root, MANIFEST)?;
         let manifest = edit::insert_item(&manifest, "[component.rs]", "controls = [", "]", &self.controls())
             .and_then(|text| edit::insert_item(&text, "[component.shell]", "calls = {", " }", &self.call()))
             .with_context(|| format!("changing {MANIFEST}"))?;
         changes.push((MANIFEST.into(), format!("{manifest}{}", self.entry())));
         for (file, start, anchor, line) in [
-            (WORKSPACE, "members = [", "]", self.member()),
             (SERVICES, "pub const SERVICES: &[Service] = &[", "];", self.service()),
             (SHELL, "drivers! {", "}", self.shell_line()),
         ] {
@@ -154,10 +163,9 @@ impl Driver<'_> {
             .and_then(|text| edit::remove_item(&text, "[component.rs]", "controls = [", &self.controls()))
             .and_then(|text| edit::remove_item(&text, "[component.shell]", "calls = {", &self.call()))
             .with_context(|| format!("changing {MANIFEST}"))?;
-        let mut changes = vec![(MANIFEST.into(), manifest)];
-        for (file, line) in
-            [(WORKSPACE, self.member()), (SERVICES, self.service()), (SHELL, self.shell_line())]
-        {
+        let mut changes = self.package().unmaking(root)?;
+        changes.push((MANIFEST.into(), manifest));
+        for (file, line) in [(SERVICES, self.service()), (SHELL, self.shell_line())] {
             let text = edit::remove_line(&read(root, file)?, &line);
             changes.push((file.into(), text.with_context(|| format!("changing {file}"))?));
         }
@@ -168,8 +176,9 @@ impl Driver<'_> {
     fn prove(&self, root: &Path, changes: &[Change]) -> Result<()> {
         let (_, text) =
             changes.iter().find(|(path, _)| path == MANIFEST).context("the manifest is changed")?;
-        let service = Service { name: Box::leak(Box::from(self.name)), ..self.kind.protocol().1 };
-        let services: Vec<Service> = protocols::SERVICES.iter().copied().chain([service]).collect();
+        let (_, services) =
+            changes.iter().find(|(path, _)| path == SERVICES).context("the services are changed")?;
+        let services: Vec<Service> = protocols::SERVICES.iter().copied().chain(named(services)).collect();
         let known = boards(root);
         for board in &known {
             let file = format!("bsp/{board}/board.toml");
@@ -186,6 +195,15 @@ impl Driver<'_> {
         }
         Ok(())
     }
+}
+
+/// The services of drivers that a text of [`SERVICES`] has, which may be more than this program was built with.
+fn named(text: &str) -> impl Iterator<Item = Service> {
+    text.lines().filter_map(|line| {
+        let (protocol, name) = line.trim().strip_suffix("\"),")?.split_once("::SERVICE.named(\"")?;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.protocol().0 == protocol)?;
+        Some(kind.protocol().1.named(Box::leak(Box::from(name))))
+    })
 }
 
 /// Makes the driver or removes it, and says what to do next.
@@ -205,11 +223,11 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     println!(
         "made drivers/{name}, which speaks protocols::{protocol} for the device `{}`\n\
          yours to write, in this order: src/device.rs, src/lib.rs (and its tests), src/main.rs, Cargo.toml\n\
-         also changed: {WORKSPACE}, {SERVICES}, {SHELL}, {MANIFEST}\n\
+         also changed: Cargo.toml, Cargo.lock, {SERVICES}, {SHELL}, {MANIFEST}\n\
          try it: ./x run, and there: ps; ask {name}{}; fault {name} panic; log {name}\n\
          remove it: ./x new driver {name} --remove",
         driver.device,
-        if driver.kind == Kind::Bus { " 4" } else { "" },
+        driver.kind.question(),
     );
     Ok(())
 }
@@ -223,58 +241,19 @@ fn make(root: &Path, driver: &Driver) -> Result<()> {
 
 /// Takes the driver out of everything and moves its folder away; returns where to.
 fn remove(root: &Path, name: &str, force: bool) -> Result<PathBuf> {
-    let folder = format!("drivers/{name}");
-    ensure!(root.join(&folder).is_dir(), "there is no {folder}: look into drivers/");
-    ensure!(!name.starts_with("template"), "{folder} is a template: without it no driver can be made");
-    let cargo = read(root, &format!("{folder}/Cargo.toml"))?;
-    let kind = Kind::ALL.into_iter().find(|kind| cargo.contains(&format!("kind = \"{}\"", kind.word())));
-    let Some(kind) = kind.filter(|_| cargo.contains("[package.metadata.samsara]")) else {
-        bail!("{folder} was not made by this command, and others may need it: remove it by hand");
-    };
-    let driver = Driver { name, kind, device: DEVICE };
-    if !force && (is_changed(root, &driver)? && is_uncommitted(root, &folder)?) {
-        bail!("{folder} has changes that are not committed: commit them, or add --force");
-    }
-    let changes = driver.unmaking(root)?;
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let place =
-        (0..).map(|n| root.join(format!("out/removed/{name}-{seconds}-{n}"))).find(|place| !place.exists());
-    let place = place.context("no free place in out/removed")?;
-    fs::create_dir_all(root.join("out/removed")).context("making out/removed")?;
-    tree::write(root, &changes)?;
-    fs::rename(root.join(&folder), &place).with_context(|| format!("moving {folder} away"))?;
-    Ok(place)
-}
-
-/// Whether its folder holds anything but what the template makes.
-fn is_changed(root: &Path, driver: &Driver) -> Result<bool> {
-    let folder = root.join("drivers").join(driver.name);
-    for file in FILES {
-        let made = driver.from_template(root, file)?;
-        let is = fs::read_to_string(folder.join(file)).unwrap_or_default();
+    ensure!(!name.starts_with("template"), "drivers/{name} is a template: without it no driver can be made");
+    let driver = |kind| Driver { name, kind, device: DEVICE };
+    let of_kind = |kind: &Kind| driver(*kind).package().check_made(root, |line| line == kind.mark()).is_ok();
+    let kind = Kind::ALL.into_iter().find(of_kind);
+    let driver = driver(kind.unwrap_or(Kind::Bus));
+    let package = driver.package();
+    package.check_made(root, |line| line == driver.kind.mark())?;
+    if !force {
         // The device is not known any more, and it is a word of the command line, no work of anybody's.
-        let without_device = |text: &str| {
-            text.lines()
-                .filter(|line| !line.contains("binding!(window "))
-                .map(String::from)
-                .collect::<Vec<_>>()
-        };
-        if without_device(&made) != without_device(&is) {
-            return Ok(true);
-        }
+        package.check_kept(root, |line| !line.contains("binding!(window "))?;
     }
-    let count = |path: PathBuf| fs::read_dir(path).map(Iterator::count).unwrap_or_default();
-    Ok(count(folder.clone()) != 2 || count(folder.join("src")) != 3)
-}
-
-/// Whether version control has not everything in the folder. Without version control nothing is committed.
-fn is_uncommitted(root: &Path, folder: &str) -> Result<bool> {
-    let status = Command::new("git")
-        .args(["status", "--porcelain", "--ignored", "--", folder])
-        .current_dir(root)
-        .output();
-    let status = status.context("starting git")?;
-    Ok(!status.status.success() || !status.stdout.is_empty())
+    tree::write(root, &driver.unmaking(root)?)?;
+    package.put_away(root)
 }
 
 #[cfg(test)]

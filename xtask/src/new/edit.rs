@@ -79,6 +79,41 @@ pub fn remove_section(text: &str, header: &str) -> Result<String> {
     Ok(if behind.is_empty() { format!("{before}\n") } else { format!("{before}\n\n{behind}") })
 }
 
+/// The packages of a lock file, each from its header to the next one's.
+fn locked(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    const HEADER: &str = "[[package]]\n";
+    let starts: Vec<usize> = text.match_indices(HEADER).map(|(at, _)| at).collect();
+    let ends: Vec<usize> = starts.iter().skip(1).copied().chain([text.len()]).collect();
+    starts.into_iter().zip(ends).map(|(start, end)| (start, &text[start..end]))
+}
+
+fn locked_name(package: &str) -> &str {
+    let name = package.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    name.unwrap_or_default()
+}
+
+/// The text of a lock file with package `name`, which needs what `template` needs. Packages are in the order of names.
+pub fn copy_locked(text: &str, template: &str, name: &str) -> Result<String> {
+    let (_, package) = locked(text)
+        .find(|(_, package)| locked_name(package) == template)
+        .with_context(|| format!("there is no package {template}: build once, which puts it back"))?;
+    let package =
+        package.trim_end().replace(&format!("name = \"{template}\""), &format!("name = \"{name}\""));
+    let next = locked(text).find(|(_, package)| locked_name(package) > name);
+    Ok(match next {
+        Some((at, _)) => format!("{}{package}\n\n{}", &text[..at], &text[at..]),
+        None => format!("{}\n\n{package}\n", text.trim_end()),
+    })
+}
+
+/// The text of a lock file without package `name`, if it has it.
+pub fn remove_locked(text: &str, name: &str) -> String {
+    let Some((at, package)) = locked(text).find(|(_, package)| locked_name(package) == name) else {
+        return text.to_owned();
+    };
+    format!("{}\n", format!("{}{}", &text[..at], &text[at + package.len()..]).trim_end())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +137,22 @@ mod tests {
         let more = format!("{TEXT}\n[z]\nk = 1\n");
         assert_eq!(remove_section(&more, "[z]").unwrap(), TEXT);
         assert_eq!(remove_section(TEXT, "[x]").unwrap(), "a = 1\n\n# About y.\n[y]\nlist = [\"q\"]\n");
+    }
+
+    #[test]
+    fn a_locked_package_is_put_where_cargo_would_and_goes_again() {
+        let lock = "version = 4\n\n[[package]]\nname = \"b\"\nversion = \"1\"\n\n[[package]]\nname = \"d\"\nversion = \"2\"\n\
+             dependencies = [\n \"b\",\n]\n";
+        for (name, before) in [("a", Some("b")), ("c", Some("d")), ("e", None)] {
+            let more = copy_locked(lock, "d", name).unwrap();
+            let names: Vec<&str> = locked(&more).map(|(_, package)| locked_name(package)).collect();
+            let at = names.iter().position(|other| *other == name).unwrap();
+            assert_eq!(names.get(at + 1).copied(), before);
+            assert_eq!(more.matches(" \"b\",").count(), 2, "{more}");
+            assert_eq!(remove_locked(&more, name), lock);
+        }
+        assert_eq!(remove_locked(lock, "nobody"), lock);
+        assert!(copy_locked(lock, "nobody", "x").is_err());
     }
 
     #[test]

@@ -68,14 +68,16 @@ pub fn check(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing has this name yet: no package, component, service or folder of drivers.
+/// Whether nothing has this name yet: no package, component, service or folder.
 ///
 /// # Errors
 /// Says what has it.
 pub fn check_free(root: &Path, name: &str) -> Result<()> {
     let another = "choose another name";
-    let folder = format!("drivers/{name}");
-    ensure!(!root.join(&folder).exists(), "{folder} is there already: {another}, or remove it");
+    for place in ["drivers", "apps"] {
+        let folder = format!("{place}/{name}");
+        ensure!(!root.join(&folder).exists(), "{folder} is there already: {another}, or remove it");
+    }
     ensure!(!packages(root)?.contains(name), "{name:?} is a package that the project uses: {another}");
     ensure!(
         !protocols::SERVICES.iter().any(|service| service.name == name),
