@@ -7,12 +7,11 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use defmt::{info, warn};
 use embedded_hal::delay::DelayNs;
 use led_core::{Pattern, Seen, show};
 use protocols::reincarnation::{Reply, Request, Row};
 use userlib::abi::SLOTS_MAX;
-use userlib::{Client, Grant, Start, binding};
+use userlib::{Client, Grant, Start, binding, log_text};
 use userlib_hal::{Delay, Pin};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -31,11 +30,11 @@ fn main(_start: Start) -> ! {
         let pattern = look(&supervisor, &mut seen);
         if last != Some(pattern) {
             let flashes = pattern.flashes();
-            info!("shows {=u32} flashes of {=u32} ms", flashes.count, flashes.lit_ms);
+            log_text!("shows {} x {} ms", flashes.count, flashes.lit_ms);
             last = Some(pattern);
         }
         if show(&mut pin, &mut delay, pattern.flashes()).is_err() {
-            warn!("the pin does not answer");
+            log_text!("the pin does not answer");
             delay.delay_ms(RETRY_MS);
         }
     }

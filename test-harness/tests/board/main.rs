@@ -6,6 +6,7 @@ mod budgets;
 mod bundle_copy;
 mod cards;
 mod common;
+mod gpio;
 mod kernel_panic;
 mod memory_dump;
 mod power_cut;
