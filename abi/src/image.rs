@@ -46,6 +46,8 @@ pub struct SystemHeader {
     pub plan_base: u64,
     /// Size of that range in bytes.
     pub plan_size: u64,
+    /// The board's watchdog resets it when root has been silent for so many nanoseconds; 0: it is not used.
+    pub watchdog_ns: u64,
 }
 
 impl SystemHeader {

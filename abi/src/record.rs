@@ -276,6 +276,8 @@ pub struct Counters {
     pub second_copy_pages: u64,
     /// Bytes of all banks in use.
     pub bank_bytes: u64,
+    /// Bytes of memory that the board has for the ARM, as its firmware says.
+    pub ram_bytes: u64,
     /// Address-space identifiers in use.
     pub asids: u32,
     /// Deadlines pending.

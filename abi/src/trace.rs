@@ -33,6 +33,8 @@ pub enum Event<'a> {
         frequency: u64,
         /// Number of slots.
         slots: u8,
+        /// Bytes of memory that the kernel has found.
+        ram: u64,
     },
     /// A slot and its name; one for each slot, after `Boot`.
     Slot {

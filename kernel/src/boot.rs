@@ -15,12 +15,17 @@ use kernel_core::{Marks, Settings};
 const SLICE_US: u64 = 1000;
 
 /// Called by boot.s at EL1, in the kernel's half, on the kernel's stack, with everything mapped for the moment.
+/// `device_tree` is the physical address that the firmware has handed over.
 #[unsafe(no_mangle)]
-extern "C" fn kernel_main() -> ! {
+extern "C" fn kernel_main(device_tree: usize) -> ! {
     exceptions::initialise();
     // SAFETY: 1. this runs once, on the only core, before any component exists.
     unsafe { boot::map_kernel() };
-    let table = match Table::read(boot::kernel_end()) {
+    // SAFETY: 1. the devices are mapped; 2. nobody else runs.
+    let ram = unsafe { bsp::ram(boot::KERNEL_OFFSET, boot::device_tree(device_tree)) };
+    // SAFETY: 1. this runs once, behind `map_kernel`; 2. the firmware says that it is memory.
+    let ram = unsafe { boot::map_ram(&ram) };
+    let table = match Table::read(boot::kernel_end()).and_then(|table| table.check_memory(&ram)) {
         Ok(table) => table,
         Err(reason) => panic!("{reason}"),
     };
@@ -30,7 +35,7 @@ extern "C" fn kernel_main() -> ! {
     let frame = {
         // SAFETY: 1. no component has run yet, so that nobody else has the state; 2. the reference ends with this block.
         let kernel = unsafe { &mut *KERNEL.0.get() };
-        kernel.initialise(table);
+        kernel.initialise(table, ram.bytes());
         kernel.load_root();
         kernel.resume()
     };
@@ -41,7 +46,7 @@ extern "C" fn kernel_main() -> ! {
 
 impl Kernel {
     #[optimize(size)]
-    fn initialise(&mut self, table: Table) {
+    fn initialise(&mut self, table: Table, ram: u64) {
         let frequency = cpu::frequency();
         let ticks =
             |nanoseconds: u64| (u128::from(nanoseconds) * u128::from(frequency) / 1_000_000_000) as u64;
@@ -49,12 +54,13 @@ impl Kernel {
         // SAFETY: 1. the final tables map the devices for ever; 2. the kernel makes this one value, and one for a panic.
         let board = unsafe { bsp::board(boot::KERNEL_OFFSET) };
         self.shell.initialise(table, board, frequency);
+        self.shell.counters.ram_bytes = ram;
         for (slot, rights) in (0..SLOTS_MAX as SlotId).zip(table.slots) {
             self.core.configure(slot, settings(rights, ticks));
         }
         let now = cpu::now();
         let slots = table.slots.len() as u8;
-        self.shell.emit(now, Event::Boot { board: bsp::NAME, frequency, slots });
+        self.shell.emit(now, Event::Boot { board: bsp::NAME, frequency, slots, ram });
         for (slot, rights) in (0..).zip(table.slots) {
             let build = table.images.get(rights.image as usize).map_or([0; 16], |image| image.build_id);
             self.shell.emit(now, Event::Slot { slot, name: name_text(&rights.name), build });

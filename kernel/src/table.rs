@@ -63,6 +63,27 @@ impl Table {
         Ok(table)
     }
 
+    /// What the build has placed must lie in memory that this very board has.
+    ///
+    /// # Errors
+    /// It does not.
+    #[optimize(size)]
+    #[inline(never)]
+    pub fn check_memory(self, ram: &bsp::Ranges) -> Result<Self, &'static str> {
+        let placed = self.slots.iter().flat_map(|slot| {
+            [
+                (slot.bank_base, slot.bank_size),
+                (slot.checkpoint_base, 2 * slot.checkpoint_size),
+                (slot.log_base, slot.log_size),
+                (slot.store_base, slot.store_size),
+                (slot.arena_base, slot.arena_size),
+            ]
+        });
+        let mut placed = placed.chain([(0, self.end() as u64)]).filter(|(_, size)| *size != 0);
+        let fits = placed.all(|(base, size)| ram.contains(base, base.saturating_add(size)));
+        fits.then_some(self).ok_or("the board has less memory than the image needs")
+    }
+
     /// Root and what root starts must be whole in one of the two copies, and so must the last page, without which the
     /// image was cut short.
     fn check_pages(&self) -> Result<(), &'static str> {

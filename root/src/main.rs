@@ -19,7 +19,7 @@ use userlib::{DeathClass, Instant, Start, Status, binding, exit, log_text, recv_
 
 userlib::entry!(main);
 
-/// Root says so often that it is alive. Nothing listens yet; the board's own watchdog would count seconds.
+/// Root says so often that it is alive, where a watchdog listens, which counts seconds.
 const PET_PERIOD_MS: u64 = 500;
 
 /// RS is among the first slots of every manifest: root comes first, and RS is what root starts.
@@ -49,7 +49,7 @@ fn pet() -> Instant {
     match reset_board(reset::PET) {
         Ok(()) => Instant::now().plus_ms(PET_PERIOD_MS),
         Err(Status::Unsupported) => {
-            warn!("no watchdog stands above root: the kernel drives none on this board");
+            warn!("no watchdog stands above root: this image is not for a real card");
             Instant::NEVER
         }
         Err(status) => panic!("root must have the right to reset: {status:?}"),

@@ -37,6 +37,9 @@ const COMPONENT_SCRIPT: &str = "userlib/component.ld";
 /// What the board boots.
 const IMAGE: &str = "kernel8.img";
 
+/// How long root may be silent on a real board until the watchdog resets it; root speaks twice a second.
+const WATCHDOG_NS: u64 = 10_000_000_000;
+
 /// The package of the kernel.
 const KERNEL: &str = "kernel";
 
@@ -251,7 +254,8 @@ fn assemble_system(system: &System, flats: &BTreeMap<&str, Flat>, kernel_elf: &[
     system.source.finish(())?;
     let slots = rights::table(system, &placements, &indices);
     let kernel = kernel::raw(kernel_elf, system.board.kernel)?;
-    let image = assemble(&kernel, &slots, &bundle, &system.board)?;
+    let watchdog_ns = if system.real_card { WATCHDOG_NS } else { 0 };
+    let image = assemble(&kernel, &slots, &bundle, &system.board, watchdog_ns)?;
     let banks = system.components.iter().zip(&headers).map(|(component, header)| {
         (component.name.value.clone(), Need::of(component, header.as_ref()), component.memory.value)
     });

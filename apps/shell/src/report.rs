@@ -186,9 +186,10 @@ pub fn memory(rows: &[Row], counters: &Counters) -> String {
     }
     let ns = |ticks: u64| (u128::from(ticks) * 1_000_000_000 / u128::from(counters.frequency.max(1))) as u64;
     format!(
-        "{}all banks: {} in use\nkernel: {} system calls, {} switches, {} interrupts, {} requests, {} deaths; idle {} of {} s\n",
+        "{}all banks: {} in use; the board has {}\nkernel: {} system calls, {} switches, {} interrupts, {} requests, {} deaths; idle {} of {} s\n",
         table.text(),
         size(counters.bank_bytes),
+        size(counters.ram_bytes),
         counters.syscalls,
         counters.switches,
         counters.interrupts,

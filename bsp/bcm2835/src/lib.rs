@@ -9,8 +9,11 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod device_tree;
+pub mod mailbox;
 pub mod pins;
 pub mod power;
+pub mod ram;
 pub mod refusal;
 pub mod uart;
 
@@ -40,8 +43,30 @@ pub struct Places {
     pub console: usize,
     /// Physical address of the auxiliary block with the mini UART.
     pub mini_uart: usize,
-    /// Core clock that the firmware keeps while the mini UART is in use, in hertz (config.txt, `enable_uart`).
+    /// Physical address of the mailbox.
+    pub mailbox: usize,
+    /// Core clock in hertz, unless the firmware tells another one: what it keeps while the mini UART is in use (config.txt,
+    /// `enable_uart`).
     pub core_hz: u32,
+}
+
+/// Asks the firmware what this very board has: its RAM, and the rates of the clocks from which the speeds of the UARTs derive. `tree` is the
+/// firmware's device tree, if there is one.
+///
+/// # Safety
+/// 1. The mailbox of `places` is mapped as device memory at `offset` plus its physical address, for ever; the program lies at
+///    `offset` plus its physical address.
+/// 2. Nobody else uses the mailbox meanwhile.
+#[inline(never)]
+pub unsafe fn ram(offset: usize, places: &Places, layout: ram::Layout, tree: Option<&[u8]>) -> ram::Ranges {
+    // SAFETY: 1. and 2. are this function's own conditions.
+    let mut mailbox = unsafe { mailbox::Mailbox::new(places.mailbox + offset, offset) };
+    for (clock, rate) in [(mailbox::CORE_CLOCK, &uart::CORE), (mailbox::UART_CLOCK, &uart::CONSOLE)] {
+        if let Some(hertz) = mailbox::clock_hz(&mut mailbox, clock) {
+            rate.remember(hertz);
+        }
+    }
+    ram::find(layout, tree, &mut mailbox)
 }
 
 impl<I> Board<I> {

@@ -5,6 +5,7 @@
 //! - BCM2835 ARM Peripherals, 2.1.1 (AUX registers), 2.2.2 (mini UART registers) and 13.4 (PL011 registers).
 //! - ARM DDI 0183 (PL011), 3.3.6: baud rate divisors.
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite};
 use tock_registers::{register_bitfields, register_structs};
@@ -54,16 +55,48 @@ register_structs! {
     }
 }
 
-/// Divisor of the PL011 for 115,200 baud at its clock of 48 MHz, in 64ths: `64 * 48e6 / (16 * 115200)`.
-const CONSOLE_DIVISOR: u32 = 1667;
+/// The PL011's clock in hertz, unless the firmware tells another rate (config.txt, `init_uart_clock`).
+const CONSOLE_HZ: u32 = 48_000_000;
+
+/// Divisor of the PL011 at a clock in hertz, in 64ths, to the nearest: `64 * 48e6 / (16 * 115200)`.
+const fn console_divisor(hertz: u32) -> u32 {
+    let step = BAUD / 4;
+    hertz / step + (hertz % step + step / 2) / step
+}
 
 /// Looks at a full queue before a line counts as dead. A byte takes 87 us at 115,200 baud, and a read of a device register
 /// tens of nanoseconds.
 const PATIENCE: u32 = 1 << 16;
 
+/// Speed of both lines in baud.
+const BAUD: u32 = 115_200;
+
 /// Divisor of the mini UART for a speed in baud at a core clock in hertz.
 const fn divisor(core_hz: u32, baud: u32) -> u32 {
-    core_hz / (8 * baud) - 1
+    (core_hz / (8 * baud)).saturating_sub(1)
+}
+
+/// A clock's rate in hertz as the firmware has told it; 0 if it has not.
+///
+/// Statics, so that a panic finds them, which relies on nothing else of the kernel. They are loaded and stored only: exclusive
+/// accesses would have to wait for the caches.
+pub struct Rate(AtomicU32);
+
+/// The core clock, from which the mini UART's speed derives.
+pub static CORE: Rate = Rate(AtomicU32::new(0));
+/// The PL011's clock.
+pub static CONSOLE: Rate = Rate(AtomicU32::new(0));
+
+impl Rate {
+    /// From the next `initialise` of its line on the clock counts as this fast.
+    pub fn remember(&self, hertz: u32) {
+        self.0.store(hertz, Ordering::Relaxed);
+    }
+
+    fn or(&self, hertz: u32) -> u32 {
+        let told = self.0.load(Ordering::Relaxed);
+        if told == 0 { hertz } else { told }
+    }
 }
 
 /// The mini UART.
@@ -73,7 +106,8 @@ pub struct DebugUart {
 }
 
 impl DebugUart {
-    /// Finds the UART at `address`; its speed derives from the core clock, which the firmware holds at `core_hz` hertz.
+    /// Finds the UART at `address`; its speed derives from the core clock, of `core_hz` hertz unless another rate is
+    /// remembered.
     ///
     /// # Safety
     /// 1. The register page is mapped there as device memory, for ever.
@@ -91,7 +125,7 @@ impl DebugUart {
         registers.iir.write(Iir::CLEAR_FIFOS.val(0b11));
         registers.lcr.write(Lcr::DATA_SIZE::EightBit);
         registers.mcr.set(0);
-        registers.baud.set(divisor(self.core_hz, 115_200));
+        registers.baud.set(divisor(CORE.or(self.core_hz), BAUD));
         registers.cntl.write(Cntl::TX_ENABLE::SET);
     }
 
@@ -130,8 +164,9 @@ impl BootConsole {
     pub fn initialise(&mut self) {
         let registers = self.registers;
         registers.control.set(0);
-        registers.divisor.set(CONSOLE_DIVISOR / 64);
-        registers.divisor_fraction.set(CONSOLE_DIVISOR % 64);
+        let divisor = console_divisor(CONSOLE.or(CONSOLE_HZ));
+        registers.divisor.set(divisor / 64);
+        registers.divisor_fraction.set(divisor % 64);
         registers.line_control.write(LineControl::FIFOS::SET + LineControl::WORD_LENGTH::EightBits);
         registers.control.write(Control::ENABLE::SET + Control::TX_ENABLE::SET);
     }
@@ -171,6 +206,10 @@ mod tests {
         // BCM2835 ARM Peripherals, 2.2.1: 250 MHz / (8 * (270 + 1)) = 115,314 baud.
         assert_eq!((fake.get(0x68), fake.get(0x40)), (270, u32::from(b'b')));
         assert_eq!(divisor(500_000_000, 115_200), 541);
+        CORE.remember(500_000_000);
+        uart.initialise();
+        CORE.remember(0);
+        assert_eq!((fake.get(0x68), divisor(0, 115_200)), (541, 0));
     }
 
     #[test]
@@ -195,5 +234,10 @@ mod tests {
         // DDI 0183, 3.3.6: 48 MHz / 16 / (26 + 3/64) = 115,177 baud.
         assert_eq!((fake.get(0x24), fake.get(0x28)), (26, 3));
         assert_eq!((fake.get(0x2C), fake.get(0x30), fake.get(0x00)), (0x70, 0x101, u32::from(b'x')));
+        // 3 MHz, the rate before 2016: 1 + 40/64 is 115,385 baud.
+        CONSOLE.remember(3_000_000);
+        console.initialise();
+        CONSOLE.remember(0);
+        assert_eq!((fake.get(0x24), fake.get(0x28)), (1, 40));
     }
 }

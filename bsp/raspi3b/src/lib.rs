@@ -13,13 +13,17 @@
 
 pub mod interrupts;
 
-pub use bsp_bcm2835::refusal;
+use bsp_bcm2835::ram::Layout;
+pub use bsp_bcm2835::{device_tree, ram::Ranges, refusal};
 
 /// Name of the board, as manifests and images spell it.
 pub const NAME: &str = "raspi3b";
 
-/// First address beyond the RAM that belongs to the ARM when the firmware keeps its smallest share.
-pub const RAM_END: usize = 0x3C00_0000;
+/// End of the RAM that belongs to the ARM on every board of this kind, whatever share the firmware keeps: 1 GiB less 76 MiB.
+pub const RAM_LEAST_END: usize = 0x3B40_0000;
+
+/// No RAM lies here or beyond.
+pub const RAM_LIMIT: usize = 0x3F00_0000;
 
 /// Physical ranges of device registers, in blocks of 2 MiB.
 pub const DEVICE_RANGES: [(usize, usize); 2] = [(0x3F00_0000, 0x4000_0000), (0x4000_0000, 0x4020_0000)];
@@ -44,8 +48,23 @@ const PLACES: bsp_bcm2835::Places = bsp_bcm2835::Places {
     gpio: refusal::BCM2837.gpio,
     console: refusal::BCM2837.console,
     mini_uart: 0x3F21_5000,
+    mailbox: 0x3F00_B880,
     core_hz: 250_000_000,
 };
+
+/// Where memory is: all of it below the video core's share.
+const LAYOUT: Layout = Layout { least_end: RAM_LEAST_END as u64, above: (0x4000_0000, 0x4000_0000) };
+
+/// Asks the firmware for the RAM of this very board, and for its clocks. `tree` is the firmware's device tree, if there is one.
+///
+/// # Safety
+/// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever; the program lies
+///    at `offset` plus its physical address.
+/// 2. Nobody else uses the mailbox meanwhile.
+pub unsafe fn ram(offset: usize, tree: Option<&[u8]>) -> Ranges {
+    // SAFETY: 1. and 2. are this function's own conditions.
+    unsafe { bsp_bcm2835::ram(offset, &PLACES, LAYOUT, tree) }
+}
 
 /// The devices that the kernel drives, after the kernel has mapped them.
 pub type Board = bsp_bcm2835::Board<interrupts::Interrupts>;

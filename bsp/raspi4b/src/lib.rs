@@ -11,14 +11,17 @@
 
 pub mod interrupts;
 
-pub use bsp_bcm2835::refusal;
+use bsp_bcm2835::ram::Layout;
+pub use bsp_bcm2835::{device_tree, ram::Ranges, refusal};
 
 /// Name of the board, as manifests and images spell it.
 pub const NAME: &str = "raspi4b";
 
-/// First address beyond the RAM that belongs to the ARM on every board of this kind: the first GiB, less the firmware's
-/// largest usual share. What larger boards have beyond is not used.
-pub const RAM_END: usize = 0x3C00_0000;
+/// End of the RAM that belongs to the ARM on every board of this kind, whatever share the firmware keeps: 1 GiB less 76 MiB.
+pub const RAM_LEAST_END: usize = 0x3B40_0000;
+
+/// No RAM lies here or beyond: the largest board has 8 GiB.
+pub const RAM_LIMIT: usize = 0x2_0000_0000;
 
 /// Physical ranges of device registers, in blocks of 2 MiB: the peripherals, and the ARM's own with the GIC-400.
 pub const DEVICE_RANGES: [(usize, usize); 2] = [(0xFE00_0000, 0xFF00_0000), (0xFF80_0000, 0xFFA0_0000)];
@@ -43,8 +46,23 @@ const PLACES: bsp_bcm2835::Places = bsp_bcm2835::Places {
     gpio: refusal::BCM2711.gpio,
     console: refusal::BCM2711.console,
     mini_uart: 0xFE21_5000,
+    mailbox: 0xFE00_B880,
     core_hz: 500_000_000,
 };
+
+/// Where memory is: RAM goes on above the video core's share on boards that have more than 1 GiB.
+const LAYOUT: Layout = Layout { least_end: RAM_LEAST_END as u64, above: (0x4000_0000, 0xFC00_0000) };
+
+/// Asks the firmware for the RAM of this very board, and for its clocks. `tree` is the firmware's device tree, if there is one.
+///
+/// # Safety
+/// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever; the program lies
+///    at `offset` plus its physical address.
+/// 2. Nobody else uses the mailbox meanwhile.
+pub unsafe fn ram(offset: usize, tree: Option<&[u8]>) -> Ranges {
+    // SAFETY: 1. and 2. are this function's own conditions.
+    unsafe { bsp_bcm2835::ram(offset, &PLACES, LAYOUT, tree) }
+}
 
 /// The devices that the kernel drives, after the kernel has mapped them.
 pub type Board = bsp_bcm2835::Board<interrupts::Interrupts>;

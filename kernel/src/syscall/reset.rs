@@ -1,7 +1,7 @@
 //! `reset`: resets the board, switches it off, or tells the watchdog that root is alive.
 //!
-//! No watchdog is driven yet: `PET` answers [`Status::Unsupported`]. The emulated board resets at the very write that arms
-//! one, so that nothing could be tested; see `bsp::power`.
+//! The first word from root arms the watchdog, and only in an image for a real card: the emulated board resets at the very
+//! write that arms it.
 
 use super::Done;
 use crate::Kernel;
@@ -17,8 +17,17 @@ impl Kernel {
         match self.shell.frames.get(slot).x[0] {
             RESET => self.shell.reset_board(slot, false, now),
             POWER_OFF => self.shell.reset_board(slot, true, now),
-            PET => Done::Status(Status::Unsupported),
+            PET => Done::Status(self.pet()),
             _ => Done::Status(Status::BadArgument),
+        }
+    }
+    fn pet(&mut self) -> Status {
+        match self.shell.table().header.watchdog_ns {
+            0 => Status::Unsupported,
+            ns => {
+                self.shell.board().power.watch(ns);
+                Status::Ok
+            }
         }
     }
 }

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn how_long_a_reset_takes_does_not_count_but_what_follows_does() {
-        let boot = || Event::Boot { board: "b", frequency: 1, slots: 1 };
+        let boot = || Event::Boot { board: "b", frequency: 1, slots: 1, ram: 0 };
         let ready = || Event::Ready { slot: 1, incarnation: 1 };
         let hash = |times: [u64; 4]| {
             let mut hash = TraceHash::new();

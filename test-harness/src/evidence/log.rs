@@ -66,10 +66,13 @@ impl LogPrinter {
         let time = self.clock.duration(frame.time).as_secs_f64();
         let stamp = |text: String| format!("[{time:>12.6}] {text}");
         match frame.event {
-            Event::Boot { board, frequency, slots } => {
+            Event::Boot { board, frequency, slots, ram } => {
                 self.clock = Clock { frequency };
                 let time = self.clock.duration(frame.time).as_secs_f64();
-                vec![format!("[{time:>12.6}] {board}: the kernel is up, {slots} slots")]
+                vec![format!(
+                    "[{time:>12.6}] {board}: the kernel is up, {slots} slots, {} MiB of memory",
+                    ram >> 20
+                )]
             }
             Event::Slot { slot, name, build } => {
                 self.names.insert(slot, name.to_owned());
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn a_death_is_told_with_its_message() {
         let text = lines(&[
-            Event::Boot { board: "b", frequency: 1, slots: 2 },
+            Event::Boot { board: "b", frequency: 1, slots: 2, ram: 0 },
             Event::Slot { slot: 1, name: "fs", build: [1; 16] },
             Event::Died {
                 slot: 1,

@@ -395,7 +395,7 @@ mod tests {
     }
 
     fn boot(tracker: &mut Tracker, time: u64) -> bool {
-        let again = tracker.event(time, &Event::Boot { board: "b", frequency: 1, slots: 4 });
+        let again = tracker.event(time, &Event::Boot { board: "b", frequency: 1, slots: 4, ram: 0 });
         for slot in 0..4 {
             restart(tracker, time + 10, slot, 1);
         }

@@ -46,11 +46,17 @@ impl Bundle {
     }
 }
 
-/// Puts the boot image together.
+/// Puts the boot image together. `watchdog_ns`: how long root may be silent until the board's watchdog resets it; 0: for ever.
 ///
 /// # Errors
 /// It does not fit into the board's range, or would lie in memory that the kernel zeroes.
-pub fn assemble(kernel: &Kernel, slots: &[SlotRights], bundle: &Bundle, board: &Board) -> Result<Vec<u8>> {
+pub fn assemble(
+    kernel: &Kernel,
+    slots: &[SlotRights],
+    bundle: &Bundle,
+    board: &Board,
+    watchdog_ns: u64,
+) -> Result<Vec<u8>> {
     let header_size = size_of::<SystemHeader>();
     let crcs: Vec<u32> = bundle.pages.chunks_exact(PAGE).map(|page| CRC.checksum(page)).collect();
     let mut tables = Vec::new();
@@ -81,6 +87,7 @@ pub fn assemble(kernel: &Kernel, slots: &[SlotRights], bundle: &Bundle, board: &
         kernel: kernel.build_id,
         plan_base: board.plan.base,
         plan_size: board.plan.size(),
+        watchdog_ns,
     };
     header.tables_crc = CRC.checksum(&[&header.as_bytes()[SystemHeader::SEALED..], &tables].concat());
     check_room(kernel, board, bundle_b + bundle.pages.len())?;
@@ -153,7 +160,7 @@ mod tests {
         bundle.add(header(1), &[1; PAGE]);
         bundle.add(header(2), &[2; 2 * PAGE]);
         let slots = [SlotRights { priority: 31, ..SlotRights::new_zeroed() }, SlotRights::new_zeroed()];
-        let image = assemble(&kernel(5000), &slots, &bundle, &board()).unwrap();
+        let image = assemble(&kernel(5000), &slots, &bundle, &board(), 0).unwrap();
 
         assert_eq!((image[4999], image[5000]), (0x5A, 0));
         let system = &image[8192..];
@@ -195,14 +202,14 @@ mod tests {
         bundle.add(header(1), &[1; PAGE]);
         let mut kernel = kernel(5000);
         kernel.zeroed.push(Range { base: 0x8_2800, end: 0x8_3000 });
-        let message = assemble(&kernel, &[], &bundle, &board()).unwrap_err().to_string();
+        let message = assemble(&kernel, &[], &bundle, &board(), 0).unwrap_err().to_string();
         assert!(message.starts_with(
             "the kernel zeroes 0x82800 to 0x83000, where the boot image lies (0x82000 to 0x85000)"
         ));
         kernel.zeroed[0] = Range { base: 0x8_5000, end: 0x8_6000 };
-        assert!(assemble(&kernel, &[], &bundle, &board()).is_ok());
+        assert!(assemble(&kernel, &[], &bundle, &board(), 0).is_ok());
         let small = Board { kernel: Range { base: 0x8_0000, end: 0x8_4000 }, ..board() };
-        let message = assemble(&kernel, &[], &bundle, &small).unwrap_err().to_string();
+        let message = assemble(&kernel, &[], &bundle, &small, 0).unwrap_err().to_string();
         assert!(message.starts_with("the boot image ends at 0x85000, beyond 0x84000"));
     }
 }

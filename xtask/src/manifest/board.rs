@@ -116,6 +116,8 @@ pub struct Board {
     pub plan: Range,
     /// Memory for banks, arenas, checkpoints and log rings.
     pub components: Range,
+    /// More memory for them, arenas apart, which not every board of this kind has; empty if none does.
+    pub more: Range,
     /// Devices.
     pub devices: Vec<Device>,
     /// Interrupt lines.
@@ -209,18 +211,18 @@ fn board(reader: &Reader<'_>) -> Option<Board> {
         let value = |name: At<String>| table.integer(&name.value, "1").map(|at| (name.value, at.value));
         table.keys().into_iter().filter_map(value).collect()
     });
-    let [kernel, plan, components] = memory?;
+    let [kernel, plan, components, more] = memory?;
     let (name, linker_script) = (name?.value, linker_script?.value);
-    Some(Board { name, linker_script, kernel, plan, components, devices, lines, parameters })
+    Some(Board { name, linker_script, kernel, plan, components, more, devices, lines, parameters })
 }
 
-fn memory(reader: &Reader<'_>) -> Option<[Range; 3]> {
+fn memory(reader: &Reader<'_>) -> Option<[Range; 4]> {
     let example = "{ base = 0x8_0000, end = 0x200_0000 }";
     let Some(memory) = reader.table("memory", "{ … }") else {
         reader.missing("the board", "memory", "{ … }");
         return None;
     };
-    memory.only("`memory`", &["kernel", "plan", "components"]);
+    memory.only("`memory`", &["kernel", "plan", "components", "more"]);
     let range = |key: &str| {
         let Some(table) = memory.table(key, example) else {
             memory.missing("`memory`", key, example);
@@ -236,7 +238,8 @@ fn memory(reader: &Reader<'_>) -> Option<[Range; 3]> {
         Some(Range { base, end })
     };
     let ranges = ["kernel", "plan", "components"].map(range);
-    Some([ranges[0]?, ranges[1]?, ranges[2]?])
+    let more = if memory.has("more") { range("more")? } else { Range::default() };
+    Some([ranges[0]?, ranges[1]?, ranges[2]?, more])
 }
 
 fn number(reader: &Reader<'_>, what: &str, key: &str) -> Option<u64> {
@@ -286,7 +289,12 @@ fn line(name: &str, entry: &Reader<'_>) -> Option<Line> {
 }
 
 fn check(board: &Board, source: &Source) {
-    let ranges = [("kernel", board.kernel), ("plan", board.plan), ("components", board.components)];
+    let ranges = [
+        ("kernel", board.kernel),
+        ("plan", board.plan),
+        ("components", board.components),
+        ("more", board.more),
+    ];
     for (index, (name, range)) in ranges.iter().enumerate() {
         for (other, second) in &ranges[..index] {
             if range.overlaps(*second) {
@@ -413,6 +421,8 @@ mod tests {
             ["board.toml:5: `plan` is 0x2000000 to 0x2010001, which is no range of whole pages\n  \
               remedy: write `plan = { base = 0x8_0000, end = 0x200_0000 }`"]
         );
+        let text = MEMORY.replace("plan =", "more = { base = 0x4000_0000, end = 0x8000_0000 }\nplan =");
+        assert_eq!(Board::read("board.toml", &text).unwrap().more.size(), 1 << 30);
         let text = MEMORY.replace("0x210_0000", "0x200_0000");
         assert_eq!(
             defects(&text),

@@ -39,6 +39,8 @@ pub struct System {
     pub name: String,
     /// The board.
     pub board: Board,
+    /// Whether it is for a card of a real board.
+    pub real_card: bool,
     /// What is written; the index of a component is its slot.
     pub components: Vec<Component>,
     /// What the names in it stand for, for each slot.
@@ -74,6 +76,7 @@ impl System {
         source.finish(Self {
             name,
             board,
+            real_card: manifest.real_card,
             components: manifest.components,
             links,
             source: Source::new(file, text),

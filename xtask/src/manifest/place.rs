@@ -1,7 +1,8 @@
 //! Where each component's memory lies, and the proof that it suffices.
 //!
 //! A bank holds everything of a component: image, stack, heap and its own page tables. If the bank covers the most that
-//! the component can ever map, then a restart cannot fail for lack of memory.
+//! the component can ever map, then a restart cannot fail for lack of memory. Everything lies in `components` of the board's
+//! memory as long as it has room, and then, arenas apart, in `more`: devices reach the first GiB only.
 
 use abi::image::ImageHeader;
 use abi::layout::{ARENA_BASE, DEVICE_BASE, DEVICE_STRIDE, HEAP_BASE, IMAGE_BASE, PLAN_BASE, STACK_TOP};
@@ -86,11 +87,21 @@ pub fn place(system: &System, images: &[Option<ImageHeader>]) -> Vec<Placement> 
     for (component, image) in system.components.iter().zip(images) {
         check_bank(system, component, image.as_ref());
     }
-    let mut cursor = system.board.components.base;
+    let arenas: u64 = system.components.iter().map(|component| pages(component.arena.value)).sum();
+    let reserved = if arenas > 0 { arenas.saturating_add(BLOCK) } else { 0 };
+    let mut free = [system.board.components, system.board.more];
+    free[0].end = free[0].end.saturating_sub(reserved).max(free[0].base);
+    let mut needed = reserved;
+    let mut all_fit = true;
     let mut take = |size: u64| {
-        let range = Range::sized(cursor, size.next_multiple_of(PAGE));
-        cursor = range.end;
-        if size == 0 { Range::default() } else { range }
+        let size = pages(size);
+        needed = needed.saturating_add(size);
+        let area = free.iter_mut().find(|area| area.size() >= size);
+        all_fit &= area.is_some();
+        let Some(area) = area.filter(|_| size > 0) else { return Range::default() };
+        let range = Range::sized(area.base, size);
+        area.base = range.end;
+        range
     };
     let mut placements: Vec<Placement> = Vec::new();
     for component in &system.components {
@@ -100,16 +111,23 @@ pub fn place(system: &System, images: &[Option<ImageHeader>]) -> Vec<Placement> 
         let store = take(component.store.value);
         placements.push(Placement { bank, checkpoint, log, arena: Range::default(), store });
     }
-    cursor = cursor.next_multiple_of(BLOCK);
+    if !all_fit || reserved > system.board.components.size() {
+        report_total(system, needed);
+        return placements;
+    }
+    let mut cursor = free[0].base.next_multiple_of(BLOCK);
     for (component, placement) in system.components.iter().zip(&mut placements) {
         let size = component.arena.value;
         if size > 0 {
             placement.arena = Range::sized(cursor, size);
-            cursor += size.next_multiple_of(PAGE);
+            cursor += pages(size);
         }
     }
-    check_total(system, cursor);
     placements
+}
+
+const fn pages(size: u64) -> u64 {
+    size.next_multiple_of(PAGE)
 }
 
 fn check_bank(system: &System, component: &Component, image: Option<&ImageHeader>) {
@@ -131,24 +149,16 @@ fn check_bank(system: &System, component: &Component, image: Option<&ImageHeader
     system.source.report(component.memory.line, message, remedy);
 }
 
-fn check_total(system: &System, end: u64) {
-    let range = system.board.components;
-    if end > range.end {
-        let message = format!(
-            "banks, checkpoints, logs, stores and arenas take {}, but board {} has {} for them",
-            format_size(end - range.base),
-            system.board.name,
-            format_size(range.size()),
-        );
-        let line = system
-            .components
-            .iter()
-            .max_by_key(|component| component.memory.value)
-            .map_or(1, |c| c.memory.line);
-        system.source.report(
-            line,
-            message,
-            "reduce `memory`, `store` or `arena`, beginning with the largest",
-        );
-    }
+fn report_total(system: &System, needed: u64) {
+    let areas = [system.board.components, system.board.more];
+    let sizes = areas.iter().filter(|area| area.size() > 0).map(|area| format_size(area.size()));
+    let message = format!(
+        "banks, checkpoints, logs, stores and arenas take {}, but board {} has {} for them",
+        format_size(needed),
+        system.board.name,
+        sizes.collect::<Vec<_>>().join(" and "),
+    );
+    let line =
+        system.components.iter().max_by_key(|component| component.memory.value).map_or(1, |c| c.memory.line);
+    system.source.report(line, message, "reduce `memory`, `store` or `arena`, beginning with the largest");
 }

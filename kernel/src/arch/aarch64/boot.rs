@@ -1,9 +1,11 @@
 //! Constants of boot.s, and the kernel's final translation tables.
 //!
-//! boot.s maps the first GiB and the devices for a moment with every right; [`map_kernel`] replaces this by the final
-//! tables, in which nothing is both writable and executable and the page below the stack is missing.
+//! boot.s maps memory for a moment with every right, and the devices as devices; [`map_kernel`] replaces this by the final
+//! tables, in which nothing is both writable and executable and the page below the stack is missing. Neither maps anything
+//! else: a core reads ahead wherever it may. [`map_ram`] adds the memory that not every board of the kind has.
 
 use super::cpu;
+use super::memory;
 use super::paging::{Attributes, BLOCK_SIZE, Descriptor, Table};
 use aarch64_cpu::registers::{MAIR_EL1, SCTLR_EL1, TCR_EL1, TTBR0_EL1, TTBR1_EL1, Writeable};
 use core::cell::UnsafeCell;
@@ -41,10 +43,10 @@ core::arch::global_asm!(
     TCR_BOOT = const TCR_BOOT,
     SCTLR_OFF = const SCTLR_OFF,
     SCTLR_ON = const SCTLR_ON,
-    BLOCK_0 = const boot_block(0),
-    BLOCK_1 = const boot_block(1),
-    BLOCK_2 = const boot_block(2),
-    BLOCK_3 = const boot_block(3),
+    KERNEL_OFFSET = const KERNEL_OFFSET,
+    BOOT_LOW = sym BOOT_LOW,
+    BOOT_HIGH = sym BOOT_HIGH,
+    HIGH = const HIGH,
     CPU_PART = const bsp::CPU_PART,
     OTHER_CORES = const bsp::OTHER_CORES,
     SPIN_TABLE = const bsp::SPIN_TABLE,
@@ -53,20 +55,55 @@ core::arch::global_asm!(
 /// Bytes that a level 1 block maps.
 const GIB: usize = 1 << 30;
 
-/// What boot.s maps at a GiB of the lowest four: memory at the first, devices where the board has any, else nothing.
-const fn boot_block(index: usize) -> u64 {
-    let base = index * GIB;
-    if index == 0 {
-        return Descriptor::block(base, Attributes::BOOT).0;
-    }
-    let mut range = 0;
-    while range < bsp::DEVICE_RANGES.len() {
-        if bsp::DEVICE_RANGES[range].0 / GIB == index {
-            return Descriptor::block(base, Attributes::DEVICE_KERNEL).0;
+/// Number of the GiB, besides the first, in which there are devices.
+const HIGH: usize = {
+    let mut high = 0;
+    let mut index = 0;
+    while index < bsp::DEVICE_RANGES.len() {
+        let (from, to) = bsp::DEVICE_RANGES[index];
+        assert!(from % BLOCK_SIZE == 0 && to % BLOCK_SIZE == 0 && from / GIB == (to - 1) / GIB);
+        if from / GIB != 0 {
+            assert!(high == 0 || high == from / GIB, "devices in a third GiB");
+            high = from / GIB;
         }
-        range += 1;
+        index += 1;
     }
-    0
+    assert!(high != 0, "boot.s has an entry for it");
+    high
+};
+
+/// The GiBs that boot.s maps. They are in `.data` with everything else that is used at boot only.
+#[unsafe(link_section = ".data.boot_low")]
+static BOOT_LOW: Table = boot_blocks(0);
+#[unsafe(link_section = ".data.boot_high")]
+static BOOT_HIGH: Table = boot_blocks(HIGH);
+
+/// One GiB as boot.s maps it: memory with every right, and devices.
+const fn boot_blocks(gib: usize) -> Table {
+    let mut table = Table::EMPTY;
+    let mut index = 0;
+    while index < table.0.len() {
+        let block = gib * GIB + index * BLOCK_SIZE;
+        if block < bsp::RAM_LEAST_END {
+            table.0[index] = Descriptor::block(block, Attributes::BOOT);
+        } else if is_device(block) {
+            table.0[index] = Descriptor::block(block, Attributes::DEVICE_KERNEL);
+        }
+        index += 1;
+    }
+    table
+}
+
+const fn is_device(address: usize) -> bool {
+    let mut index = 0;
+    while index < bsp::DEVICE_RANGES.len() {
+        let (from, to) = bsp::DEVICE_RANGES[index];
+        if from <= address && address < to {
+            return true;
+        }
+        index += 1;
+    }
+    false
 }
 
 /// Says on the console of the board on which this image finds itself that it is for another one. boot.s calls it before
@@ -82,7 +119,7 @@ extern "C" fn refuse_board(part: u32) {
 struct Tables {
     level1: UnsafeCell<Table>,
     low: UnsafeCell<Table>,
-    devices: UnsafeCell<Table>,
+    high: UnsafeCell<Table>,
     image: UnsafeCell<Table>,
     empty: UnsafeCell<Table>,
 }
@@ -93,7 +130,7 @@ unsafe impl Sync for Tables {}
 static TABLES: Tables = Tables {
     level1: UnsafeCell::new(Table::EMPTY),
     low: UnsafeCell::new(Table::EMPTY),
-    devices: UnsafeCell::new(Table::EMPTY),
+    high: UnsafeCell::new(Table::EMPTY),
     image: UnsafeCell::new(Table::EMPTY),
     empty: UnsafeCell::new(Table::EMPTY),
 };
@@ -153,13 +190,8 @@ fn page_attributes(page: usize) -> Option<Attributes> {
 /// 1. Called once, by the only running core, at EL1 in the kernel's half, before any component exists.
 pub unsafe fn map_kernel() {
     // SAFETY: 1. by the caller's promise nobody else has a reference to the tables.
-    let (level1, low, devices, image) = unsafe {
-        (
-            &mut *TABLES.level1.get(),
-            &mut *TABLES.low.get(),
-            &mut *TABLES.devices.get(),
-            &mut *TABLES.image.get(),
-        )
+    let (level1, low, high, image) = unsafe {
+        (&mut *TABLES.level1.get(), &mut *TABLES.low.get(), &mut *TABLES.high.get(), &mut *TABLES.image.get())
     };
     for (index, entry) in image.0.iter_mut().enumerate() {
         let page = index * abi::PAGE_SIZE;
@@ -170,20 +202,18 @@ pub unsafe fn map_kernel() {
     low.0[0] = Descriptor::table(physical(core::ptr::from_ref(image).cast()));
     for (index, entry) in low.0.iter_mut().enumerate().skip(1) {
         let block = index * BLOCK_SIZE;
-        if block < bsp::RAM_END {
+        if block < bsp::RAM_LEAST_END {
             *entry = Descriptor::block(block, Attributes::DATA_KERNEL);
         }
     }
     for (from, to) in bsp::DEVICE_RANGES {
         for block in (from..to).step_by(BLOCK_SIZE) {
-            let table = if block < GIB { &mut *low } else { &mut *devices };
+            let table = if block < GIB { &mut *low } else { &mut *high };
             table.0[block / BLOCK_SIZE % 512] = Descriptor::block(block, Attributes::DEVICE_KERNEL);
-        }
-        if from >= GIB {
-            level1.0[from / GIB] = Descriptor::table(physical(core::ptr::from_ref(devices).cast()));
         }
     }
     level1.0[0] = Descriptor::table(physical(core::ptr::from_ref(low).cast()));
+    level1.0[HIGH] = Descriptor::table(physical(core::ptr::from_ref(high).cast()));
     cpu::data_barrier();
     TTBR0_EL1.set(empty_table() as u64);
     TTBR1_EL1.set(physical(core::ptr::from_ref(level1).cast()) as u64);
@@ -192,6 +222,58 @@ pub unsafe fn map_kernel() {
     cpu::invalidate_tlb();
     SCTLR_EL1.set(SCTLR_ON | SCTLR_WXN);
     cpu::instruction_barrier();
+}
+
+/// Maps the memory beyond what every board of the kind has: whole blocks, of 2 MiB in the GiBs of the devices, of 1 GiB
+/// elsewhere. What does not fill a block is left out. Returns the memory that is mapped.
+///
+/// # Safety
+/// 1. Called once, after [`map_kernel`], by the only running core.
+/// 2. `ram` is memory, all of it, and nobody else's.
+#[optimize(size)]
+pub unsafe fn map_ram(ram: &bsp::Ranges) -> bsp::Ranges {
+    // SAFETY: 1. by the caller's promise nobody else has a reference to the tables.
+    let (level1, low, high) =
+        unsafe { (&mut *TABLES.level1.get(), &mut *TABLES.low.get(), &mut *TABLES.high.get()) };
+    let mut mapped = bsp::Ranges::EMPTY;
+    mapped.add(0, bsp::RAM_LEAST_END as u64);
+    for (from, to) in ram.iter() {
+        let to = (to as usize).min(bsp::RAM_LIMIT);
+        let mut at = (from as usize).max(bsp::RAM_LEAST_END).next_multiple_of(BLOCK_SIZE);
+        while at < to {
+            let gib = at / GIB;
+            let is_fine = gib == 0 || gib == HIGH;
+            let size = if is_fine { BLOCK_SIZE } else { GIB };
+            if at.is_multiple_of(size) && at + size <= to {
+                let entry = match gib {
+                    0 => &mut low.0[at / BLOCK_SIZE % 512],
+                    HIGH => &mut high.0[at / BLOCK_SIZE % 512],
+                    _ => &mut level1.0[gib],
+                };
+                if !entry.is_valid() {
+                    *entry = Descriptor::block(at, Attributes::DATA_KERNEL);
+                    mapped.add(at as u64, size as u64);
+                }
+            }
+            at = (at + 1).next_multiple_of(size);
+        }
+    }
+    // Entries that were invalid are in no TLB: the walks that come must only find the new ones (DDI 0487, D8.14.1).
+    cpu::data_barrier();
+    cpu::instruction_barrier();
+    mapped
+}
+
+/// The device tree at the physical address that the firmware has handed over, if there is one. An emulator that has none
+/// hands over another kind of list, or nothing.
+pub fn device_tree(address: usize) -> Option<&'static [u8]> {
+    use bsp::device_tree::{HEADER_SIZE, SIZE_MAX, size};
+    if !address.is_multiple_of(8) || address > bsp::RAM_LEAST_END - SIZE_MAX {
+        return None;
+    }
+    // SAFETY: 1. RAM is mapped there; 2. the firmware has written it, and nothing is written before the kernel has read it.
+    let bytes = |length| unsafe { memory::bytes(address, length) };
+    size(bytes(HEADER_SIZE)).map(bytes)
 }
 
 /// Makes read-only what the build put behind the kernel, up to the physical address `end`.

@@ -1,6 +1,7 @@
 // First instructions: EL2 (or EL1) at the physical address, MMU off, to Rust at EL1 in the upper half.
-// Pair of boot.rs, which provides by name: MAIR, TCR_BOOT, SCTLR_OFF, SCTLR_ON, BLOCK_0 to BLOCK_3, CPU_PART, OTHER_CORES,
-// SPIN_TABLE; and `refuse_board`. The linker script provides __stack_top. `kernel_main` is in boot.rs of the kernel.
+// Pair of boot.rs, which provides by name: KERNEL_OFFSET, MAIR, TCR_BOOT, SCTLR_OFF, SCTLR_ON, BOOT_LOW, BOOT_HIGH, HIGH,
+// CPU_PART, OTHER_CORES, SPIN_TABLE; and `refuse_board`. x0, which is to the end the address of the firmware's device tree,
+// rests in x20. The linker script provides __stack_top. `kernel_main` is in boot.rs of the kernel.
 //
 // What an emulator lets pass and a board does not: no exclusive access before the MMU and the data cache are on (the
 // monitor works on cacheable memory only), no unaligned access, barriers around every change of translation, and EL2
@@ -14,6 +15,7 @@ _start:
     mrs     x1, mpidr_el1
     tst     x1, #0xff
     b.ne    park
+    mov     x20, x0
 
     mrs     x0, midr_el1                // MIDR_EL1.PartNum: another processor means another board
     ubfx    x0, x0, #4, #12
@@ -58,7 +60,7 @@ _start:
     msr     elr_el2, x1
     eret
 
-2:  // EL1, MMU off. One table serves both halves: blocks of 1 GiB, memory and devices.
+2:  // EL1, MMU off. One table serves both halves.
     adrp    x1, boot_table
     add     x1, x1, :lo12:boot_table
     msr     ttbr0_el1, x1
@@ -79,6 +81,7 @@ _start:
     mov     sp, x1
     mov     x29, xzr
     mov     x30, xzr
+    mov     x0, x20
     ldr     x1, =kernel_main
     br      x1
 
@@ -99,8 +102,7 @@ park:
 .section .data.boot_table, "aw"
 .balign 4096
 boot_table:
-    .quad   {BLOCK_0}
-    .quad   {BLOCK_1}
-    .quad   {BLOCK_2}
-    .quad   {BLOCK_3}
-    .fill   508, 8, 0
+    .quad   {BOOT_LOW} - {KERNEL_OFFSET} + 3
+    .fill   {HIGH} - 1, 8, 0
+    .quad   {BOOT_HIGH} - {KERNEL_OFFSET} + 3
+    .fill   511 - {HIGH}, 8, 0

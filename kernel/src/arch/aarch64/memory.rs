@@ -1,7 +1,8 @@
 //! Physical memory through the kernel's linear map.
 //!
-//! Every function takes physical addresses and checks that they lie in RAM: the only place where the kernel turns a
-//! number into a pointer to memory that is not its own.
+//! Every function takes physical addresses and checks that they lie where RAM may be; that this very board has RAM at all
+//! that the build has placed is checked at boot. The only place where the kernel turns a number into a pointer to memory
+//! that is not its own.
 
 use super::boot::KERNEL_OFFSET;
 use abi::PAGE_SIZE;
@@ -9,7 +10,7 @@ use abi::PAGE_SIZE;
 /// Pointer to `length` bytes of RAM at `physical`.
 #[inline(always)]
 fn pointer(physical: usize, length: usize) -> *mut u8 {
-    assert!(physical < bsp::RAM_END && length <= bsp::RAM_END - physical, "not RAM");
+    assert!(physical < bsp::RAM_LIMIT && length <= bsp::RAM_LIMIT - physical, "not RAM");
     (physical + KERNEL_OFFSET) as *mut u8
 }
 

@@ -77,7 +77,8 @@ impl Descriptor {
         Self(physical as u64 | VALID | TABLE_OR_PAGE)
     }
 
-    const fn is_valid(self) -> bool {
+    /// Whether it maps something or leads on.
+    pub const fn is_valid(self) -> bool {
         self.0 & VALID != 0
     }
 

@@ -82,7 +82,7 @@ impl Story {
     }
 
     fn boot(&mut self) {
-        self.say(Event::Boot { board: "b", frequency: FREQUENCY, slots: 7 });
+        self.say(Event::Boot { board: "b", frequency: FREQUENCY, slots: 7, ram: 0 });
         for slot in 0..7 {
             self.start(slot, 1);
         }

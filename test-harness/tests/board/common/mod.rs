@@ -97,6 +97,8 @@ pub struct Board {
     pub events: Vec<(u64, Recorded)>,
     /// Everything that came over the console.
     pub console: Vec<u8>,
+    /// How often the board was reset, as the emulator says.
+    pub resets: usize,
     emulator: Emulator,
     splitter: Splitter,
     clock: Clock,
@@ -127,6 +129,7 @@ impl Board {
             system: system.clone(),
             events: Vec::new(),
             console: Vec::new(),
+            resets: 0,
             emulator,
             splitter: Splitter::new(),
             clock: Clock { frequency: 0 },
@@ -167,7 +170,7 @@ impl Board {
                     Item::Damaged(error, bytes) => panic!("{} bytes are no frame: {error:?}", bytes.len()),
                 });
             }
-            Happening::Reset(_) => {}
+            Happening::Reset(_) => self.resets += 1,
             Happening::Closed => self.closed = true,
             Happening::Nothing => return false,
         }

@@ -4,6 +4,7 @@ use abi::image::ImageHeader;
 use abi::rights::{NO_IMAGE, Rights, SlotRights};
 use zerocopy::FromZeros;
 
+use super::super::board::Range;
 use super::super::place::{Need, Placement, place};
 use super::super::rights;
 use super::*;
@@ -46,14 +47,30 @@ fn a_bank_that_is_too_small_says_what_is_needed() {
 
 #[test]
 fn the_sum_of_all_memory_must_fit_the_board() {
-    let system = read(&changed(&[("memory = \"1M\"", "memory = \"222M\"")])).ok().unwrap();
+    let system = read(&changed(&[("memory = \"1M\"", "memory = \"914M\"")])).ok().unwrap();
     place(&system, &[Some(header(4, 0)); 5]);
     let found = system.source.finish(()).unwrap_err().to_string();
     assert_eq!(
         found,
-        "system/demo.toml:35: banks, checkpoints, logs, stores and arenas take 228416K, but board raspi3b has 223M for them\n  \
+        "system/demo.toml:35: banks, checkpoints, logs, stores and arenas take 938844K, but board raspi3b has 915M for them\n  \
          remedy: reduce `memory`, `store` or `arena`, beginning with the largest"
     );
+}
+
+#[test]
+fn what_does_not_fit_below_goes_above_and_arenas_stay_below() {
+    let mut system = read(&changed(&[("memory = \"1M\"", "memory = \"914M\"")])).ok().unwrap();
+    system.board.more = Range { base: 0x4000_0000, end: 0x8000_0000 };
+    let placements = place(&system, &[Some(header(4, 0)); 5]);
+    let above: Vec<bool> = placements.iter().map(|placement| placement.bank.base >= 0x4000_0000).collect();
+    assert_eq!(above, [false, false, false, true, false]);
+    assert!(placements[2].arena.end <= system.board.components.end);
+    assert_eq!(placements[3].bank.size(), 914 << 20);
+    system.source.finish(()).unwrap();
+    system.board.more.end = 0x7000_0000;
+    place(&system, &[Some(header(4, 0)); 5]);
+    let found = system.source.finish(()).unwrap_err().to_string();
+    assert!(found.contains("has 915M and 768M for them"), "{found}");
 }
 
 /// The largest sizes that are read, in every component that takes them: no sum overflows, and each is refused.
