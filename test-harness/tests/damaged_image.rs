@@ -6,6 +6,7 @@
 use abi::image::{ImageHeader, MAGIC, SystemHeader};
 use abi::rights::SlotRights;
 use abi::trace::Event;
+use crc::{CRC_32_ISO_HDLC, Crc};
 use std::mem::offset_of;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -66,6 +67,17 @@ impl Image {
         for place in places {
             self.bytes[*place] ^= 0x10;
         }
+        self
+    }
+
+    /// With a range of a slot somewhere else, and the checksum of the tables right again: an image for a board with more memory.
+    fn moved(mut self, slot: usize, field: usize, base: u64) -> Self {
+        let at = self.base + self.header.slots as usize + slot * size_of::<SlotRights>() + field;
+        self.bytes[at..at + 8].copy_from_slice(&base.to_le_bytes());
+        let sealed = self.base + SystemHeader::SEALED..self.base + self.header.tables_end as usize;
+        let crc = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(&self.bytes[sealed]);
+        let at = self.base + offset_of!(SystemHeader, tables_crc);
+        self.bytes[at..at + 4].copy_from_slice(&crc.to_le_bytes());
         self
     }
 
@@ -214,6 +226,18 @@ fn a_flipped_bit_in_header_or_tables_is_found() {
     for array in [image.header.slots, image.header.images, image.header.page_crcs] {
         assert_refused(&header(array as usize + 7), damaged);
     }
+}
+
+#[test]
+fn memory_that_this_board_has_not_is_missed_before_anything_starts() {
+    let image = Image::built();
+    let less = "the board has less memory than the image needs";
+    // Behind the video core's share, behind 2 GiB, and where no number of a page can lead.
+    for base in [0x3FFF_F000, 0x1_C000_0000, u64::MAX - 0xFFF] {
+        assert_refused(&image.clone().moved(ECHO, offset_of!(SlotRights, bank_base), base), less);
+    }
+    assert_refused(&image.clone().moved(ECHO, offset_of!(SlotRights, checkpoint_base), 0x1_C000_0000), less);
+    assert_refused(&image.clone().moved(ECHO, offset_of!(SlotRights, log_base), 0x1_C000_0000), less);
 }
 
 #[test]
