@@ -36,6 +36,7 @@ pub struct Service {
 
 impl Service {
     /// The same messages under another name: a service of its own.
+    #[must_use]
     pub const fn named(self, name: &'static str) -> Self {
         Self { name, ..self }
     }

@@ -421,8 +421,11 @@ fn budget(entry: &Reader<'_>) -> (u64, u64) {
     (budget, period)
 }
 
+/// Names and their values.
+type Parameters = Vec<(At<String>, u64)>;
+
 /// The parameters with a value, and the names of those that have the value `"board"`.
-fn parameters(entry: &Reader<'_>) -> (Vec<(At<String>, u64)>, Vec<At<String>>) {
+fn parameters(entry: &Reader<'_>) -> (Parameters, Vec<At<String>>) {
     let Some(table) = entry.table("parameters", "{ name = 1 }") else {
         return Default::default();
     };

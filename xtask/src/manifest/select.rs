@@ -44,18 +44,13 @@ pub fn select(manifest: &mut Manifest, board: &Board, known: &[String], source: 
         component.devices.retain(|entry| !entry.optional || board.device(&entry.device.value).is_some());
         component.irqs.retain(|irq| !irq.optional || board.line(&irq.line.value).is_some());
         for name in core::mem::take(&mut component.board_parameters) {
-            match board.parameters.iter().find(|(known, _)| *known == name.value) {
-                Some((_, value)) => component.parameters.push((name, *value)),
-                None => {
-                    let known: Vec<&str> = board.parameters.iter().map(|(name, _)| name.as_str()).collect();
-                    let message = format!("board {} has no parameter `{}`", board.name, name.value);
-                    source.report(
-                        name.line,
-                        message,
-                        suggest(&name.value, &known, "parameters of the board"),
-                    );
-                }
+            if let Some((_, value)) = board.parameters.iter().find(|(known, _)| *known == name.value) {
+                component.parameters.push((name, *value));
+                continue;
             }
+            let known: Vec<&str> = board.parameters.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("board {} has no parameter `{}`", board.name, name.value);
+            source.report(name.line, message, suggest(&name.value, &known, "parameters of the board"));
         }
         for entry in component.devices.iter_mut().filter(|entry| entry.board_rules) {
             let device = board.device(&entry.device.value);

@@ -171,30 +171,29 @@ impl Driver<'_> {
         }
         Ok(changes)
     }
+}
 
-    /// The manifest with it proves on every board.
-    fn prove(&self, root: &Path, changes: &[Change]) -> Result<()> {
-        let (_, text) =
-            changes.iter().find(|(path, _)| path == MANIFEST).context("the manifest is changed")?;
-        let (_, services) =
-            changes.iter().find(|(path, _)| path == SERVICES).context("the services are changed")?;
-        let services: Vec<Service> = protocols::SERVICES.iter().copied().chain(named(services)).collect();
-        let known = boards(root);
-        for board in &known {
-            let file = format!("bsp/{board}/board.toml");
-            let board = Board::read(&file, &read(root, &file)?)?;
-            let name = board.name.clone();
-            System::read(MANIFEST, text, &services, board, &known)
-                .map_err(|defects| anyhow!("{defects}"))
-                .with_context(|| {
-                    format!(
-                        "{MANIFEST} would not be right on {name}, nothing was changed: choose another device with \
-                         --device, or remove a driver"
-                    )
-                })?;
-        }
-        Ok(())
+/// The changed manifest proves on every board.
+fn prove(root: &Path, changes: &[Change]) -> Result<()> {
+    let (_, text) = changes.iter().find(|(path, _)| path == MANIFEST).context("the manifest is changed")?;
+    let (_, services) =
+        changes.iter().find(|(path, _)| path == SERVICES).context("the services are changed")?;
+    let services: Vec<Service> = protocols::SERVICES.iter().copied().chain(named(services)).collect();
+    let known = boards(root);
+    for board in &known {
+        let file = format!("bsp/{board}/board.toml");
+        let board = Board::read(&file, &read(root, &file)?)?;
+        let name = board.name.clone();
+        System::read(MANIFEST, text, &services, board, &known)
+            .map_err(|defects| anyhow!("{defects}"))
+            .with_context(|| {
+                format!(
+                    "{MANIFEST} would not be right on {name}, nothing was changed: choose another device with \
+                     --device, or remove a driver"
+                )
+            })?;
     }
+    Ok(())
 }
 
 /// The services of drivers that a text of [`SERVICES`] has, which may be more than this program was built with.
@@ -235,7 +234,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
 fn make(root: &Path, driver: &Driver) -> Result<()> {
     name::check_free(root, driver.name)?;
     let changes = driver.making(root)?;
-    driver.prove(root, &changes)?;
+    prove(root, &changes)?;
     tree::write(root, &changes)
 }
 

@@ -42,7 +42,7 @@ impl Package<'_> {
     }
 
     /// A file of the template as this package's.
-    pub fn from_template(&self, root: &Path, file: &str) -> Result<String> {
+    pub fn of_template(&self, root: &Path, file: &str) -> Result<String> {
         let text = read(root, &format!("{}/{}/{file}", self.place, self.template))?;
         let text = text.replace(self.template, self.name);
         Ok(text.replace(&self.template.replace('-', "_"), &self.name.replace('-', "_")))
@@ -52,7 +52,7 @@ impl Package<'_> {
     pub fn making(&self, root: &Path) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
         for file in self.files {
-            changes.push((format!("{}/{file}", self.folder()), self.from_template(root, file)?));
+            changes.push((format!("{}/{file}", self.folder()), self.of_template(root, file)?));
         }
         let members = edit::insert_before(&read(root, WORKSPACE)?, "members = [", "]", &self.member());
         changes.push((WORKSPACE.into(), members.with_context(|| format!("changing {WORKSPACE}"))?));
@@ -87,7 +87,7 @@ impl Package<'_> {
     fn is_changed(&self, root: &Path, is_work: fn(&str) -> bool) -> Result<bool> {
         let folder = root.join(self.folder());
         for file in self.files {
-            let made = self.from_template(root, file)?;
+            let made = self.of_template(root, file)?;
             let is = fs::read_to_string(folder.join(file)).unwrap_or_default();
             let work =
                 |text: &str| text.lines().filter(|line| is_work(line)).map(String::from).collect::<Vec<_>>();
