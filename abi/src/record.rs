@@ -193,6 +193,16 @@ pub struct DeathRecord {
     pub build: u32,
 }
 
+impl DeathRecord {
+    /// Takes down what the component said, as far as it fits.
+    #[inline(never)]
+    pub fn say(&mut self, text: &[u8]) {
+        let length = text.len().min(TEXT_MAX);
+        self.text[..length].copy_from_slice(&text[..length]);
+        self.text_length = length as u32;
+    }
+}
+
 /// State of a slot as RS and `ps` see it. Times are values or differences of `CNTVCT_EL0`.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug)]
 #[repr(C)]

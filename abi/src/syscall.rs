@@ -50,6 +50,9 @@ pub enum Call {
 }
 
 impl Call {
+    /// The highest number.
+    pub const LAST: u16 = Self::Reset as u16;
+
     /// The call with this `svc` immediate.
     pub const fn from_immediate(immediate: u16) -> Option<Self> {
         Some(match immediate {

@@ -20,12 +20,10 @@ const ISAR0_CRC32: u64 = 1 << 16;
 impl Kernel {
     /// Executes the instruction at which `slot` stopped, if it reads an ID register.
     pub fn emulate_id_read(&mut self, slot: SlotId) -> bool {
-        let mut instruction = [0; 4];
         let pc = self.shell.frames.get(slot).pc;
-        if self.shell.read_user(slot, pc, &mut instruction).is_err() {
-            return false;
-        }
-        let instruction = u32::from_le_bytes(instruction);
+        // The word of memory that the instruction is one half of. With a misaligned counter there is none.
+        let Some(word) = self.shell.read_user_word(slot, pc & !4) else { return false };
+        let instruction = (word >> (pc % 8 * 8)) as u32;
         let register = instruction >> 5 & 0x7F;
         if instruction & MRS_ID_MASK != MRS_ID || register < 0b010_0000 {
             return false;

@@ -8,7 +8,7 @@ use crate::death::Demise;
 use abi::SlotId;
 use abi::message::bits;
 use abi::record::DeathClass;
-use abi::rights::SlotRights;
+use abi::rights::{SlotRights, slot_bit};
 use bsp::interrupts::{Interrupt, LINES};
 
 #[derive(Clone, Copy)]
@@ -24,21 +24,28 @@ struct Line {
 }
 
 /// All device lines.
-pub struct Lines([Line; LINES]);
+pub struct Lines {
+    lines: [Line; LINES],
+    /// Slots that have a right to any.
+    pub owners: u32,
+}
 
 impl Lines {
     /// Nobody has a right to any line.
-    pub const NONE: Self = Self(
-        [Line { owner: None, index: 0, storm_count: 0, storm_window: 0, window_ends: 0, count: 0 }; LINES],
-    );
+    pub const NONE: Self = Self {
+        lines: [Line { owner: None, index: 0, storm_count: 0, storm_window: 0, window_ends: 0, count: 0 };
+            LINES],
+        owners: 0,
+    };
 
     /// Takes the rights from the table; `frequency` is that of the clock.
     #[optimize(size)]
     pub fn bind(&mut self, slots: &[SlotRights], frequency: u64) {
         for (slot, rights) in (0..).zip(slots) {
             for (index, right) in (0..).zip(&rights.irqs).filter(|(_, right)| right.used != 0) {
-                if let Some(line) = self.0.get_mut(right.line as usize) {
+                if let Some(line) = self.lines.get_mut(right.line as usize) {
                     let ticks = u128::from(right.storm_window) * u128::from(frequency) / 1_000_000_000;
+                    self.owners |= slot_bit(slot);
                     line.owner = Some(slot);
                     line.index = index;
                     line.storm_count = right.storm_count;
@@ -49,9 +56,10 @@ impl Lines {
     }
 
     /// Masks the lines that these rights give.
+    #[inline(never)]
     pub fn release(&mut self, rights: &SlotRights, board: &mut bsp::Board) {
         for right in rights.irqs.iter().filter(|right| right.used != 0) {
-            if let Some(line) = self.0.get_mut(right.line as usize) {
+            if let Some(line) = self.lines.get_mut(right.line as usize) {
                 board.interrupts.disable(right.line);
                 line.count = 0;
                 line.window_ends = 0;
@@ -85,7 +93,7 @@ impl Kernel {
 
     fn device_interrupt(&mut self, number: u32, now: u64) {
         self.shell.board().interrupts.disable(number);
-        let line = &mut self.shell.lines.0[number as usize];
+        let line = &mut self.shell.lines.lines[number as usize];
         let Some(owner) = line.owner else { return };
         let bit = 1 << (bits::IRQ_FIRST + u32::from(line.index));
         if line.is_storm(now) {

@@ -4,15 +4,15 @@
 //! or for the death of whoever asked for it, and go on later. Running begins in one step, after the last page.
 
 use crate::Kernel;
-use crate::arch::context::Frame;
 use crate::arch::paging::{Attributes, BankFull};
 use crate::arch::{cpu, memory};
 use crate::shell::Shell;
 use crate::store;
 use abi::image::ImageHeader;
 use abi::layout::{ARENA_BASE, DEVICE_BASE, DEVICE_STRIDE, IMAGE_BASE, PLAN_BASE, STACK_TOP};
+use abi::message::Meta;
 use abi::record::SlotState;
-use abi::rights::Rights;
+use abi::rights::{Rights, slot_bit};
 use abi::trace::Event;
 use abi::{PAGE_SIZE, SlotId, Status};
 
@@ -40,6 +40,12 @@ impl Kernel {
         let Some(image) = self.shell.image(slot) else { return Status::Nothing };
         let image = &image;
         let fresh = self.core.slot(slot).state != SlotState::Loading;
+        while self.shell.untold & slot_bit(slot) != 0 {
+            self.shell.tell();
+            if cpu::interrupt_pending() {
+                return Status::More;
+            }
+        }
         if let Err(status) = self.core.begin_loading(slot) {
             return status;
         }
@@ -67,9 +73,7 @@ impl Kernel {
         progress.heap_pages = 0;
         let has_checkpoint = self.shell.checkpoints[usize::from(slot)].exists();
         let frame = self.shell.frames.get_mut(slot);
-        *frame = Frame::ZERO;
-        frame.pc = image.entry;
-        frame.sp = STACK_TOP;
+        frame.begin(image.entry, STACK_TOP, Meta { sender: slot, attempt: 0, incarnation }.to_word());
         frame.x[0] = u64::from(slot);
         frame.x[1] = u64::from(incarnation);
         frame.x[2] = u64::from(has_checkpoint);

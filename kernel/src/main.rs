@@ -29,26 +29,25 @@ mod syscall;
 mod table;
 mod user;
 
-use abi::syscall::Call;
+use abi::message::{CallId, GRANT_MAX, GRANT_WRITABLE, LABELS};
+use abi::rights::CALLS_MAX;
 use abi::{SLOTS_MAX, SlotId};
 use arch::context::Frame;
 use arch::cpu;
-use arch::exceptions::{Cause, Kind, Syndrome};
 use core::cell::UnsafeCell;
 use core::sync::atomic::AtomicBool;
 use kernel_core::Core;
 use shell::Shell;
 
 /// All state of the kernel.
+#[repr(C)]
 pub struct Kernel {
     /// Decides.
     core: Core<SLOTS_MAX>,
-    /// Carries out.
-    shell: Shell,
     /// When the timer has been told to fire.
     programmed: u64,
-    /// The component whose address space is in the MMU.
-    mapped: Option<SlotId>,
+    /// Carries out.
+    shell: Shell,
 }
 
 /// Whether a component has run: until then nobody drives the console, and a defect of the image would be one again after
@@ -58,85 +57,116 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 /// The one kernel state. It needs no lock: one core, and no exception enters the kernel while it runs.
 struct State(UnsafeCell<Kernel>);
 
-// SAFETY: 1. only `kernel_main`, once, and `exception` take the state; 2. the other cores sleep; 3. the kernel runs with
+// SAFETY: 1. only `kernel_main`, once, and exceptions.s take the state; 2. the other cores sleep; 3. the kernel runs with
 // interrupts masked and never returns into itself, so that one of them at most has it.
 unsafe impl Sync for State {}
 
+/// exceptions.s hands it to the functions below.
+#[unsafe(export_name = "kernel_state")]
 static KERNEL: State = State(UnsafeCell::new(Kernel {
     core: Core::new(0),
+    programmed: u64::MAX,
     // SAFETY: 1. `Shell::new` is called here and nowhere else.
     shell: unsafe { Shell::new() },
-    programmed: u64::MAX,
-    mapped: None,
 }));
 
-/// Deals with an exception from a component; returns the registers of the component that runs next.
-fn exception(kind: Kind, syndrome: &Syndrome) -> *mut Frame {
-    // SAFETY: 1. this is the only reference, see `State`: exceptions.s comes here from components only, each time on an empty
-    //    stack.
-    let kernel = unsafe { &mut *KERNEL.0.get() };
-    let now = cpu::now();
-    match kind {
-        Kind::Synchronous => {
-            if let Some(next) = kernel.direct(syndrome, now) {
-                return kernel.switch_to(next);
-            }
-            kernel.synchronous(syndrome, now);
-        }
-        Kind::Interrupt => kernel.interrupts(now),
-        Kind::Other => kernel.fault(syndrome, now),
-    }
-    kernel.resume()
-}
-
 impl Kernel {
-    fn synchronous(&mut self, syndrome: &Syndrome, now: u64) {
-        match syndrome.cause() {
-            Cause::SystemCall(number) => self.system_call(number, now),
-            Cause::Abort | Cause::Refused => self.fault(syndrome, now),
-        }
+    /// Deals with an interrupt; returns the registers of the component that runs next.
+    fn interrupt(&mut self) -> *mut Frame {
+        self.interrupts(cpu::now());
+        self.resume()
     }
 
-    /// The direct switch of `call` and `reply_recv`, where its conditions hold: who has the CPU. Else nothing has changed.
-    #[inline(always)]
-    fn direct(&mut self, syndrome: &Syndrome, now: u64) -> Option<SlotId> {
-        let Cause::SystemCall(number) = syndrome.cause() else { return None };
-        let slot = self.core.current().filter(|_| self.shell.armed == 0)?;
-        let next = match Call::from_immediate(number) {
-            Some(Call::Call) => self.call_directly(slot, now),
-            Some(Call::ReplyRecv) => self.reply_directly(slot, now),
-            _ => None,
-        }?;
-        self.shell.counters.syscalls += 1;
-        Some(next)
+    /// Deals with any other exception of a component that is no system call.
+    fn exception(&mut self) -> *mut Frame {
+        self.fault(cpu::now());
+        self.resume()
     }
 
-    /// The registers of `slot`, which has the CPU from now on.
+    /// The direct switch of `call`: the server's registers and the call, or `None`, and nothing has changed. `lengths` has
+    /// the bits of the lengths of both grants: one that is too long is not hidden by the other.
     #[inline(always)]
-    fn switch_to(&mut self, slot: SlotId) -> *mut Frame {
-        if self.mapped != Some(slot) {
-            self.mapped = Some(slot);
-            self.shell.counters.switches += 1;
-            cpu::set_address_space(self.shell.space(slot).root(), asid(slot));
+    fn call_directly(
+        &mut self,
+        handle: u64,
+        deadline: u64,
+        label: u64,
+        lengths: u64,
+    ) -> Option<(*mut Frame, CallId)> {
+        let beyond = [handle / CALLS_MAX as u64, label / LABELS, (lengths & !GRANT_WRITABLE) / GRANT_MAX];
+        let rights = self.shell.rights(self.core.current_index() as SlotId);
+        let right = &rights.calls[handle as usize % CALLS_MAX];
+        if beyond[0] | beyond[1] | beyond[2] != 0 || right.labels >> label & 1 == 0 || !self.shell.is_plain()
+        {
+            return None;
         }
-        self.shell.frames.pointer(slot)
+        let server = right.server as SlotId;
+        let call = self.core.call_directly(server, label as u8, deadline, cpu::now())?;
+        self.shell.direct_calls += 1;
+        Some((self.shell.frames.pointer(server), call))
+    }
+
+    /// The direct switch of `reply_recv`: the caller's registers, or `None`, and nothing has changed.
+    #[inline(always)]
+    fn reply_directly(&mut self, deadline: u64, call: CallId) -> Option<*mut Frame> {
+        if !self.shell.is_plain() {
+            return None;
+        }
+        let caller = self.core.reply_directly(call, deadline, cpu::now())?;
+        self.shell.direct_replies += 1;
+        Some(self.shell.frames.pointer(caller))
     }
 
     /// Gives the CPU to whoever is to have it, waiting for somebody to want it.
     fn resume(&mut self) -> *mut Frame {
         loop {
-            let now = cpu::now();
-            self.fire_injections(now);
-            let next = self.core.pick(now);
+            if self.shell.due != 0 || self.must_tell() {
+                self.settle();
+            }
+            let before = self.core.current();
+            let next = self.core.pick(cpu::now());
             if self.core.timer() != self.programmed {
                 self.programmed = self.core.timer();
                 cpu::set_timer(self.programmed);
             }
             if let Some(slot) = next {
-                return self.switch_to(slot);
+                self.shell.counters.switches += u64::from(next != before);
+                return self.shell.frames.pointer(slot);
             }
-            cpu::wait_for_interrupt();
-            self.interrupts(cpu::now());
+            self.idle();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn idle(&mut self) {
+        cpu::wait_for_interrupt();
+        self.interrupts(cpu::now());
+    }
+
+    /// Whether a death is to be told before anybody runs: unless whoever is to run next has the dead in its care.
+    #[inline(always)]
+    fn must_tell(&self) -> bool {
+        let untold = self.shell.untold;
+        untold != 0 && untold & !self.core.next().map_or(0, |slot| self.shell.rights(slot).controls) != 0
+    }
+
+    /// What comes before anybody runs: faults whose triggers have fired, and frames about deaths. Between frames interrupts
+    /// have their turn.
+    #[cold]
+    #[inline(never)]
+    fn settle(&mut self) {
+        loop {
+            if self.shell.due != 0 {
+                self.fire_injections(cpu::now());
+            }
+            if !self.must_tell() {
+                return;
+            }
+            self.shell.tell();
+            if cpu::interrupt_pending() {
+                self.interrupts(cpu::now());
+            }
         }
     }
 }

@@ -23,8 +23,24 @@ use kernel_core::Effects;
 use zerocopy::FromZeros;
 
 /// Everything of the kernel besides its decisions.
+#[repr(C)]
 pub struct Shell {
+    /// Slots whose trigger may be set. First, with the next, since every direct switch asks for both.
+    pub armed: u32,
+    /// Slots whose death has not been told, or not in whole.
+    pub untold: u32,
+    /// Slots whose trigger has fired and whose fault has not been executed.
+    pub due: u32,
+    /// Dead slots whose record lacks what their memory still says.
+    pub unfinished: u32,
+    /// Direct switches by `call`, and by `reply_recv`: what they add to the counters.
+    pub direct_calls: u64,
+    pub direct_replies: u64,
     pub frames: Frames,
+    /// What the manifest gives.
+    rights: [&'static SlotRights; SLOTS_MAX],
+    /// Of each slot: those that control it.
+    pub controllers: [u32; SLOTS_MAX],
     pub counters: Counters,
     pub records: [DeathRecord; SLOTS_MAX],
     pub checkpoints: [Checkpoint; SLOTS_MAX],
@@ -32,10 +48,8 @@ pub struct Shell {
     pub progress: [Progress; SLOTS_MAX],
     pub lines: Lines,
     pub triggers: [Trigger; SLOTS_MAX],
-    /// Slots whose trigger may be set.
-    pub armed: u32,
-    /// Slots whose trigger has fired and whose fault has not been executed.
-    pub due: u32,
+    /// Of the death that is being told: frames that have been sent.
+    pub frames_told: usize,
     /// Slots whose log records go to their ring only.
     pub muted: u32,
     /// Of spare slots: the image in the store, once it is proved.
@@ -43,8 +57,11 @@ pub struct Shell {
     spaces: [Space; SLOTS_MAX],
     /// Set at boot and never changed.
     table: Option<Table>,
-    board: Option<bsp::Board>,
+    pub board: Option<bsp::Board>,
 }
+
+/// What a slot has that the manifest does not name.
+static NO_RIGHTS: SlotRights = zerocopy::transmute!([0u8; size_of::<SlotRights>()]);
 
 const EMPTY_RECORD: DeathRecord = zerocopy::transmute!([0u8; size_of::<DeathRecord>()]);
 
@@ -66,6 +83,13 @@ impl Shell {
             lines: Lines::NONE,
             triggers: [Trigger::NONE; SLOTS_MAX],
             armed: 0,
+            untold: 0,
+            direct_calls: 0,
+            direct_replies: 0,
+            rights: [&NO_RIGHTS; SLOTS_MAX],
+            unfinished: 0,
+            frames_told: 0,
+            controllers: [0; SLOTS_MAX],
             due: 0,
             muted: 0,
             stores: [None; SLOTS_MAX],
@@ -81,8 +105,15 @@ impl Shell {
     pub fn initialise(&mut self, table: Table, board: bsp::Board, frequency: u64) {
         self.table = Some(table);
         for (slot, rights) in table.slots.iter().enumerate() {
+            self.rights[slot] = rights;
             let base = rights.bank_base as usize;
             self.spaces[slot] = Space::new(base, base + rights.bank_size as usize);
+            self.frames.get_mut(slot as SlotId).set_space(base, crate::asid(slot as SlotId));
+            for (controller, other) in (0..).zip(table.slots) {
+                if other.controls & abi::rights::slot_bit(slot as SlotId) != 0 {
+                    self.controllers[slot] |= abi::rights::slot_bit(controller);
+                }
+            }
             self.rings[slot] = Ring::new(rights.log_base as usize, rights.log_size as usize);
         }
         self.counters = Counters::new_zeroed();
@@ -108,7 +139,7 @@ impl Shell {
     /// What the manifest gives to `slot`.
     #[inline(always)]
     pub fn rights(&self, slot: SlotId) -> &'static SlotRights {
-        &self.table().slots[usize::from(slot)]
+        self.rights[usize::from(slot) % SLOTS_MAX]
     }
 
     /// Address space of `slot`.
@@ -145,19 +176,27 @@ impl Shell {
         (argument < self.slot_count() as u64).then_some(argument as SlotId)
     }
 
-    /// Sends an event on the evidence line.
+    /// Sends an event on the evidence line, behind every death before it.
     pub fn emit(&mut self, time: u64, event: Event<'_>) {
-        let mut bytes = [0; FRAME_MAX];
-        if let Some(length) = encode(&TraceFrame { time, event }, &mut bytes) {
-            self.board().uart.send(&bytes[..length]);
+        while self.untold != 0 {
+            self.tell();
         }
+        send(self.board(), time, event);
+    }
+
+    /// Whether a switch has nothing to see to but itself: no trigger counts messages, and no death is to be told before.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        self.armed | self.untold == 0
     }
 
     /// Masks every interrupt line of `slot`.
+    #[inline(always)]
     pub fn release_lines(&mut self, slot: SlotId) {
-        let rights = self.rights(slot);
-        if let Some(board) = &mut self.board {
-            self.lines.release(rights, board);
+        if self.lines.owners & abi::rights::slot_bit(slot) != 0
+            && let Some(board) = &mut self.board
+        {
+            self.lines.release(self.rights[usize::from(slot) % SLOTS_MAX], board);
         }
     }
 
@@ -167,8 +206,12 @@ impl Shell {
         self.armed |= abi::rights::slot_bit(slot);
     }
 
-    /// Forgets the trigger of `slot`.
+    /// Forgets the trigger of `slot`, if it has one.
+    #[inline(always)]
     pub fn disarm(&mut self, slot: SlotId) {
+        if (self.armed | self.due) & abi::rights::slot_bit(slot) == 0 {
+            return;
+        }
         self.triggers[usize::from(slot)] = Trigger::NONE;
         self.armed &= !abi::rights::slot_bit(slot);
         self.due &= !abi::rights::slot_bit(slot);
@@ -208,6 +251,15 @@ impl Shell {
         let fault = self.triggers[usize::from(slot)].fault;
         self.disarm(slot);
         Some((slot, fault))
+    }
+}
+
+/// Sends an event on the evidence line.
+#[inline(never)]
+pub fn send(board: &mut bsp::Board, time: u64, event: Event<'_>) {
+    let mut bytes = [0; FRAME_MAX];
+    if let Some(length) = encode(&TraceFrame { time, event }, &mut bytes) {
+        board.uart.send(&bytes[..length]);
     }
 }
 

@@ -6,8 +6,8 @@
 
 use crate::arch::memory;
 use abi::image::{ImageHeader, MAGIC, SystemHeader};
-use abi::rights::{CallRight, SlotRights, slot_bit};
-use abi::{ROOT, SLOTS_MAX, SlotId, name_text};
+use abi::rights::{SlotRights, slot_bit};
+use abi::{ROOT, SLOTS_MAX, name_text};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// Longest tables in bytes: keeps a damaged length within memory.
@@ -113,10 +113,11 @@ impl Table {
             .ok_or("the image is cut short, or a page is damaged in both copies")
     }
 
-    /// Every call leads to a strictly higher priority: what the direct switch and the absence of deadlock rest on.
+    /// Every call leads to a strictly higher priority, and what is no right allows no label: what the direct switch and the
+    /// absence of deadlock rest on.
     fn check_uphill(&self) -> Result<(), &'static str> {
         for slot in self.slots {
-            for right in slot.calls.iter().filter(|right| right.used != 0) {
+            for right in slot.calls.iter().filter(|right| right.used != 0 || right.labels != 0) {
                 let server = self.slots.get(right.server as usize).ok_or(FOREIGN)?;
                 if server.priority <= slot.priority || server.serves == 0 {
                     return Err(FOREIGN);
@@ -124,13 +125,6 @@ impl Table {
             }
         }
         Ok(())
-    }
-
-    /// The right behind a call handle.
-    #[inline(always)]
-    pub fn call_right(&self, slot: SlotId, handle: u64) -> Option<&'static CallRight> {
-        let right = self.slots[usize::from(slot)].calls.get(handle as usize)?;
-        (right.used != 0).then_some(right)
     }
 
     /// Physical address of a page in bundle A (`copy` 0) or B.

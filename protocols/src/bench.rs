@@ -16,10 +16,20 @@ pub const COPY: u64 = 2;
 /// has no interrupt nothing is programmed, and the time in the reply is 0.
 pub const ARM: u64 = 3;
 
+/// Reads a register of the timer and measures that.
+pub const REG: u64 = 4;
+/// Acknowledges the timer's line and measures that; times of 0 on a board where it has none.
+pub const ACK: u64 = 5;
+/// Answers by `reply` and measures that: the times come with the next answer.
+pub const REPLY: u64 = 6;
+
 /// Bytes of [`COPY`].
 pub const COPY_BYTES: usize = 4096;
 
-const LABELS: u64 = 1 << CALL | 1 << COPY | 1 << ARM;
+/// Bytes of a checkpoint and of a log record that are measured.
+pub const SMALL_BYTES: usize = 64;
+
+const LABELS: u64 = 1 << CALL | 1 << COPY | 1 << ARM | 1 << REG | 1 << ACK | 1 << REPLY;
 
 /// Labels and marks: nothing is delivered twice, because a measurement that was interrupted by a death is worthless.
 pub const SERVICE: Service = Service { name: "bench", labels: LABELS, idempotent: 0, deduplicated: 0 };
@@ -36,9 +46,9 @@ pub mod request {
 pub mod reply {
     /// The server ran with the request.
     pub const ARRIVED: usize = 0;
-    /// Before the copy, or the time for which the timer is programmed.
+    /// Before what the server has measured, or the time for which the timer is programmed.
     pub const BEFORE: usize = 1;
-    /// After the copy.
+    /// After what it has measured.
     pub const AFTER: usize = 2;
     /// The server ran with the last notification or interrupt.
     pub const NOTIFIED: usize = 3;
@@ -78,11 +88,33 @@ pub enum Series {
     Restart = 12,
     /// The bench has done its work; the samples are without meaning.
     Done = 13,
+    /// `recv` with a deadline that has passed, when nothing is there.
+    Poll = 14,
+    /// `map` of one page.
+    Map = 15,
+    /// `reg` that reads one register.
+    Reg = 16,
+    /// `irq_ack`.
+    Ack = 17,
+    /// `checkpoint`, a commit of [`SMALL_BYTES`].
+    Commit = 18,
+    /// `checkpoint`, a load of [`SMALL_BYTES`].
+    Load = 19,
+    /// `log` of [`SMALL_BYTES`] of text, the frame on the line included.
+    Log = 20,
+    /// `inspect` of a slot.
+    Inspect = 21,
+    /// `reply` to a caller of lower priority.
+    Answer = 22,
+    /// `kill` of a component that is ready.
+    Kill = 23,
+    /// `slot_ctl` that acknowledges a death.
+    Acknowledge = 24,
 }
 
 impl Series {
     /// All series, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 25] = [
         Self::Stub,
         Self::Hundred,
         Self::NullCall,
@@ -97,6 +129,17 @@ impl Series {
         Self::Copy,
         Self::Restart,
         Self::Done,
+        Self::Poll,
+        Self::Map,
+        Self::Reg,
+        Self::Ack,
+        Self::Commit,
+        Self::Load,
+        Self::Log,
+        Self::Inspect,
+        Self::Answer,
+        Self::Kill,
+        Self::Acknowledge,
     ];
 }
 

@@ -20,6 +20,7 @@ use test_harness::system::System;
 use test_harness::target::card::{self, CARD_BYTES};
 use test_harness::target::{Emulator, Happening, Launch, Line, Lock, Machine, Mode};
 
+use crate::baselines::{self, Baselines};
 use crate::build::build_system;
 use crate::json_file;
 use crate::tools::Toolchain;
@@ -48,7 +49,7 @@ const SHIFTED_STUB: u64 = 4;
 struct Row {
     name: &'static str,
     what: &'static str,
-    goal: u64,
+    goal: Option<u64>,
     reference: Option<(u64, &'static str)>,
 }
 
@@ -56,64 +57,80 @@ const SEL4: &str = "seL4";
 
 /// The figures in their order. References: seL4 1326364b, gcc -O2, non-SMP, with its fast path, measured with sel4bench by
 /// the same method on the same emulated board; Linux 6.1 on the same board.
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 23] = [
     Row {
         name: "null_syscall",
         what: "enter the kernel and leave it",
-        goal: 80,
+        goal: Some(80),
         reference: Some((91, SEL4)),
     },
     Row {
         name: "ipc_call",
         what: "client's call until the server runs",
-        goal: 150,
+        goal: Some(150),
         reference: Some((191, SEL4)),
     },
     Row {
         name: "ipc_reply_recv",
         what: "server's reply until the client runs",
-        goal: 150,
+        goal: Some(150),
         reference: Some((215, SEL4)),
     },
-    Row { name: "ipc_round_trip", what: "both", goal: 300, reference: Some((406, SEL4)) },
+    Row { name: "ipc_round_trip", what: "both", goal: Some(300), reference: Some((406, SEL4)) },
     Row {
         name: "notify_switch",
         what: "notify until the waiting component runs",
-        goal: 400,
+        goal: Some(400),
         reference: Some((656, SEL4)),
     },
     Row {
         name: "notify_no_switch",
         what: "notify a component of lower priority",
-        goal: 150,
+        goal: Some(150),
         reference: Some((384, SEL4)),
     },
     Row {
         name: "fault_to_notice",
         what: "exception until the controller runs",
-        goal: 500,
+        goal: Some(500),
         reference: Some((513, SEL4)),
     },
-    Row { name: INTERRUPT, what: "timer's time until its driver runs", goal: 450, reference: None },
-    Row { name: "grant_copy_4k", what: "copy 4 KiB from a blocked client", goal: 1_200, reference: None },
+    Row { name: INTERRUPT, what: "timer's time until its driver runs", goal: Some(450), reference: None },
+    Row {
+        name: "grant_copy_4k",
+        what: "copy 4 KiB from a blocked client",
+        goal: Some(1_200),
+        reference: None,
+    },
     Row {
         name: "restart_cold_64k",
         what: "death until the next incarnation receives",
-        goal: 60_000,
+        goal: Some(60_000),
         reference: Some((333_300, "Linux fork+exec+exit")),
     },
     Row {
         name: "boot_to_ready",
         what: "reset until all receive, card mounted (ns)",
-        goal: 60_000_000,
+        goal: Some(60_000_000),
         reference: Some((926_000_000, "Linux to init")),
     },
     Row {
         name: "kernel_text",
         what: ".text and .rodata (bytes)",
-        goal: 65_536,
+        goal: Some(65_536),
         reference: Some((32_320, SEL4)),
     },
+    Row { name: "recv_nothing", what: "recv after its deadline, nothing there", goal: None, reference: None },
+    Row { name: "reply", what: "answer a caller of lower priority", goal: None, reference: None },
+    Row { name: "map_page", what: "one page of heap", goal: None, reference: None },
+    Row { name: "reg_read", what: "read a register", goal: None, reference: None },
+    Row { name: ACKNOWLEDGE, what: "let a line through", goal: None, reference: None },
+    Row { name: "checkpoint_commit_64", what: "commit 64 bytes", goal: None, reference: None },
+    Row { name: "checkpoint_load_64", what: "load 64 bytes", goal: None, reference: None },
+    Row { name: "log_64", what: "64 bytes of text, on the line (mean)", goal: None, reference: None },
+    Row { name: "inspect_slot", what: "state of a slot", goal: None, reference: None },
+    Row { name: "kill", what: "end a component that is ready", goal: None, reference: None },
+    Row { name: "slot_ctl", what: "acknowledge a death", goal: None, reference: None },
 ];
 
 /// What `x bench` is told.
@@ -125,6 +142,9 @@ pub struct Options {
     /// The emulated board; the default is the one whose file in qemu/ says so.
     #[arg(long)]
     board: Option<String>,
+    /// Makes today's figures the baseline of this compiler and board, which `./x test` compares with.
+    #[arg(long)]
+    record: bool,
     /// Longest time of this computer for each of the three boots, in seconds.
     #[arg(long, default_value_t = 300)]
     limit: u64,
@@ -139,9 +159,33 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     let machine = crate::run::machine(tools, options.board.as_deref())?;
     let limit = Duration::from_secs(options.limit);
     let boot = |manifest: &str| Boot::build(tools, &machine, manifest, limit);
-    let (demo, bench, fault) = (boot(DEMO_MANIFEST)?, boot(MANIFEST)?, boot(FAULT_MANIFEST)?);
+    let boots = [boot(DEMO_MANIFEST)?, boot(MANIFEST)?, boot(FAULT_MANIFEST)?];
+    let figures = measure(&boots)?;
+    let kernel = &boots[0].system.kernel_sha256;
+    println!("kernel {kernel}: that of {DEMO_MANIFEST}");
+    print!("{}", table(&figures)?);
+    let compiler = baselines::compiler()?;
+    let mut baselines = Baselines::read(tools.root())?;
+    match baselines.compare(&compiler, &machine.name, &figures) {
+        _ if options.record => baselines.record(&compiler, &machine.name, &figures)?,
+        None => println!("{}", without_baseline(&compiler, &machine.name)),
+        Some(findings) => findings.iter().for_each(|finding| println!("{finding}")),
+    }
+    let text = serde_json::to_string_pretty(&result(&machine.name, kernel, &figures)?)?;
+    json_file::write(options.json.as_deref(), &text)
+}
+
+fn without_baseline(compiler: &str, board: &str) -> String {
+    format!(
+        "nothing to compare with: no baseline for Rust {compiler} on {board}; {}",
+        baselines::remedy(board)
+    )
+}
+
+/// The figures of three systems: the demo's, the operations', the faults'.
+fn measure([demo, bench, fault]: &[Boot; 3]) -> Result<Figures> {
     let kernel = &demo.system.kernel_sha256;
-    for other in [&bench, &fault] {
+    for other in [bench, fault] {
         ensure!(
             &other.system.kernel_sha256 == kernel,
             "{} has another kernel than the demo",
@@ -152,10 +196,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     figures.extend(faults(&fault.measure()?)?);
     figures.insert("boot_to_ready", demo.measure()?.boot_ns());
     figures.insert("kernel_text", kernel_text(&demo.system)?);
-    println!("kernel {kernel}: that of {DEMO_MANIFEST}");
-    print!("{}", table(&figures)?);
-    let text = serde_json::to_string_pretty(&result(&machine.name, kernel, &figures)?)?;
-    json_file::write(options.json.as_deref(), &text)
+    Ok(figures)
 }
 
 /// Values by the name of their row.
@@ -361,8 +402,13 @@ fn operations(evidence: &Evidence) -> Result<Figures> {
         ("grant_copy_4k", net(evidence, Series::Copy, stub)?),
         ("restart_cold_64k", restart(evidence)?),
     ]);
+    for (name, series) in OTHERS {
+        figures.insert(name, net(evidence, series, stub)?);
+    }
+    figures.insert("log_64", mean(evidence, Series::Log)?.saturating_sub(stub));
     if evidence.groups.contains_key(&Series::Interrupt) {
         figures.insert(INTERRUPT, net(evidence, Series::Interrupt, SHIFTED_STUB)?);
+        figures.insert(ACKNOWLEDGE, net(evidence, Series::Ack, stub)?);
     }
     Ok(figures)
 }
@@ -374,9 +420,32 @@ fn restart(evidence: &Evidence) -> Result<u64> {
     Ok(steady.iter().sum())
 }
 
+/// Rows of system calls that are measured by themselves.
+const OTHERS: [(&str, Series); 7] = [
+    ("recv_nothing", Series::Poll),
+    ("reply", Series::Answer),
+    ("map_page", Series::Map),
+    ("reg_read", Series::Reg),
+    ("checkpoint_commit_64", Series::Commit),
+    ("checkpoint_load_64", Series::Load),
+    ("inspect_slot", Series::Inspect),
+];
+
+/// The mean length of `series`, whose operations are not of one length: frames have numbers of various lengths in them.
+fn mean(evidence: &Evidence, series: Series) -> Result<u64> {
+    let groups = evidence.groups.get(&series).map_or(&[][..], Vec::as_slice);
+    let steady = groups.get(WARM_UP..).unwrap_or_default();
+    ensure!(!steady.is_empty(), "{series:?}: {} groups of samples", groups.len());
+    Ok(steady.iter().map(length).sum::<u64>() / steady.len() as u64)
+}
+
 /// The figures of `system/bench-fault.toml`.
 fn faults(evidence: &Evidence) -> Result<Figures> {
-    Ok(Figures::from([("fault_to_notice", net(evidence, Series::Fault, STUB)?)]))
+    Ok(Figures::from([
+        ("fault_to_notice", net(evidence, Series::Fault, STUB)?),
+        ("kill", net(evidence, Series::Kill, STUB)?),
+        ("slot_ctl", net(evidence, Series::Acknowledge, STUB)?),
+    ]))
 }
 
 /// Bytes of the kernel's code and constants.
@@ -393,13 +462,14 @@ fn kernel_text(system: &System) -> Result<u64> {
 
 // ------------------------------------------------------------------------------------------------------------- reporting
 
-/// The row that a board lacks if its timer has no interrupt line.
+/// The rows that a board lacks if its timer has no interrupt line.
 const INTERRUPT: &str = "irq_to_driver";
+const ACKNOWLEDGE: &str = "irq_ack";
 
 /// The row's value; none for what the board cannot show.
 fn value(figures: &Figures, row: &Row) -> Result<Option<u64>> {
     let value = figures.get(row.name).copied();
-    ensure!(value.is_some() || row.name == INTERRUPT, "{} was not measured", row.name);
+    ensure!(value.is_some() || [INTERRUPT, ACKNOWLEDGE].contains(&row.name), "{} was not measured", row.name);
     Ok(value)
 }
 
@@ -417,20 +487,22 @@ fn grouped(number: u64) -> String {
 }
 
 fn table(figures: &Figures) -> Result<String> {
-    let mut text = format!("{:<18}{:>12}{:>14}  {:<36}\n", "guest instructions", "here", "goal", "reference");
+    let mut text = format!("{:<22}{:>12}{:>14}  {:<36}\n", "guest instructions", "here", "goal", "reference");
     for row in &ROWS {
         let Some(value) = value(figures, row)? else {
             writeln!(
                 text,
-                "{:<18}{:>12}{:>14}  {:<36}{}: the board's timer has no line",
+                "{:<22}{:>12}{:>14}  {:<36}{}: the board's timer has no line",
                 row.name, "-", "", "-", row.what
             )?;
             continue;
         };
-        let goal = format!("{} {}", if value <= row.goal { "<=" } else { "over" }, grouped(row.goal));
+        let goal = row.goal.map_or_else(String::new, |goal| {
+            format!("{} {}", if value <= goal { "<=" } else { "over" }, grouped(goal))
+        });
         let reference =
             row.reference.map_or_else(|| "-".into(), |(value, name)| format!("{} {name}", grouped(value)));
-        writeln!(text, "{:<18}{:>12}{goal:>14}  {reference:<36}{}", row.name, grouped(value), row.what)?;
+        writeln!(text, "{:<22}{:>12}{goal:>14}  {reference:<36}{}", row.name, grouped(value), row.what)?;
     }
     Ok(text)
 }
@@ -477,6 +549,33 @@ mod tests {
         evidence
     }
 
+    /// What `./x test` has built for `board`.
+    fn figures_of(board: &str, root: &Path) -> Result<Figures> {
+        let machine = Machine::named(&root.join("qemu"), board)?;
+        let boot = |manifest: &str| {
+            let name =
+                Path::new(manifest).file_stem().and_then(|name| name.to_str()).expect("a manifest's name");
+            let system = System::under_test(board, name)?;
+            Ok::<_, anyhow::Error>(Boot { machine: &machine, system, limit: Duration::from_mins(10) })
+        };
+        measure(&[boot(DEMO_MANIFEST)?, boot(MANIFEST)?, boot(FAULT_MANIFEST)?])
+    }
+
+    #[test]
+    fn no_row_has_grown_by_more_than_five_percent() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let baselines = Baselines::read(&root).unwrap();
+        let compiler = baselines::compiler().unwrap();
+        for board in crate::build::boards(&root) {
+            let figures = figures_of(&board, &root).unwrap();
+            let Some(findings) = baselines.compare(&compiler, &board, &figures) else {
+                println!("{}", without_baseline(&compiler, &board));
+                continue;
+            };
+            assert!(findings.is_empty(), "{board}: {}; {}", findings.join("; "), baselines::remedy(&board));
+        }
+    }
+
     proptest! {
         #[test]
         fn sixteen_phases_give_the_exact_length(n in 0u64..1 << 24, phase in 0u64..16) {
@@ -516,7 +615,7 @@ mod tests {
 
     #[test]
     fn every_row_is_printed_and_a_missing_one_is_an_error() {
-        let mut figures: Figures = ROWS.iter().map(|row| (row.name, row.goal)).collect();
+        let mut figures: Figures = ROWS.iter().map(|row| (row.name, row.goal.unwrap_or(1))).collect();
         let json = result("raspi3b", "00", &figures).unwrap();
         assert_eq!(json["results"].as_array().unwrap().len(), ROWS.len());
         assert_eq!(table(&figures).unwrap().lines().count(), 1 + ROWS.len());

@@ -4,6 +4,7 @@
 //! chooses its flags, so that what CI builds, what a developer builds and what is measured are the same bytes.
 #![forbid(unsafe_code)]
 
+mod baselines;
 mod bench;
 mod build;
 mod check;

@@ -1,9 +1,13 @@
 //! The client: measures what it does itself and what the server tells it.
 
-use crate::measure::{Block, Operation, run as measure};
+use crate::measure::{Block, Buffered, Operation, buffered, run as measure};
 use crate::{GROUPS, expect_done, group, report};
-use protocols::bench::{ARM, CALL, COPY, COPY_BYTES, PHASES, Series, reply, request};
+use protocols::bench::{
+    ACK, ARM, CALL, COPY, COPY_BYTES, PHASES, REG, REPLY, SMALL_BYTES, Series, reply, request,
+};
 use userlib::abi::plan::Fault;
+use userlib::abi::record::SlotInfo;
+use userlib::abi::syscall::{RECV_NOTIFICATIONS, received};
 use userlib::{Instant, Peer, SlotId, Status, binding, recv_notifications, sleep_until};
 
 /// The one service that the manifest lets the client call has the first handle.
@@ -41,7 +45,7 @@ struct Page([u8; COPY_BYTES]);
 
 static PAGE: Page = Page([0x5A; COPY_BYTES]);
 
-pub fn run() -> ! {
+pub fn run(own: SlotId) -> ! {
     assert!(binding!(call ? "bench").is_some(), "the client calls the server");
     let bench = Bench {
         server: binding!(notify ? "server").expect("the client notifies the server"),
@@ -61,7 +65,8 @@ pub fn run() -> ! {
         if bench.has_timer() {
             group(Series::Interrupt, number, |shift| bench.interrupt(shift));
         }
-        group(Series::Copy, number, |shift| bench.copy(shift));
+        group(Series::Copy, number, |shift| bench.serve(COPY, shift));
+        bench.others(own, number);
     }
     (0..RESTARTS).for_each(|number| bench.restart(number));
     report(Series::Done, 0, [0; PHASES]);
@@ -75,6 +80,25 @@ fn simple(operation: Operation, shift: u64) -> u32 {
     measure(operation, &mut block);
     let expected = if operation == Operation::NullCall { Status::NoSuchCall as u64 } else { 0 };
     assert!(block.registers[0] == expected, "this system call was to be unknown");
+    block.ticks()
+}
+
+fn poll(shift: u64) -> u32 {
+    let mut block = Block::new(&[1, RECV_NOTIFICATIONS], shift);
+    measure(Operation::Poll, &mut block);
+    assert!(block.registers[0] == received::TIMEOUT, "nobody sends anything");
+    block.ticks()
+}
+
+fn map(shift: u64) -> u32 {
+    let mut block = Block::new(&[1], shift);
+    measure(Operation::Map, &mut block);
+    done(&block)
+}
+
+/// Ticks of an operation that succeeded.
+fn done(block: &Block) -> u32 {
+    expect_done(block);
     block.ticks()
 }
 
@@ -165,9 +189,30 @@ impl Bench {
         between(programmed, self.notified())
     }
 
-    fn copy(&self, shift: u64) -> u32 {
-        let block = self.call(COPY, shift);
+    /// What the server measures while it serves.
+    fn serve(&self, label: u64, shift: u64) -> u32 {
+        let block = self.call(label, shift);
         between(block.registers[WORD + reply::BEFORE], block.registers[WORD + reply::AFTER])
+    }
+
+    /// System calls that are no part of the comparison.
+    fn others(&self, own: SlotId, number: u8) {
+        let mut small = [0x5A; SMALL_BYTES];
+        let mut info = [0; size_of::<SlotInfo>()];
+        group(Series::Poll, number, poll);
+        group(Series::Map, number, map);
+        group(Series::Commit, number, |shift| done(&buffered(Buffered::Commit, &mut small, shift)));
+        group(Series::Load, number, |shift| done(&buffered(Buffered::Load, &mut small, shift)));
+        group(Series::Log, number, |shift| done(&buffered(Buffered::Log, &mut small, shift)));
+        group(Series::Inspect, number, |shift| done(&buffered(Buffered::Inspect(own), &mut info, shift)));
+        group(Series::Reg, number, |shift| self.serve(REG, shift));
+        if self.has_timer() {
+            group(Series::Ack, number, |shift| self.serve(ACK, shift));
+        }
+        group(Series::Answer, number, |shift| {
+            self.call(REPLY, shift);
+            self.serve(CALL, shift)
+        });
     }
 
     /// Kills the fixture. RS and the fixture have higher priorities: the next incarnation waits when this goes on.

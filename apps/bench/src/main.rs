@@ -41,7 +41,7 @@ fn main(start: Start) -> ! {
         info!("role {=u64}", role.unwrap_or(IDLER));
     }
     match role {
-        Some(CLIENT) => client::run(),
+        Some(CLIENT) => client::run(start.slot),
         Some(SERVER) => server::run(),
         Some(VICTIM) => measure::fault(u64::from(start.incarnation - 1)),
         Some(CONTROLLER) => controller::run(),

@@ -4,6 +4,9 @@
 //! two readings of the clock, the registers come back.
 
 use core::arch::global_asm;
+use userlib::SlotId;
+use userlib::abi::syscall::slot_ctl::STORE;
+use userlib::abi::syscall::{checkpoint, inspect, log};
 
 global_asm!(include_str!("measure.s"));
 
@@ -46,6 +49,16 @@ unsafe extern "C" {
     fn measure_notify(block: *mut Block);
     fn measure_inject(block: *mut Block);
     fn measure_recv(block: *mut Block);
+    fn measure_poll(block: *mut Block);
+    fn measure_map(block: *mut Block);
+    fn measure_reg(block: *mut Block);
+    fn measure_irq_ack(block: *mut Block);
+    fn measure_checkpoint(block: *mut Block);
+    fn measure_log(block: *mut Block);
+    fn measure_kill(block: *mut Block);
+    fn measure_inspect(block: *mut Block);
+    fn measure_slot_ctl(block: *mut Block);
+    fn measure_reply(block: *mut Block);
     fn measure_copy(block: *mut Block);
     fn measure_reply_recv(block: *mut Block);
     fn measure_reply_recv_shifted(block: *mut Block);
@@ -69,6 +82,20 @@ pub enum Operation {
     Inject,
     /// `recv`, in any phase.
     Recv,
+    /// `recv`.
+    Poll,
+    /// `map`.
+    Map,
+    /// `reg`, of one register.
+    Reg,
+    /// `irq_ack`.
+    IrqAck,
+    /// `kill`.
+    Kill,
+    /// `slot_ctl`, without a buffer.
+    SlotCtl,
+    /// `reply`.
+    Reply,
     /// `reply_recv`, in any phase; the last word of the reply is replaced by the stamp before it.
     ReplyRecv,
     /// The same, and the stamp after it is shifted.
@@ -95,6 +122,19 @@ pub fn run(operation: Operation, block: &mut Block) {
             Operation::Notify => measure_notify(block),
             Operation::Inject => measure_inject(block),
             Operation::Recv => measure_recv(block),
+            Operation::Poll => measure_poll(block),
+            Operation::Map => measure_map(block),
+            Operation::Reg => {
+                assert!(block.registers[1] <= 1, "only one register, and no buffer");
+                measure_reg(block);
+            }
+            Operation::IrqAck => measure_irq_ack(block),
+            Operation::Kill => measure_kill(block),
+            Operation::SlotCtl => {
+                assert!(block.registers[1] != STORE, "no buffer");
+                measure_slot_ctl(block);
+            }
+            Operation::Reply => measure_reply(block),
             Operation::ReplyRecv => measure_reply_recv(block),
             Operation::ReplyRecvShifted => measure_reply_recv_shifted(block),
         }
@@ -107,6 +147,39 @@ pub fn copy(call: u64, buffer: &mut [u8]) -> Block {
     let mut block = Block::new(&[call, 0, 0, address, buffer.len() as u64], 0);
     // SAFETY: 1. As in `run`. 2. The kernel writes to `buffer` at most, which is borrowed exclusively.
     unsafe { measure_copy(&raw mut block) };
+    block
+}
+
+/// What takes a buffer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Buffered {
+    /// `checkpoint`.
+    Commit,
+    /// `checkpoint`.
+    Load,
+    /// `log` of text.
+    Log,
+    /// `inspect` of a slot.
+    Inspect(SlotId),
+}
+
+/// Carries out `operation` on the whole of `buffer`.
+pub fn buffered(operation: Buffered, buffer: &mut [u8], shift: u64) -> Block {
+    let (address, length) = (buffer.as_mut_ptr().expose_provenance() as u64, buffer.len() as u64);
+    let mut block = match operation {
+        Buffered::Commit => Block::new(&[checkpoint::COMMIT, address, length], shift),
+        Buffered::Load => Block::new(&[checkpoint::LOAD, address, length], shift),
+        Buffered::Log => Block::new(&[log::TEXT, address, length], shift),
+        Buffered::Inspect(slot) => Block::new(&[inspect::SLOT, u64::from(slot), address, length], shift),
+    };
+    // SAFETY: 1. As in `run`. 2. The kernel reads or writes `buffer` at most, which is borrowed exclusively.
+    unsafe {
+        match operation {
+            Buffered::Commit | Buffered::Load => measure_checkpoint(&raw mut block),
+            Buffered::Log => measure_log(&raw mut block),
+            Buffered::Inspect(_) => measure_inspect(&raw mut block),
+        }
+    }
     block
 }
 

@@ -111,6 +111,16 @@
     IN_PHASE measure_call, svc #1
     IN_PHASE measure_notify, svc #5
     IN_PHASE measure_inject, svc #17
+    IN_PHASE measure_poll, svc #3
+    IN_PHASE measure_map, svc #7
+    IN_PHASE measure_reg, svc #8
+    IN_PHASE measure_irq_ack, svc #9
+    IN_PHASE measure_checkpoint, svc #10
+    IN_PHASE measure_log, svc #11
+    IN_PHASE measure_kill, svc #14
+    IN_PHASE measure_inspect, svc #15
+    IN_PHASE measure_slot_ctl, svc #16
+    IN_PHASE measure_reply, svc #4
     AS_IT_COMES measure_recv, svc #3
     AS_IT_COMES measure_copy, svc #6
 

@@ -2,8 +2,10 @@
 
 use crate::expect_done;
 use crate::measure::{Block, Operation, copy, run as measure};
-use protocols::bench::{ARM, COPY, COPY_BYTES, reply, request};
+use protocols::bench::{ACK, ARM, COPY, COPY_BYTES, REG, REPLY, reply, request};
 use userlib::abi::syscall::received;
+use userlib::abi::syscall::reg::READ;
+use userlib::abi::syscall::reply::ANSWER;
 use userlib::device::Registers;
 use userlib::{Instant, Irq, Window, binding};
 
@@ -55,16 +57,16 @@ pub fn run() -> ! {
         timer.disarm();
     }
     let mut page = [0; COPY_BYTES];
-    let mut notified = 0;
+    let mut stamps = Stamps { notified: 0, before: 0, after: 0 };
     let mut block = Block::new(&[Instant::NEVER.ticks(), 0], 0);
     measure(Operation::Recv, &mut block);
     loop {
         if block.registers[0] == received::REQUEST {
-            block = answer(&block, timer.as_ref(), notified, &mut page);
+            block = answer(&block, timer.as_ref(), &mut stamps, &mut page);
             continue;
         }
         if block.registers[0] == received::NOTIFICATION {
-            notified = block.after;
+            stamps.notified = block.after;
             if let Some(timer) = timer.as_ref().filter(|timer| block.registers[1] & timer.line.bit() != 0) {
                 timer.disarm();
             }
@@ -74,29 +76,52 @@ pub fn run() -> ! {
     }
 }
 
+/// What answers carry.
+struct Stamps {
+    notified: u64,
+    before: u64,
+    after: u64,
+}
+
 /// Answers the request in `block` and returns what is received next.
-fn answer(asked: &Block, timer: Option<&Timer>, notified: u64, page: &mut [u8; COPY_BYTES]) -> Block {
+fn answer(asked: &Block, timer: Option<&Timer>, stamps: &mut Stamps, page: &mut [u8; COPY_BYTES]) -> Block {
     let (call, label) = (asked.registers[1], asked.registers[2]);
     let [deadline, shift] = [request::DEADLINE, request::SHIFT].map(|word| asked.registers[WORD + word]);
+    if label == REPLY {
+        let mut reply = Block::new(&[ANSWER, call], shift);
+        measure(Operation::Reply, &mut reply);
+        expect_done(&reply);
+        (stamps.before, stamps.after) = (reply.before, reply.after);
+        let mut next = Block::new(&[deadline, 0], 0);
+        measure(Operation::Recv, &mut next);
+        return next;
+    }
     let mut next = Block::new(&[deadline, call], shift);
     next.registers[WORD + reply::ARRIVED] = asked.after;
-    next.registers[WORD + reply::NOTIFIED] = notified;
+    next.registers[WORD + reply::NOTIFIED] = stamps.notified;
     let mut operation = Operation::ReplyRecv;
-    match label {
-        COPY => {
-            let copied = copy(call, page);
-            expect_done(&copied);
-            next.registers[WORD + reply::BEFORE] = copied.before;
-            next.registers[WORD + reply::AFTER] = copied.after;
-        }
-        ARM => {
-            if let Some(timer) = timer {
-                next.registers[WORD + reply::BEFORE] = timer.arm();
-                operation = Operation::ReplyRecvShifted;
-            }
-        }
-        _ => {}
+    let measured = match label {
+        COPY => Some(copy(call, page)),
+        REG => Some(simple(Operation::Reg, &[0, READ, timer::CLO as u64], shift)),
+        ACK if timer.is_some() => Some(simple(Operation::IrqAck, &[0], shift)),
+        _ => None,
+    };
+    if let Some(measured) = measured {
+        expect_done(&measured);
+        (stamps.before, stamps.after) = (measured.before, measured.after);
+    }
+    next.registers[WORD + reply::BEFORE] = stamps.before;
+    next.registers[WORD + reply::AFTER] = stamps.after;
+    if label == ARM {
+        next.registers[WORD + reply::BEFORE] = timer.map_or(0, Timer::arm);
+        operation = if timer.is_some() { Operation::ReplyRecvShifted } else { operation };
     }
     measure(operation, &mut next);
     next
+}
+
+fn simple(operation: Operation, arguments: &[u64], shift: u64) -> Block {
+    let mut block = Block::new(arguments, shift);
+    measure(operation, &mut block);
+    block
 }

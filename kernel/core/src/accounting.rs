@@ -3,7 +3,8 @@
 //! Three sums decide who is to blame for slowness: CPU time, time without the CPU although it was wanted, and time
 //! blocked in calls. Only the rest, and CPU time, are held against a component.
 
-use crate::{Core, bit};
+use crate::slot::Gate;
+use crate::{Core, NOBODY, bit};
 use abi::SlotId;
 use abi::record::Activity;
 
@@ -11,14 +12,14 @@ impl<const N: usize> Core<N> {
     /// Brings the times of `slot` up to date. To be called before its activity changes.
     #[inline(always)]
     pub(crate) fn charge(&mut self, slot: SlotId, now: u64) {
-        let has_cpu = self.current == Some(slot);
+        let has_cpu = self.current == u32::from(slot);
         let record = self.slot_mut(slot);
         let elapsed = now.saturating_sub(record.mark);
         record.mark = now;
-        match record.activity {
+        match record.activity() {
             Activity::Ready if has_cpu => {
                 record.cpu += elapsed;
-                if record.settings.budget != 0 {
+                if record.gate.has(Gate::BUDGETED) {
                     record.budget_used += elapsed;
                 }
             }
@@ -29,6 +30,17 @@ impl<const N: usize> Core<N> {
             Activity::Queued | Activity::InService => record.excused += elapsed,
             Activity::None | Activity::Receiving => {}
         }
+    }
+
+    /// The same for a slot that is ready, and has not had the CPU.
+    #[inline(always)]
+    pub(crate) fn end_starvation(&mut self, slot: SlotId, now: u64) {
+        let record = self.slot_mut(slot);
+        debug_assert_eq!(record.activity(), Activity::Ready);
+        let elapsed = now.saturating_sub(record.mark);
+        record.mark = now;
+        record.starved += elapsed;
+        record.excused += elapsed;
     }
 
     /// Clock of `slot` that stands still while it is blocked in a call or starved.
@@ -71,7 +83,7 @@ impl<const N: usize> Core<N> {
 
     /// Time in which no slot wanted the CPU.
     pub fn idle(&self, now: u64) -> u64 {
-        let lately = if self.current.is_none() { now.saturating_sub(self.idle_since) } else { 0 };
+        let lately = if self.current == NOBODY { now.saturating_sub(self.idle_since) } else { 0 };
         self.idle + lately
     }
 

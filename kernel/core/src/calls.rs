@@ -3,8 +3,9 @@
 //! Rule: the sets of a server and the activities of its callers are changed together, here and in `lifecycle`, so that no
 //! caller is in two sets and none is forgotten.
 
+use crate::slot::{Gate, Request};
 use crate::{Core, Effects, bit, members};
-use abi::message::{CallId, Meta};
+use abi::message::{CallId, Meta, NEVER};
 use abi::record::Activity;
 use abi::syscall::RECV_NOTIFICATIONS;
 use abi::{SlotId, Status};
@@ -24,7 +25,7 @@ impl<const N: usize> Core<N> {
         now: u64,
         effects: &mut impl Effects,
     ) -> Result<(), Status> {
-        if self.slot(server).closed {
+        if self.slot(server).is_closed() {
             return Err(Status::Unavailable);
         }
         if deadline <= now {
@@ -34,19 +35,16 @@ impl<const N: usize> Core<N> {
         self.block(caller, Activity::Queued, deadline);
         let stamp = self.next_stamp();
         let record = self.slot_mut(caller);
-        record.server = server;
-        record.call_number += 1;
-        record.label = label;
-        record.attempt = 0;
-        record.signature = None;
+        record.call.0 += 1;
+        record.request = Request::new(server, label);
         record.stamp = stamp;
-        if self.slot(server).queued == 0 {
-            self.mark_asked(server, now);
-        }
         let service = self.slot_mut(server);
         service.queued |= bit(caller);
-        if service.activity == Activity::Receiving {
+        if service.activity() == Activity::Receiving {
             self.receive_request(server, now, effects);
+        }
+        if self.slot(server).queued == bit(caller) {
+            self.mark_asked(server, now);
         }
         Ok(())
     }
@@ -57,9 +55,10 @@ impl<const N: usize> Core<N> {
         let record = self.slot_mut(slot);
         record.last_receive = now;
         record.cpu_at_receive = record.cpu;
-        record.heartbeat_pending = false;
-        record.only_notifications = flags & RECV_NOTIFICATIONS != 0;
-        if !record.ready && !(record.settings.serves && record.only_notifications) {
+        let only_notifications = flags & RECV_NOTIFICATIONS != 0;
+        record.gate.set(Gate::HEARTBEAT, false);
+        record.gate.set(Gate::ONLY_NOTIFICATIONS, only_notifications);
+        if !record.ready && !(record.settings.serves && only_notifications) {
             record.ready = true;
             self.mark_asked(slot, now);
             effects.ready(slot);
@@ -71,11 +70,12 @@ impl<const N: usize> Core<N> {
             return;
         }
         let has_queue = record.queued != 0;
-        self.block(slot, Activity::Receiving, deadline);
+        // A look that does not wait leaves the timer alone.
+        self.block(slot, Activity::Receiving, if deadline > now { deadline } else { NEVER });
         if has_queue {
             self.receive_request(slot, now, effects);
         }
-        if self.slot(slot).activity == Activity::Receiving && deadline <= now {
+        if self.slot(slot).activity() == Activity::Receiving && deadline <= now {
             self.make_ready(slot);
             effects.timed_out(slot);
         }
@@ -83,7 +83,7 @@ impl<const N: usize> Core<N> {
 
     /// Gives the next request to `server`, which is receiving, if there is one that it may have now.
     fn receive_request(&mut self, server: SlotId, now: u64, effects: &mut impl Effects) {
-        if self.slot(server).only_notifications {
+        if self.slot(server).gate.has(Gate::ONLY_NOTIFICATIONS) {
             return;
         }
         let Some(caller) = self.next_request(server) else { return };
@@ -93,14 +93,14 @@ impl<const N: usize> Core<N> {
         let clock = self.unexcused(server, now);
         let incarnation = self.slot(caller).incarnation;
         let record = self.slot_mut(caller);
-        record.activity = Activity::InService;
+        record.set_activity(Activity::InService);
         record.served_since = clock;
-        let meta = Meta { sender: caller, attempt: record.attempt, incarnation };
-        let call = record.call_id(caller);
+        let meta = Meta { sender: caller, attempt: record.request.attempt(), incarnation };
+        let call = record.call_id();
         let service = self.slot_mut(server);
         service.queued &= !bit(caller);
         service.in_service |= bit(caller);
-        service.current = Some(caller);
+        service.serving = call;
         effects.deliver(server, caller, call, meta);
     }
 
@@ -110,14 +110,14 @@ impl<const N: usize> Core<N> {
         if service.queued.is_power_of_two() && service.in_service == 0 {
             return Some(service.queued.trailing_zeros() as SlotId);
         }
-        if members(service.in_service).any(|caller| self.slot(caller).attempt > 0) {
+        if members(service.in_service).any(|caller| self.slot(caller).request.attempt() > 0) {
             return None;
         }
         let next = members(service.queued).max_by_key(|&caller| {
             let record = self.slot(caller);
-            (record.attempt > 0, record.settings.priority, core::cmp::Reverse(record.stamp))
+            (record.request.attempt() > 0, record.settings.priority, core::cmp::Reverse(record.stamp))
         })?;
-        let alone = self.slot(next).attempt > 0 && service.in_service != 0;
+        let alone = self.slot(next).request.attempt() > 0 && service.in_service != 0;
         (!alone).then_some(next)
     }
 
@@ -134,7 +134,9 @@ impl<const N: usize> Core<N> {
     ) -> Result<SlotId, Status> {
         let caller = self.in_service(server, call)?;
         self.end_service(server, caller);
-        self.mark_asked(server, now);
+        if self.slot(server).queued != 0 {
+            self.mark_asked(server, now);
+        }
         self.charge(caller, now);
         self.make_ready(caller);
         effects.answer(server, caller);
@@ -151,8 +153,7 @@ impl<const N: usize> Core<N> {
         if usize::from(caller) >= N || self.slot(server).in_service & bit(caller) == 0 {
             return Err(Status::Stale);
         }
-        let record = self.slot(caller);
-        if record.call_number == call.number() { Ok(caller) } else { Err(Status::Stale) }
+        if self.slot(caller).call_id() == call { Ok(caller) } else { Err(Status::Stale) }
     }
 
     /// Takes `caller` from the requests in service.
@@ -160,8 +161,8 @@ impl<const N: usize> Core<N> {
     pub(crate) fn end_service(&mut self, server: SlotId, caller: SlotId) {
         let service = self.slot_mut(server);
         service.in_service &= !bit(caller);
-        if service.current == Some(caller) {
-            service.current = None;
+        if service.current() == Some(caller) {
+            service.serving = CallId(0);
         }
     }
 
@@ -182,10 +183,10 @@ impl<const N: usize> Core<N> {
         if was_served {
             self.mark_asked(server, now);
         }
-        self.slot_mut(slot).activity = Activity::None;
+        self.slot_mut(slot).set_activity(Activity::None);
         let service = self.slot_mut(server);
         service.queued &= !bit(slot);
-        if service.activity == Activity::Receiving && service.queued != 0 {
+        if service.activity() == Activity::Receiving && service.queued != 0 {
             self.receive_request(server, now, effects);
         }
     }
@@ -194,10 +195,10 @@ impl<const N: usize> Core<N> {
     pub fn notify(&mut self, target: SlotId, bits: u64, now: u64, effects: &mut impl Effects) {
         let record = self.slot_mut(target);
         if bits & abi::message::bits::HEARTBEAT != 0 {
-            record.heartbeat_pending = true;
+            record.gate.set(Gate::HEARTBEAT, true);
         }
         record.notifications |= bits;
-        if record.activity == Activity::Receiving {
+        if record.activity() == Activity::Receiving {
             let bits = core::mem::take(&mut record.notifications);
             self.charge(target, now);
             self.make_ready(target);
@@ -207,10 +208,13 @@ impl<const N: usize> Core<N> {
 
     /// Answers `Unavailable` to queued and new calls of `server`; a call that a server had already is *unknown*.
     pub fn close(&mut self, server: SlotId, now: u64, effects: &mut impl Effects) {
-        self.slot_mut(server).closed = true;
+        self.slot_mut(server).gate.set(Gate::CLOSED, true);
         for caller in members(self.slot(server).queued) {
-            let status =
-                if self.slot(caller).attempt == 0 { Status::Unavailable } else { Status::UnknownDied };
+            let status = if self.slot(caller).request.attempt() == 0 {
+                Status::Unavailable
+            } else {
+                Status::UnknownDied
+            };
             self.abandon(caller, now, effects);
             effects.fail(caller, status);
         }
@@ -218,6 +222,6 @@ impl<const N: usize> Core<N> {
 
     /// Lets calls queue again.
     pub fn open(&mut self, server: SlotId) {
-        self.slot_mut(server).closed = false;
+        self.slot_mut(server).gate.set(Gate::CLOSED, false);
     }
 }

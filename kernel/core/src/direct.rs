@@ -2,93 +2,95 @@
 //!
 //! Rule: nothing new is decided here. Where the conditions hold, the outcome is that of `call`, or of `reply` and `recv`,
 //! followed by `pick`, field by field (tests/direct.rs compares); where one does not, nothing has changed and the general
-//! way is taken.
+//! way is taken. Both begin with a slot that has the CPU: whoever made the system call.
 //!
 //! Why: calls go uphill. Whoever calls has the CPU, so nobody above it wants it but the server that it wakes: no search.
+//! Everything that is unusual (a budget, a closed service, a heartbeat not answered, more requests than one) is left to the
+//! general way, so that one comparison finds it.
 
+use crate::slot::{Gate, Request};
 use crate::{Core, bit};
 use abi::SlotId;
-use abi::message::{CallId, Meta};
+use abi::message::{CallId, NEVER};
 use abi::record::Activity;
 
 impl<const N: usize> Core<N> {
-    /// `caller`, which has the CPU, calls `server`, which waits for it: the server has the CPU and the request.
+    /// The current slot calls `server`, which waits for it and has a higher priority: the server has the CPU and the
+    /// request, which is the call returned.
     #[inline(always)]
-    pub fn call_directly(
-        &mut self,
-        caller: SlotId,
-        server: SlotId,
-        label: u8,
-        deadline: u64,
-        now: u64,
-    ) -> Option<(CallId, Meta)> {
-        let service = self.slot(server);
-        let waits = service.activity == Activity::Receiving && !service.only_notifications && !service.closed;
-        let is_idle = service.queued | service.in_service == 0 && service.settings.budget == 0;
-        if !waits || !is_idle || !self.may_switch(caller, server, deadline, now) {
+    pub fn call_directly(&mut self, server: SlotId, label: u8, deadline: u64, now: u64) -> Option<CallId> {
+        let caller = self.current as SlotId;
+        let to = self.slot(server);
+        let waits = to.gate == Gate::RECEIVING && to.queued | to.in_service == 0;
+        if !waits || deadline < self.timer || deadline <= now {
             return None;
         }
-        self.charge(caller, now);
-        self.block(caller, Activity::InService, deadline);
-        let stamp = self.next_stamp();
-        self.mark_asked(server, now);
-        let clock = self.slot(server).asked_since;
-        let record = self.slot_mut(caller);
-        record.server = server;
-        record.call_number += 1;
-        record.label = label;
-        record.attempt = 0;
-        record.signature = None;
-        record.stamp = stamp;
-        record.served_since = clock;
-        let meta = Meta { sender: caller, attempt: 0, incarnation: record.incarnation };
-        let call = record.call_id(caller);
-        let service = self.slot_mut(server);
-        service.in_service = bit(caller);
-        service.current = Some(caller);
-        self.make_ready(server);
-        self.current = Some(server);
-        self.idle_since = now;
-        Some((call, meta))
+        let clock = now - to.excused;
+        let from = self.slot_mut(caller);
+        if from.gate.has(Gate::BUDGETED) {
+            return None;
+        }
+        from.gate = from.gate.doing(Activity::InService);
+        from.cpu = from.cpu.wrapping_add(now.wrapping_sub(from.mark));
+        from.mark = now;
+        from.call.0 += 1;
+        let call = from.call;
+        from.request = Request::new(server, label);
+        from.served_since = clock;
+        from.deadline = deadline;
+        self.stamp += 2;
+        let stamp = self.stamp;
+        self.slot_mut(caller).stamp = stamp - 1;
+        let to = self.slot_mut(server);
+        to.gate = Gate::READY;
+        to.in_service = bit(caller);
+        to.serving = call;
+        to.mark = now;
+        to.deadline = NEVER;
+        to.stamp = stamp;
+        self.ready ^= bit(caller) | bit(server);
+        self.current = u32::from(server);
+        Some(call)
     }
 
-    /// `server`, which has the CPU, answers `call` and receives, and nothing is there for it: the caller has the CPU.
+    /// The current slot answers `call` and receives until `deadline`, and nothing is there for it: the caller, which is
+    /// returned, has the CPU.
     #[inline(always)]
-    pub fn reply_directly(
-        &mut self,
-        server: SlotId,
-        call: CallId,
-        deadline: u64,
-        now: u64,
-    ) -> Option<SlotId> {
-        let caller = self.in_service(server, call).ok()?;
-        let service = self.slot(server);
-        let has_more = service.queued != 0 || service.notifications != 0;
-        let is_free = self.slot(caller).settings.budget == 0;
-        if has_more || !service.ready || !is_free || !self.may_switch(server, caller, deadline, now) {
+    pub fn reply_directly(&mut self, call: CallId, deadline: u64, now: u64) -> Option<SlotId> {
+        let server = self.current as SlotId;
+        let from = self.slot(server);
+        if from.serving != call || from.gate != Gate::READY || from.notifications != 0 {
             return None;
         }
-        self.end_service(server, caller);
-        self.mark_asked(server, now);
-        self.charge(caller, now);
-        self.make_ready(caller);
-        self.charge(server, now);
-        let service = self.slot_mut(server);
-        service.last_receive = now;
-        service.cpu_at_receive = service.cpu;
-        service.heartbeat_pending = false;
-        service.only_notifications = false;
-        self.block(server, Activity::Receiving, deadline);
-        self.current = Some(caller);
-        self.idle_since = now;
+        // The call is in service: its slot exists, and waits for this answer.
+        let caller = call.slot();
+        if from.queued != 0 || from.in_service != bit(caller) {
+            return None;
+        }
+        let to = self.slot(caller);
+        let others = self.ready & to.rivals & !bit(server);
+        if others != 0 || to.gate.has(Gate::BUDGETED) || deadline < self.timer || deadline <= now {
+            return None;
+        }
+        let from = self.slot_mut(server);
+        from.gate = Gate::RECEIVING;
+        from.in_service = 0;
+        from.serving = CallId(0);
+        from.cpu = from.cpu.wrapping_add(now.wrapping_sub(from.mark));
+        from.cpu_at_receive = from.cpu;
+        from.mark = now;
+        from.last_receive = now;
+        from.deadline = deadline;
+        self.stamp += 1;
+        let stamp = self.stamp;
+        let to = self.slot_mut(caller);
+        to.gate = to.gate.doing(Activity::Ready);
+        to.excused = to.excused.wrapping_add(now.wrapping_sub(to.mark));
+        to.mark = now;
+        to.deadline = NEVER;
+        to.stamp = stamp;
+        self.ready ^= bit(caller) | bit(server);
+        self.current = u32::from(caller);
         Some(caller)
-    }
-
-    /// Whether `to` has the CPU once `from`, which has it, waits until `deadline` and `to` is ready; and the timer need
-    /// not be told.
-    #[inline(always)]
-    fn may_switch(&self, from: SlotId, to: SlotId, deadline: u64, now: u64) -> bool {
-        let others = self.ready & !bit(from) & self.rivals[usize::from(to) % N];
-        from != to && others == 0 && self.current == Some(from) && deadline > now && deadline >= self.timer
     }
 }

@@ -45,16 +45,12 @@ pub trait Effects {
 
 /// The state of all slots. `N` is the number of slots, at most [`abi::SLOTS_MAX`]. Times are ticks of the clock.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
 pub struct Core<const N: usize> {
-    slots: [Slot; N],
-    /// Of each slot: those that the manifest gives a strictly higher priority.
-    above: [u32; N],
-    /// Of each slot: the others to which the manifest gives no lower priority.
-    rivals: [u32; N],
     /// Slots that want the CPU: bit n is slot n.
     ready: u32,
-    /// The slot that has the CPU.
-    current: Option<SlotId>,
+    /// The slot that has the CPU, or [`NOBODY`].
+    current: u32,
     /// No deadline, slice or budget ends before this.
     timer: u64,
     /// Orders arrivals: in queues, and among equals that want the CPU.
@@ -64,19 +60,26 @@ pub struct Core<const N: usize> {
     idle_since: u64,
     /// Ticks that equals run before the next one's turn.
     slice: u64,
+    slots: [Slot; N],
 }
+
+/// In [`Core::current`]: the CPU is idle.
+const NOBODY: u32 = u32::MAX;
 
 impl<const N: usize> Core<N> {
     /// A system in which no slot has ever run; `slice` is the time that equals run in turn, in ticks.
     pub const fn new(slice: u64) -> Self {
         assert!(N <= abi::SLOTS_MAX, "sets of slots are 32-bit masks");
+        let mut slots = [const { Slot::new(0) }; N];
+        let mut slot = 1;
+        while slot < N {
+            slots[slot] = Slot::new(slot as SlotId);
+            slot += 1;
+        }
         Self {
-            slots: [const { Slot::EMPTY }; N],
-            above: [0; N],
-            // Nobody is known to be lower before the settings are there.
-            rivals: [u32::MAX; N],
+            slots,
             ready: 0,
-            current: None,
+            current: NOBODY,
             timer: abi::message::NEVER,
             stamp: 0,
             idle: 0,
@@ -92,16 +95,18 @@ impl<const N: usize> Core<N> {
 
     /// Takes the settings of a slot from the rights table.
     pub fn configure(&mut self, slot: SlotId, settings: Settings) {
-        self.slot_mut(slot).settings = settings;
-        let set = |fits: &dyn Fn(u8) -> bool| {
-            let fitting = (0..N as SlotId).filter(|&other| fits(self.slot(other).priority()));
-            fitting.fold(0, |set, other| set | bit(other))
-        };
-        let sets: [(u32, u32); N] = core::array::from_fn(|slot| {
-            let own = self.slot(slot as SlotId).priority();
-            (set(&|other| other > own), set(&|other| other >= own) & !bit(slot as SlotId))
-        });
-        (self.above, self.rivals) = (sets.map(|set| set.0), sets.map(|set| set.1));
+        self.slot_mut(slot).configure(settings);
+        for slot in 0..N as SlotId {
+            let own = self.slot(slot).priority();
+            let (mut above, mut rivals) = (0, 0);
+            for other in (0..N as SlotId).filter(|&other| other != slot) {
+                let priority = self.slot(other).priority();
+                above |= if priority > own { bit(other) } else { 0 };
+                rivals |= if priority >= own { bit(other) } else { 0 };
+            }
+            let record = self.slot_mut(slot);
+            (record.above, record.rivals) = (above, rivals);
+        }
     }
 
     /// State of a slot, for reports.
@@ -118,7 +123,13 @@ impl<const N: usize> Core<N> {
     /// The slot that has the CPU.
     #[inline(always)]
     pub fn current(&self) -> Option<SlotId> {
-        self.current
+        (self.current != NOBODY).then_some(self.current as SlotId)
+    }
+
+    /// Index of the slot that has the CPU; any index while nobody has it.
+    #[inline(always)]
+    pub fn current_index(&self) -> usize {
+        self.current as usize % N
     }
 
     /// When the timer must fire next: nothing is due before.

@@ -2,9 +2,9 @@
 //!
 //! Rule: a death decides about every request at once and waits for nobody; a birth is one step.
 
-use crate::slot::Slot;
-use crate::{Core, Effects, bit, members};
-use abi::message::{NEVER, bits};
+use crate::slot::Gate;
+use crate::{Core, Effects, NOBODY, bit, members};
+use abi::message::{CallId, NEVER};
 use abi::record::{Activity, SlotState};
 use abi::{SlotId, Status};
 
@@ -35,21 +35,7 @@ impl<const N: usize> Core<N> {
     pub fn begin_running(&mut self, slot: SlotId, now: u64) {
         debug_assert_eq!(self.slot(slot).state, SlotState::Loading);
         let record = self.slot_mut(slot);
-        *record = Slot {
-            state: SlotState::Running,
-            incarnation: record.incarnation + 1,
-            settings: record.settings,
-            call_number: record.call_number,
-            notifications: record.notifications & !bits::HEARTBEAT,
-            queued: record.queued,
-            closed: record.closed,
-            unacknowledged: record.unacknowledged,
-            deaths: record.deaths,
-            mark: now,
-            started: now,
-            last_receive: now,
-            ..Slot::EMPTY
-        };
+        *record = record.born(now);
         self.make_ready(slot);
     }
 
@@ -65,24 +51,36 @@ impl<const N: usize> Core<N> {
     /// fail as unknown or as poison, as their marks say; requests that it had not received stay queued.
     pub fn die(&mut self, slot: SlotId, death: Death, now: u64, effects: &mut impl Effects) {
         self.charge(slot, now);
-        self.leave_server(slot, now, effects);
+        if self.slot(slot).blocked_on().is_some() {
+            self.leave_server(slot, now, effects);
+        }
         self.ready &= !bit(slot);
-        if self.current == Some(slot) {
-            self.current = None;
+        if self.current == u32::from(slot) {
+            self.current = NOBODY;
             self.idle_since = now;
         }
         let record = self.slot_mut(slot);
         record.state = SlotState::Dead;
-        record.activity = Activity::None;
+        record.set_activity(Activity::None);
         record.deadline = NEVER;
-        record.heartbeat_pending = false;
+        record.gate.set(Gate::HEARTBEAT, false);
         record.demoted = false;
         record.unacknowledged = true;
         record.deaths += 1;
-        let current = record.current.take();
+        if record.in_service != 0 {
+            self.orphan_all(slot, death, now, effects);
+        }
+    }
+
+    /// Decides about all requests that were in service by `server`, which died.
+    #[inline(never)]
+    fn orphan_all(&mut self, server: SlotId, death: Death, now: u64, effects: &mut impl Effects) {
+        let record = self.slot_mut(server);
+        let current = record.current();
+        record.serving = CallId(0);
         let orphans = core::mem::take(&mut record.in_service);
         for caller in members(orphans) {
-            self.orphan(slot, caller, death, current == Some(caller), now, effects);
+            self.orphan(server, caller, death, current == Some(caller), now, effects);
         }
     }
 
@@ -97,22 +95,23 @@ impl<const N: usize> Core<N> {
         effects: &mut impl Effects,
     ) {
         let marks = self.slot(server).settings.marks;
-        let closed = self.slot(server).closed;
+        let closed = self.slot(server).is_closed();
         let record = self.slot_mut(caller);
-        let again = (marks.idempotent | marks.deduplicated) >> record.label & 1 != 0;
+        let again = (marks.idempotent | marks.deduplicated) >> record.request.label() & 1 != 0;
         let suspect = was_current && death.own_fault;
-        let status = if suspect && record.signature == Some(death.signature) {
-            effects.poisoned(server, record.call_id(caller));
+        let status = if suspect && record.request.is_suspect() && record.signature == death.signature {
+            effects.poisoned(server, record.call_id());
             Status::Poisoned
         } else if !again || closed {
             Status::UnknownDied
         } else {
             if suspect {
-                record.signature = Some(death.signature);
+                record.request.suspect();
+                record.signature = death.signature;
             }
-            record.attempt = record.attempt.saturating_add(1);
+            record.request.survive();
             self.charge(caller, now);
-            self.slot_mut(caller).activity = Activity::Queued;
+            self.slot_mut(caller).set_activity(Activity::Queued);
             self.slot_mut(server).queued |= bit(caller);
             return;
         };

@@ -3,7 +3,8 @@
 //! Fixed priorities; equals take turns of one slice. Who has spent its budget runs behind everybody until its period
 //! ends: a spent budget demotes, it never kills.
 
-use crate::{Core, Effects, bit, members};
+use crate::slot::Gate;
+use crate::{Core, Effects, NOBODY, bit, members};
 use abi::message::NEVER;
 use abi::record::Activity;
 use abi::{SlotId, Status};
@@ -14,7 +15,7 @@ impl<const N: usize> Core<N> {
     pub(crate) fn make_ready(&mut self, slot: SlotId) {
         let stamp = self.next_stamp();
         let record = self.slot_mut(slot);
-        record.activity = Activity::Ready;
+        record.set_activity(Activity::Ready);
         record.deadline = NEVER;
         record.stamp = stamp;
         self.ready |= bit(slot);
@@ -25,22 +26,20 @@ impl<const N: usize> Core<N> {
     pub(crate) fn block(&mut self, slot: SlotId, activity: Activity, deadline: u64) {
         self.ready &= !bit(slot);
         let record = self.slot_mut(slot);
-        record.activity = activity;
+        record.set_activity(activity);
         record.deadline = deadline;
         self.timer = self.timer.min(deadline);
     }
 
     /// Chooses who has the CPU from `now` on; `None`: nobody wants it.
     pub fn pick(&mut self, now: u64) -> Option<SlotId> {
-        if let Some(slot) = self.current
-            && self.ready & bit(slot) != 0
-            && self.is_unrivalled(slot)
-            && self.slot(slot).settings.budget == 0
+        if let Some(slot) = self.current()
+            && self.keeps_cpu(slot)
         {
-            return self.current;
+            return Some(slot);
         }
         let next = self.highest();
-        if next != self.current {
+        if next != self.current() {
             self.hand_over(next, now);
         }
         let next = next?;
@@ -53,19 +52,37 @@ impl<const N: usize> Core<N> {
         Some(next)
     }
 
+    /// Whether `slot`, which has the CPU, goes on without a search: nobody can come before it, and no budget ends.
+    #[inline(always)]
+    pub fn keeps_cpu(&self, slot: SlotId) -> bool {
+        let record = self.slot(slot);
+        self.ready & bit(slot) != 0 && self.ready & record.rivals == 0 && !record.gate.has(Gate::BUDGETED)
+    }
+
+    /// Who would have the CPU if it were given away now.
+    pub fn next(&self) -> Option<SlotId> {
+        self.highest()
+    }
+
+    #[inline(always)]
     fn highest(&self) -> Option<SlotId> {
         if self.ready.is_power_of_two() {
             return Some(self.ready.trailing_zeros() as SlotId);
         }
         let mut slot = self.ready.trailing_zeros() as SlotId;
         if self.ready != 0 {
-            while let above @ 1.. = self.ready & self.above[usize::from(slot) % N] {
+            while let above @ 1.. = self.ready & self.slot(slot).above {
                 slot = above.trailing_zeros() as SlotId;
             }
             if self.is_unrivalled(slot) {
                 return Some(slot);
             }
         }
+        self.compare_all()
+    }
+
+    #[inline(never)]
+    fn compare_all(&self) -> Option<SlotId> {
         members(self.ready).max_by_key(|&slot| {
             let record = self.slot(slot);
             (record.effective_priority(), core::cmp::Reverse(record.stamp))
@@ -75,44 +92,49 @@ impl<const N: usize> Core<N> {
     /// Whether no other slot that wants the CPU could come before `slot` or take turns with it.
     #[inline(always)]
     fn is_unrivalled(&self, slot: SlotId) -> bool {
-        self.ready & self.rivals[usize::from(slot) % N] == 0 && !self.slot(slot).demoted
+        self.ready & self.slot(slot).rivals == 0 && !self.slot(slot).demoted
     }
 
+    #[inline(never)]
     fn has_equal(&self, slot: SlotId) -> bool {
         let priority = self.slot(slot).effective_priority();
         members(self.ready & !bit(slot)).any(|other| self.slot(other).effective_priority() == priority)
     }
 
     fn hand_over(&mut self, next: Option<SlotId>, now: u64) {
-        match self.current {
+        match self.current() {
             Some(slot) => self.charge(slot, now),
             None => self.idle += now.saturating_sub(self.idle_since),
         }
-        if let Some(slot) = next {
-            self.charge(slot, now);
+        match next {
+            Some(slot) => self.end_starvation(slot, now),
+            None => self.idle_since = now,
         }
-        self.current = next;
-        self.idle_since = now;
+        self.current = next.map_or(NOBODY, u32::from);
     }
 
     /// The timer fired: ends the waits whose deadline has come, gives equals their turn, renews budgets.
     pub fn tick(&mut self, now: u64, effects: &mut impl Effects) {
         self.timer = NEVER;
         for slot in 0..N as SlotId {
-            if self.slot(slot).deadline <= now {
+            let record = self.slot(slot);
+            if record.deadline == NEVER && !record.gate.has(Gate::BUDGETED) {
+                continue;
+            }
+            if record.deadline <= now {
                 self.expire(slot, now, effects);
             }
             self.timer = self.timer.min(self.slot(slot).deadline);
             self.check_budget(slot, now);
         }
-        if let Some(slot) = self.current.filter(|&slot| self.ready & bit(slot) != 0) {
+        if let Some(slot) = self.current().filter(|&slot| self.ready & bit(slot) != 0) {
             let stamp = self.next_stamp();
             self.slot_mut(slot).stamp = stamp;
         }
     }
 
     fn expire(&mut self, slot: SlotId, now: u64, effects: &mut impl Effects) {
-        match self.slot(slot).activity {
+        match self.slot(slot).activity() {
             Activity::Receiving => {
                 self.charge(slot, now);
                 self.make_ready(slot);
@@ -129,7 +151,7 @@ impl<const N: usize> Core<N> {
 
     fn expiry_status(&self, caller: SlotId) -> Status {
         let record = self.slot(caller);
-        if record.activity == Activity::Queued && record.attempt == 0 {
+        if record.activity() == Activity::Queued && record.request.attempt() == 0 {
             Status::Expired
         } else {
             Status::UnknownExpired

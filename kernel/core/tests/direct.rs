@@ -114,17 +114,18 @@ impl World {
         let server = servers[self.random.below(servers.len() as u64) as usize];
         let (label, deadline, now) = (self.random.below(3) as u8, self.deadline(), self.now);
         let before = self.core.clone();
-        let direct = self.core.call_directly(caller, server, label, deadline, now);
+        let direct = self.core.call_directly(server, label, deadline, now);
         let mut general = before.clone();
         let mut notes = Notes::default();
         let outcome = general.call(caller, server, label, deadline, now, &mut notes);
         self.compared += 1;
-        let Some((call, meta)) = direct else {
+        let Some(call) = direct else {
             assert_eq!(self.core, before, "the direct call declined and changed something");
             self.core = general;
             return;
         };
         self.calls += 1;
+        let meta = Meta { sender: caller, attempt: 0, incarnation: before.slot(caller).incarnation };
         assert_eq!(outcome, Ok(()));
         assert_eq!(notes.0, [Effect::Deliver(server, caller, call, meta)]);
         assert_eq!(general.pick(now), Some(server));
@@ -134,13 +135,13 @@ impl World {
     fn reply_recv(&mut self, server: SlotId) {
         let held = self.core.slot(server).in_service;
         let caller = if held == 0 { self.random.slot() } else { held.trailing_zeros() as SlotId };
-        let mut call = self.core.slot(caller).call_id(caller);
+        let mut call = self.core.slot(caller).call_id();
         if self.random.below(16) == 0 {
             call = CallId(call.0 ^ 1 << self.random.below(64));
         }
         let (deadline, now) = (self.deadline(), self.now);
         let before = self.core.clone();
-        let direct = self.core.reply_directly(server, call, deadline, now);
+        let direct = self.core.reply_directly(call, deadline, now);
         let mut general = before.clone();
         let mut notes = Notes::default();
         let _stale = general.reply(server, call, now, &mut notes);

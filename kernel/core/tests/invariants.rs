@@ -100,14 +100,14 @@ impl World {
     }
 
     fn is_ready(&self, slot: SlotId) -> bool {
-        self.core.slot(slot).activity == Activity::Ready
+        self.core.slot(slot).activity() == Activity::Ready
     }
 
     fn call(&mut self, caller: SlotId, server: SlotId, label: u8, deadline: u64) {
         if !self.is_ready(caller) {
             return;
         }
-        let number = self.core.slot(caller).call_id(caller).number() + 1;
+        let number = self.core.slot(caller).call_id().number() + 1;
         self.notes.pending[usize::from(caller)] = Some(CallId::new(caller, number));
         if let Err(status) = self.core.call(caller, server, label, deadline, self.now, &mut self.notes) {
             assert_eq!(status.outcome(), Some(abi::Outcome::NotExecuted));
@@ -143,17 +143,17 @@ impl World {
     fn check(&self) {
         for slot in 0..SLOTS as SlotId {
             let state = self.core.slot(slot);
-            let waits = matches!(state.activity, Activity::Queued | Activity::InService);
+            let waits = matches!(state.activity(), Activity::Queued | Activity::InService);
             assert_eq!(
                 waits,
                 self.notes.pending[usize::from(slot)].is_some(),
                 "slot {slot} waits, and is waited for"
             );
-            assert_eq!(state.state == SlotState::Running, state.activity != Activity::None);
+            assert_eq!(state.state == SlotState::Running, state.activity() != Activity::None);
             if let Some(server) = state.blocked_on() {
                 let service = self.core.slot(server);
-                assert_eq!(service.queued >> slot & 1 == 1, state.activity == Activity::Queued);
-                assert_eq!(service.in_service >> slot & 1 == 1, state.activity == Activity::InService);
+                assert_eq!(service.queued >> slot & 1 == 1, state.activity() == Activity::Queued);
+                assert_eq!(service.in_service >> slot & 1 == 1, state.activity() == Activity::InService);
             }
             for server in SERVERS {
                 let service = self.core.slot(server);
@@ -255,6 +255,16 @@ proptest! {
         world.core.tick(world.now, &mut world.notes);
         prop_assert!(world.notes.pending.iter().all(Option::is_none));
     }
+}
+
+#[test]
+fn a_look_that_does_not_wait_leaves_the_timer_alone() {
+    let mut world = World::new();
+    world.recv(1, 0, 500);
+    world.now = 100;
+    world.recv(0, 0, 100);
+    assert!(world.is_ready(0));
+    assert_eq!(world.core.timer(), 500);
 }
 
 /// A server that dies with the request in service, and its successor.

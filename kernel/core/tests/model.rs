@@ -137,7 +137,7 @@ impl State {
     }
 
     fn has_cpu(&self, slot: SlotId) -> bool {
-        self.core.slot(slot).activity == Activity::Ready
+        self.core.slot(slot).activity() == Activity::Ready
     }
 
     fn start(&mut self, slot: SlotId) {
@@ -152,7 +152,7 @@ impl State {
     }
 
     fn call(&mut self, client: SlotId, label: u8, deadline: u64) {
-        let id = CallId::new(client, self.core.slot(client).call_id(client).number() + 1);
+        let id = CallId::new(client, self.core.slot(client).call_id().number() + 1);
         self.around.calls.push(Call { id, label, attempt: 0, executions: 0, outcome: None });
         if self.core.call(client, SERVER, label, deadline, self.now, &mut self.around).is_err() {
             // It never was a call, and its number is given to the next one.
@@ -182,7 +182,7 @@ impl State {
         } else if self.left.server_deaths > 0 {
             events.extend([Event::Dies(true), Event::Dies(false)]);
         }
-        if self.core.slot(SERVER).closed {
+        if self.core.slot(SERVER).is_closed() {
             events.push(Event::Opens);
         } else if self.left.closes > 0 {
             events.push(Event::Closes);
@@ -312,7 +312,7 @@ impl Model for World {
                 "a server that waits leaves nobody waiting without cause",
                 |_, state: &State| {
                     let server = state.core.slot(SERVER);
-                    server.activity != Activity::Receiving || server.queued == 0 || server.in_service != 0
+                    server.activity() != Activity::Receiving || server.queued == 0 || server.in_service != 0
                 },
             ),
             Property::sometimes(

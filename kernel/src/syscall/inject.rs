@@ -87,7 +87,7 @@ impl Kernel {
             self.die(target, &Demise { class: DeathClass::Killed, text: b"", syndrome: None }, now);
             return;
         }
-        if self.core.slot(target).activity != Activity::Ready {
+        if self.core.slot(target).activity() != Activity::Ready {
             self.core.abandon(target, now, &mut self.shell);
         }
         let stub = self.shell.image(target).map_or(0, |image| image.fault_stub);

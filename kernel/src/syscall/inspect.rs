@@ -36,6 +36,7 @@ impl Kernel {
             }
             DEATH if self.core.slot(target).deaths == 0 => Err(Status::Nothing),
             DEATH => {
+                self.shell.finish_record(target);
                 let record = self.shell.records[usize::from(target)];
                 self.give(slot, buffer, length, record.as_bytes())
             }
@@ -72,17 +73,17 @@ impl Kernel {
         let state = self.core.slot(target);
         info.name = rights.name;
         info.state = state.state as u32;
-        info.activity = state.activity as u32;
+        info.activity = state.activity() as u32;
         info.incarnation = state.incarnation;
         info.blocked_on = state.blocked_on().map_or(NO_SLOT, u32::from);
         info.priority = u32::from(state.priority());
         info.in_service = state.in_service.count_ones();
         info.queued = state.queued.count_ones();
         info.clients = state.in_service | state.queued;
-        info.closed = u32::from(state.closed);
+        info.closed = u32::from(state.is_closed());
         info.unacknowledged = u32::from(state.unacknowledged);
         info.ready = u32::from(state.ready);
-        info.heartbeat_pending = u32::from(state.heartbeat_pending);
+        info.heartbeat_pending = u32::from(state.heartbeat_pending());
         info.started = state.started;
         info.now = now;
         info.last_receive = state.last_receive;
@@ -99,6 +100,9 @@ impl Kernel {
 
     fn counters(&mut self, now: u64) -> Counters {
         let mut counters = self.shell.counters;
+        counters.syscalls += self.shell.direct_calls + self.shell.direct_replies;
+        counters.switches += self.shell.direct_calls + self.shell.direct_replies;
+        counters.requests += self.shell.direct_calls;
         counters.now = now;
         counters.idle = self.core.idle(now);
         counters.irqs_enabled = self.shell.board().interrupts.enabled_count();

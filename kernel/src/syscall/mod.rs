@@ -22,6 +22,8 @@ pub mod slot_ctl;
 pub mod start;
 
 use crate::Kernel;
+use crate::arch::context::Frame;
+use crate::arch::cpu;
 use abi::syscall::Call;
 use abi::{SlotId, Status};
 
@@ -44,14 +46,30 @@ impl From<Result<Done, Status>> for Done {
 }
 
 impl Kernel {
-    /// Carries out a system call of the running component.
-    pub fn system_call(&mut self, immediate: u16, now: u64) {
-        let Some(slot) = self.core.current() else { return };
+    /// Carries out a system call of the running component; returns the registers of the component that runs next. `None`:
+    /// no system call has so high a number.
+    #[inline(always)]
+    pub fn system_call(&mut self, immediate: u64) -> Option<*mut Frame> {
+        let slot = self.core.current_index() as SlotId;
+        if immediate == Call::Notify as u64 {
+            return Some(self.sys_notify(slot, cpu::now()));
+        }
+        if immediate > u64::from(u16::MAX) {
+            return None;
+        }
         self.shell.counters.syscalls += 1;
-        let done = match Call::from_immediate(immediate) {
-            Some(call) => self.dispatch(call, slot, now),
-            None => Done::Status(Status::NoSuchCall),
-        };
+        if immediate > u64::from(Call::LAST) {
+            let frame = self.shell.frames.get_mut(slot);
+            frame.x[0] = Status::NoSuchCall as u64;
+            return Some(frame);
+        }
+        Some(self.known_call(immediate as u16, slot, cpu::now()))
+    }
+
+    #[inline(never)]
+    fn known_call(&mut self, immediate: u16, slot: SlotId, now: u64) -> *mut Frame {
+        let call = Call::from_immediate(immediate);
+        let done = call.map_or(Done::Status(Status::NoSuchCall), |call| self.dispatch(call, slot, now));
         let frame = self.shell.frames.get_mut(slot);
         match done {
             Done::Status(status) => frame.x[0] = status as u64,
@@ -59,6 +77,7 @@ impl Kernel {
             Done::Settled => {}
             Done::Again => frame.pc -= 4,
         }
+        if call.is_none_or(is_private) { frame } else { self.resume() }
     }
 
     fn dispatch(&mut self, call: Call, slot: SlotId, now: u64) -> Done {
@@ -67,7 +86,8 @@ impl Kernel {
             Call::ReplyRecv => self.sys_reply_recv(slot, now),
             Call::Recv => self.sys_recv(slot, now),
             Call::Reply => self.sys_reply(slot, now),
-            Call::Notify => self.sys_notify(slot, now),
+            // `system_call` has seen to it.
+            Call::Notify => Done::Settled,
             Call::Copy => self.sys_copy(slot).into(),
             Call::Map => self.sys_map(slot),
             Call::Reg => self.sys_reg(slot).into(),
@@ -90,4 +110,10 @@ impl Kernel {
         let mask = self.shell.rights(slot).controls;
         if mask & abi::rights::slot_bit(target) == 0 { Err(Status::Denied) } else { Ok(target) }
     }
+}
+
+/// Whether the call is between its caller and the kernel: nobody is woken or stopped by it.
+const fn is_private(call: Call) -> bool {
+    use Call::{Checkpoint, Copy, Inspect, IrqAck, Log, Map, Reg};
+    matches!(call, Copy | Map | Reg | IrqAck | Checkpoint | Log | Inspect)
 }

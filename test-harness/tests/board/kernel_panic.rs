@@ -168,11 +168,11 @@ fn line_with(log: &str, function: &str, place: &str) -> usize {
     found.unwrap_or_else(|| panic!("no line with {function:?} and {place:?} in\n{log}"))
 }
 
-/// Position of the line of whom every event of a running system comes from, if the way there is in the log, too.
+/// Position of the line of the system call that the event comes from, if the way there is in the log, too.
 fn line_with_caller(log: &str) -> usize {
-    let caller = line_with(log, "kernel::exception", "kernel/src/main.rs:");
+    let caller = line_with(log, "kernel::Kernel>::known_call", "kernel/src/syscall/mod.rs:");
     // In exceptions.s.
-    let outermost = line_with(log, "save_component", "0xffffff80");
+    let outermost = line_with(log, "system_call", "0xffffff80");
     assert!(caller < outermost && log.contains("called from"), "{log}");
     caller
 }

@@ -112,6 +112,14 @@ impl Evidence {
                 if let Event::KernelPanic { text, .. } = event {
                     panic!("the kernel panicked: {text}");
                 }
+                // A death is told later than it happens, but before any frame of a later time.
+                if let Some((before, earlier)) = self.frames.last() {
+                    assert!(
+                        *before <= time,
+                        "{event:?} of {time} ns comes behind {:?} of {before} ns",
+                        earlier.view().event
+                    );
+                }
                 let last = is_last(time, &event);
                 self.hash.add(&frame, last);
                 self.frames.push((time, frame));

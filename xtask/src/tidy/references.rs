@@ -11,7 +11,8 @@ use super::Finding;
 use super::repository::Repository;
 
 /// What each section about a system call has, each at the beginning of a line; the number is added.
-const CALL_PARTS: [&str; 5] = ["**Arguments.**", "**Returns.**", "**Rights.**", "**Faults.**", "**Notes.**"];
+const CALL_PARTS: [&str; 6] =
+    ["**Arguments.**", "**Returns.**", "**Rights.**", "**Faults.**", "**Cost.**", "**Notes.**"];
 
 const FAULT_PARTS: [&str; 5] =
     ["**What happens.**", "**Detected.**", "**Class.**", "**Detection time.**", "**Requests in service.**"];

@@ -5,8 +5,11 @@
 use aarch64_cpu::asm::{self, barrier};
 use aarch64_cpu::registers::{
     CNTFRQ_EL0, CNTKCTL_EL1, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, CPACR_EL1, MDSCR_EL1, Readable,
-    TTBR0_EL1, Writeable,
+    TPIDRRO_EL0, Writeable,
 };
+
+/// MDSCR_EL1.TDCC.
+const MDSCR_TDCC: u64 = 1 << 12;
 
 /// The clock in ticks. Not ordered with memory accesses: nothing here depends on that.
 #[inline(always)]
@@ -33,11 +36,20 @@ pub fn stop_timer() {
     CNTV_CTL_EL0.set(0);
 }
 
-/// Makes ready for components: the timer on, the clock readable for them, floating point and debugging not.
+/// Makes ready for components: the timer on, the virtual counter readable for them; not so floating point, debugging, the
+/// debug communications channel, performance monitors. What they may read and nobody writes is zero: out of reset it is
+/// unknown.
+///
+/// # Resources
+/// DDI 0487, D24.2 (CPACR_EL1, TPIDRRO_EL0), D24.3.21 (MDSCR_EL1: TDCC traps what EL0 may use of the channel otherwise),
+/// D24.5 (PMUSERENR_EL0), D24.12 (CNTKCTL_EL1).
 pub fn initialise() {
     CPACR_EL1.set(0);
-    MDSCR_EL1.set(0);
+    MDSCR_EL1.set(MDSCR_TDCC);
     CNTKCTL_EL1.set(0b10);
+    TPIDRRO_EL0.set(0);
+    // SAFETY: 1. the register says what components may use of the performance monitors, and nothing else.
+    unsafe { core::arch::asm!("msr pmuserenr_el0, xzr", options(nomem, nostack, preserves_flags)) };
     CNTV_CVAL_EL0.set(u64::MAX);
     CNTV_CTL_EL0.set(1);
     instruction_barrier();
@@ -87,13 +99,6 @@ pub fn invalidate_asid(asid: u16) {
     unsafe {
         core::arch::asm!("dsb ishst", "tlbi aside1, {0}", "dsb nsh", "isb", in(reg) operand, options(nostack, preserves_flags));
     }
-}
-
-/// Makes the address space with this root table and identifier the current one.
-#[inline(always)]
-pub fn set_address_space(root: usize, asid: u16) {
-    TTBR0_EL1.set(root as u64 | u64::from(asid) << 48);
-    instruction_barrier();
 }
 
 /// Instructions that were written are seen by instruction fetch. The data side was cleaned page by page.

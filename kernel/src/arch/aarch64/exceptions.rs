@@ -1,18 +1,30 @@
 //! What the vectors lead to, and the syndrome of an exception.
 //!
-//! Rule: what happened is decoded here, what becomes of it is decided by `crate::exception`.
+//! Rule: what happened is decoded here, what becomes of it is decided by [`Kernel`].
 
-use super::context::{FRAME_SIZE, Frame};
+use super::context::Frame;
 use super::{boot, cpu};
+use crate::Kernel;
 use crate::panic::{self, Bug};
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable, VBAR_EL1, Writeable};
+use abi::Status;
+use abi::message::CallId;
+use abi::syscall::{Call, received};
 use abi::trace::KERNEL_REGISTERS;
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::panic::PanicInfo;
 
 core::arch::global_asm!(include_str!("exceptions.s"));
 
-const _: () = assert!(FRAME_SIZE == 288, "exceptions.s knows the layout of a frame");
+const _: () = assert!(
+    offset_of!(Frame, sp) == 248 && offset_of!(Frame, tpidr) == 272 && offset_of!(Frame, meta) == 288,
+    "exceptions.s knows the layout of a frame"
+);
+const _: () = assert!(
+    Call::Call as u16 == 1 && Call::ReplyRecv as u16 == 2 && received::REQUEST == 0 && Status::Ok as u64 == 0,
+    "exceptions.s knows these numbers"
+);
 const _: () = assert!(KERNEL_REGISTERS == 36, "exceptions.s knows the layout of the kernel's registers");
 
 /// Immediate of the `brk` by which a panic gets its registers saved.
@@ -36,17 +48,6 @@ unsafe extern "C" {
     fn resume_component(frame: *mut Frame) -> !;
 }
 
-/// Kind of an exception: the position of its vector in the group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// Caused by the instruction: look at the syndrome.
-    Synchronous,
-    /// An interrupt.
-    Interrupt,
-    /// A fast interrupt or a system error; the kernel enables no fast ones.
-    Other,
-}
-
 /// ESR_EL1 and FAR_EL1 of the exception that was just taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Syndrome {
@@ -56,11 +57,9 @@ pub struct Syndrome {
     pub far: u64,
 }
 
-/// What a synchronous exception is about.
+/// What a synchronous exception is about that is no system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
-    /// `svc` with this immediate.
-    SystemCall(u16),
     /// The MMU or the bus refused an access.
     Abort,
     /// The CPU refused the instruction.
@@ -74,11 +73,17 @@ impl Syndrome {
         Self { esr: ESR_EL1.get(), far: FAR_EL1.get() }
     }
 
+    /// Whether the exception may be about an instruction that the CPU does not know, or not here: class 0 (unknown reason),
+    /// or 0x18 (a system register, where FEAT_IDST is), and a few others that share the test.
+    #[inline(always)]
+    pub fn may_be_unknown_instruction() -> bool {
+        ESR_EL1.get() >> 26 & 0x3F & !0x18 == 0
+    }
+
     /// Decodes the exception class (DDI 0487, ESR_EL1.EC).
     #[inline(always)]
     pub fn cause(&self) -> Cause {
         match self.esr >> 26 & 0x3F {
-            0x15 => Cause::SystemCall(self.esr as u16),
             0x20 | 0x24 => Cause::Abort,
             _ => Cause::Refused,
         }
@@ -111,14 +116,57 @@ pub unsafe fn enter(frame: *mut Frame) -> ! {
     unsafe { resume_component(frame) }
 }
 
+// exceptions.s calls the next five with the one kernel state, from components only, and each time on an empty stack: nobody
+// else has a reference to it.
+
+/// An interrupt.
 #[unsafe(no_mangle)]
-extern "C" fn exception_from_component(kind: u64) -> *mut Frame {
-    let kind = match kind {
-        0 => Kind::Synchronous,
-        1 => Kind::Interrupt,
-        _ => Kind::Other,
-    };
-    crate::exception(kind, &Syndrome::read())
+extern "C" fn interrupt_from_component(kernel: &mut Kernel) -> *mut Frame {
+    kernel.interrupt()
+}
+
+/// A fast interrupt or a system error; the kernel enables no fast ones.
+#[unsafe(no_mangle)]
+extern "C" fn exception_from_component(kernel: &mut Kernel) -> *mut Frame {
+    kernel.exception()
+}
+
+/// A system call other than those below, or one of them where a direct switch is not possible; or, if the number has more
+/// than 16 bits, another synchronous exception.
+#[unsafe(no_mangle)]
+extern "C" fn system_call_from_component(kernel: &mut Kernel, immediate: u64) -> *mut Frame {
+    match kernel.system_call(immediate) {
+        Some(next) => next,
+        None => kernel.exception(),
+    }
+}
+
+/// Who runs next, and the call that it has received.
+#[repr(C)]
+struct Delivery {
+    frame: *mut Frame,
+    call: u64,
+}
+
+/// The direct switch of `call`; `lengths` has the bits of the length words of both grants.
+#[unsafe(no_mangle)]
+extern "C" fn call_directly(
+    handle: u64,
+    deadline: u64,
+    label: u64,
+    lengths: u64,
+    kernel: &mut Kernel,
+) -> Delivery {
+    match kernel.call_directly(handle, deadline, label, lengths) {
+        Some((frame, call)) => Delivery { frame, call: call.0 },
+        None => Delivery { frame: core::ptr::null_mut(), call: 0 },
+    }
+}
+
+/// The direct switch of `reply_recv`.
+#[unsafe(no_mangle)]
+extern "C" fn reply_directly(deadline: u64, call: u64, kernel: &mut Kernel) -> *mut Frame {
+    kernel.reply_directly(deadline, CallId(call)).unwrap_or(core::ptr::null_mut())
 }
 
 /// What the panic handler does: an exception, so that a panic takes the same way, with its registers and a stack of its own.

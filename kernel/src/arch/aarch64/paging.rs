@@ -133,12 +133,6 @@ impl Space {
         Self { base, end, next: base }
     }
 
-    /// Physical address of the root table.
-    #[inline(always)]
-    pub const fn root(&self) -> usize {
-        self.base
-    }
-
     /// Bytes of the bank in use.
     pub const fn used(&self) -> usize {
         self.next - self.base
