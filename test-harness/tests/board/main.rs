@@ -8,4 +8,5 @@ mod cards;
 mod common;
 mod memory_dump;
 mod power_cut;
+mod unbreakable;
 mod wild_calls;

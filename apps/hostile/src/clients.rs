@@ -1,0 +1,140 @@
+//! Clients of `echo`: honest ones who are to notice nothing, and greedy ones.
+
+use crate::{idle, number, pause, say};
+use protocols::echo::{Reply, Request};
+use userlib::{Client, Grant, Instant, NO_GRANTS, Start, binding, sleep_until, sys};
+
+/// When clients that begin together do, in nanoseconds since power-on.
+const BEGIN_NS: u64 = 40_000_000;
+/// Between the calls of two clients that begin together.
+const STAGGER_NS: u64 = 20_000;
+/// What a server that answers the wrong call writes to nobody's window.
+const UNTOUCHED: u64 = 0x7361_6D73_6172_6121;
+
+fn echo() -> Client {
+    binding!(call ?"echo").expect("it calls `echo`")
+}
+
+/// Number of the status of a call (0: there was an answer), and the answer's value.
+fn ask(echo: &Client, request: Request) -> [u64; 2] {
+    match echo.call(&request.encode(), NO_GRANTS) {
+        Ok(reply) => [0, Reply::decode(&reply).value],
+        Err(error) => [error.0 as u64, 0],
+    }
+}
+
+/// One call among those of many slots, at its turn; the slot that the plan names asks for a crash.
+pub fn one_of_many(start: &Start) -> ! {
+    let (echo, slot) = (echo(), u64::from(start.slot));
+    let request = if number(0) == slot { Request::Crash } else { Request::Echo(slot) };
+    sleep_until(Instant::from_ns(BEGIN_NS + slot * STAGGER_NS));
+    let [status, value] = ask(&echo, request);
+    say(&[status, value, u64::from(start.incarnation)]);
+    idle()
+}
+
+/// A call that it gives up after a millisecond, another one at once, and again: says what each was answered and what is
+/// in the window of the second.
+pub fn hasty() -> ! {
+    let echo = echo();
+    for round in 0..number(3) {
+        let mut gone = UNTOUCHED.to_le_bytes();
+        let (old, until) = (Request::Echo(2 * round).encode(), Instant::now().plus_ms(1));
+        let first = echo.call_until(&old, [Grant::Write(&mut gone), Grant::None], until);
+        let first = first.err().map_or(0, |error| error.0 as u64);
+        let mut window = UNTOUCHED.to_le_bytes();
+        let grants = [Grant::Write(&mut window), Grant::None];
+        let (status, value) = match echo.call(&Request::Echo(2 * round + 1).encode(), grants) {
+            Ok(reply) => (0, Reply::decode(&reply).value),
+            Err(error) => (error.0 as u64, 0),
+        };
+        say(&[round, first, status, value, u64::from_le_bytes(window)]);
+    }
+    say(&[]);
+    idle()
+}
+
+/// One call in each life, and word of its answer. Lives of odd number are ended while the call is in service.
+pub fn mortal(start: &Start) -> ! {
+    let echo = echo();
+    if number(2) == 0 {
+        idle();
+    }
+    // The first receive: from here on it counts as ready, and may be killed.
+    pause(0);
+    let value = u64::from(start.incarnation);
+    let mut window = UNTOUCHED.to_le_bytes();
+    let grants = [Grant::Write(&mut window), Grant::None];
+    let (status, answer) = match echo.call(&Request::Echo(value).encode(), grants) {
+        Ok(reply) => (0, Reply::decode(&reply).value),
+        Err(error) => (error.0 as u64, 0),
+    };
+    say(&[value, status, answer, u64::from_le_bytes(window)]);
+    idle()
+}
+
+/// Asks for 100 ms of work, twice: the answer, or why there is none, and how long it took.
+pub fn patient() -> ! {
+    let (echo, work) = (echo(), number(3));
+    if work == 0 {
+        idle();
+    }
+    sleep_until(Instant::from_ns(BEGIN_NS));
+    for _ in 0..2 {
+        let begin = Instant::now();
+        let [status, value] = ask(&echo, Request::Hold(work));
+        say(&[status, value, Instant::now().ns_since(begin)]);
+    }
+    idle()
+}
+
+/// Calls every 300 us; says after each hundred how many ticks the quickest and the slowest took and how many answers
+/// were wrong.
+pub fn measured() -> ! {
+    let echo = echo();
+    sleep_until(Instant::from_ns(BEGIN_NS));
+    for hundred in 1.. {
+        let (mut least, mut most, mut wrong) = (u64::MAX, 0, 0);
+        for value in 0..100 {
+            pause(300 + value % 7);
+            let begin = sys::counter();
+            let [status, answer] = ask(&echo, Request::Echo(value));
+            let ticks = sys::counter() - begin;
+            (least, most) = (least.min(ticks), most.max(ticks));
+            wrong += u64::from(status != 0 || answer != value);
+        }
+        say(&[hundred, least, most, wrong]);
+    }
+    idle()
+}
+
+/// Calls without a pause; without a plan that says so, never.
+pub fn flood() -> ! {
+    let echo = echo();
+    if number(1) == 0 {
+        idle();
+    }
+    sleep_until(Instant::from_ns(BEGIN_NS));
+    loop {
+        ask(&echo, Request::Echo(1));
+    }
+}
+
+/// Calls with a window of 64 KiB and a deadline of 1 ms, as often as the plan says; says what came of them.
+pub fn generous() -> ! {
+    static WINDOW: [u8; 65_536] = [0; 65_536];
+    let echo = echo();
+    let (mut whole, mut expired, mut other) = (0, 0, 0);
+    for _ in 0..number(0) {
+        // The server is done with the last call, also with one that expired.
+        pause(300);
+        let grants = [Grant::Read(&WINDOW), Grant::None];
+        match echo.call_until(&Request::Copy(4096).encode(), grants, Instant::now().plus_ms(1)) {
+            Ok(reply) if Reply::decode(&reply).value == 65_536 => whole += 1,
+            Err(error) if error.0 == userlib::Status::UnknownExpired => expired += 1,
+            _ => other += 1,
+        }
+    }
+    say(&[whole, expired, other]);
+    idle()
+}
