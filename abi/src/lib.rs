@@ -10,6 +10,7 @@ pub mod image;
 pub mod layout;
 pub mod message;
 pub mod plan;
+pub mod program;
 pub mod record;
 pub mod rights;
 pub mod status;

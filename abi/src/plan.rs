@@ -68,11 +68,13 @@ pub enum Fault {
     StackOverflow = 8,
     /// It takes memory until it gets no more.
     Leak = 9,
+    /// It goes on receiving notifications and takes no request.
+    Deaf = 10,
 }
 
 impl Fault {
     /// All faults, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Kill,
         Self::Exit,
         Self::Panic,
@@ -82,6 +84,7 @@ impl Fault {
         Self::Mute,
         Self::StackOverflow,
         Self::Leak,
+        Self::Deaf,
     ];
 
     /// The fault with this number.
@@ -101,6 +104,7 @@ impl Fault {
             Self::Mute => "mute",
             Self::StackOverflow => "stack-overflow",
             Self::Leak => "leak",
+            Self::Deaf => "deaf",
         }
     }
 

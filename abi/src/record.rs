@@ -229,8 +229,8 @@ pub struct SlotInfo {
     pub cpu: u64,
     /// CPU time since it last received.
     pub cpu_since_receive: u64,
-    /// Age of the oldest request in service, less the time that the component was blocked in calls of its own or
-    /// waited for the CPU.
+    /// Age of the oldest request in service; with none in service, how long requests have been queued that it could have
+    /// taken. Less the time that the component was blocked in calls of its own or waited for the CPU.
     pub service_age: u64,
     /// Time that it has been ready without getting the CPU, summed over the incarnation's life.
     pub starved: u64,

@@ -50,6 +50,10 @@ pub struct SlotRights {
     pub flags: u32,
     /// Slots that this one may start, kill and control: bit n is slot n.
     pub controls: u32,
+    /// Spare slots into whose store this one may put a program.
+    pub loads: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Slots that this one may notify: those that the manifest names, and its callers.
     pub notifies: u32,
     /// 1 (lowest) to 31; calls go from lower to strictly higher ones.
@@ -76,6 +80,10 @@ pub struct SlotRights {
     pub log_base: u64,
     /// Size of the log ring.
     pub log_size: u64,
+    /// Store of a spare slot: the program that it is started from ([`crate::program`]); 0 for none.
+    pub store_base: u64,
+    /// Size of the store.
+    pub store_size: u64,
     /// Size of the stack.
     pub stack_size: u64,
     /// Most bytes of heap.
@@ -153,8 +161,9 @@ pub struct RegisterRule {
     pub operations: u32,
     /// Bits that may be read or changed.
     pub mask: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Further bits that may be written as zeros: a driver then writes the whole register at once, without the right to
+    /// set them.
+    pub zero: u32,
 }
 
 /// How RS watches a component and what it does when the component fails. Times in nanoseconds.

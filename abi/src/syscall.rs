@@ -41,7 +41,7 @@ pub enum Call {
     Kill = 14,
     /// `inspect(x0 what, x1 index, x2 buffer, x3 bytes)` → `x1` bytes or index.
     Inspect = 15,
-    /// `slot_ctl(x0 slot, x1 operation)`.
+    /// `slot_ctl(x0 slot, x1 operation, x2 offset, x3 buffer, x4 bytes)`; the last three for [`slot_ctl::STORE`] only.
     SlotCtl = 16,
     /// `inject(x0 slot, x1 fault, x2 trigger, x3 count)`.
     Inject = 17,
@@ -165,6 +165,13 @@ pub mod slot_ctl {
     pub const UNMUTE: u64 = 5;
     /// Sets the heartbeat bit of the slot's notification word.
     pub const HEARTBEAT: u64 = 6;
+    /// Copies bytes into the store of a spare slot that does not run; what was there can no longer be started.
+    /// Of no bytes it changes nothing, and only asks whether it would be allowed.
+    pub const STORE: u64 = 7;
+    /// Proves the program in the store of a spare slot ([`crate::program`]): from now on the slot can be started.
+    pub const SEAL: u64 = 8;
+    /// Most bytes of one [`STORE`].
+    pub const STORE_MAX: u64 = 4096;
 }
 
 /// Triggers of `inject`.

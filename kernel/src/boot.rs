@@ -18,15 +18,18 @@ const SLICE_US: u64 = 1000;
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main() -> ! {
     exceptions::initialise();
+    // SAFETY: 1. this runs once, on the only core, before any component exists.
+    unsafe { boot::map_kernel() };
     let table = match Table::read(boot::kernel_end()) {
         Ok(table) => table,
         Err(reason) => panic!("{reason}"),
     };
-    // SAFETY: 1. this runs once, on the only core, before any component exists.
-    unsafe { boot::map_kernel(table.end()) };
+    // SAFETY: 1. this runs once, behind `map_kernel`; 2. banks lie behind the image, and nothing else is written.
+    unsafe { boot::seal(table.end()) };
     cpu::initialise();
     let frame = {
-        let mut kernel = KERNEL.lock();
+        // SAFETY: 1. no component has run yet, so that nobody else has the state; 2. the reference ends with this block.
+        let kernel = unsafe { &mut *KERNEL.0.get() };
         kernel.initialise(table);
         kernel.load_root();
         kernel.resume()
@@ -37,13 +40,14 @@ extern "C" fn kernel_main() -> ! {
 }
 
 impl Kernel {
+    #[optimize(size)]
     fn initialise(&mut self, table: Table) {
         let frequency = cpu::frequency();
         let ticks =
             |nanoseconds: u64| (u128::from(nanoseconds) * u128::from(frequency) / 1_000_000_000) as u64;
         self.core.set_slice(ticks(SLICE_US * 1000));
         // SAFETY: 1. the final tables map the devices for ever; 2. the kernel makes this one value, and one for a panic.
-        let board = unsafe { bsp::Board::new(boot::KERNEL_OFFSET) };
+        let board = unsafe { bsp::board(boot::KERNEL_OFFSET) };
         self.shell.initialise(table, board, frequency);
         for (slot, rights) in (0..SLOTS_MAX as SlotId).zip(table.slots) {
             self.core.configure(slot, settings(rights, ticks));

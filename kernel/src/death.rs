@@ -54,6 +54,7 @@ impl Kernel {
             cpu::set_address_space(boot::empty_table(), 0);
         }
         cpu::invalidate_asid(crate::asid(slot));
+        self.shell.space_mut(slot).release();
         self.shell.report_death(slot, cause.class, now);
         if slot == ROOT {
             self.shell.reset_board(slot, false, now);
@@ -61,6 +62,7 @@ impl Kernel {
         self.notify_controllers(slot, now);
     }
 
+    #[inline(never)]
     fn notify_controllers(&mut self, dead: SlotId, now: u64) {
         for slot in 0..self.shell.slot_count() as SlotId {
             if self.shell.rights(slot).controls & abi::rights::slot_bit(dead) != 0 {

@@ -9,7 +9,7 @@ use abi::SlotId;
 use abi::message::bits;
 use abi::record::DeathClass;
 use abi::rights::SlotRights;
-use bsp::interrupts::LINES;
+use bsp::interrupts::{Interrupt, LINES};
 
 #[derive(Clone, Copy)]
 struct Line {
@@ -33,6 +33,7 @@ impl Lines {
     );
 
     /// Takes the rights from the table; `frequency` is that of the clock.
+    #[optimize(size)]
     pub fn bind(&mut self, slots: &[SlotRights], frequency: u64) {
         for (slot, rights) in (0..).zip(slots) {
             for (index, right) in (0..).zip(&rights.irqs).filter(|(_, right)| right.used != 0) {
@@ -47,11 +48,11 @@ impl Lines {
         }
     }
 
-    /// Masks every line of `slot`.
-    pub fn release(&mut self, slot: SlotId, board: &mut bsp::Board) {
-        for (number, line) in (0..).zip(&mut self.0) {
-            if line.owner == Some(slot) {
-                board.interrupts.disable(number);
+    /// Masks the lines that these rights give.
+    pub fn release(&mut self, rights: &SlotRights, board: &mut bsp::Board) {
+        for right in rights.irqs.iter().filter(|right| right.used != 0) {
+            if let Some(line) = self.0.get_mut(right.line as usize) {
+                board.interrupts.disable(right.line);
                 line.count = 0;
                 line.window_ends = 0;
             }
@@ -72,17 +73,13 @@ impl Line {
 }
 
 impl Kernel {
-    /// Deals with everything that is pending.
+    /// Deals with one interrupt; if more are pending, the next exception follows at once.
     pub fn interrupts(&mut self, now: u64) {
         self.shell.counters.interrupts += 1;
-        let pending = self.shell.board().interrupts.pending();
-        if pending.timer {
-            self.core.tick(now, &mut self.shell);
-        }
-        let mut lines = pending.lines;
-        while lines != 0 {
-            self.device_interrupt(lines.trailing_zeros(), now);
-            lines &= lines - 1;
+        match self.shell.board().interrupts.take() {
+            Some(Interrupt::Timer) => self.core.tick(now, &mut self.shell),
+            Some(Interrupt::Line(number)) => self.device_interrupt(number, now),
+            None => {}
         }
     }
 

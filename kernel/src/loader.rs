@@ -8,6 +8,7 @@ use crate::arch::context::Frame;
 use crate::arch::paging::{Attributes, BankFull};
 use crate::arch::{cpu, memory};
 use crate::shell::Shell;
+use crate::store;
 use abi::image::ImageHeader;
 use abi::layout::{ARENA_BASE, DEVICE_BASE, DEVICE_STRIDE, IMAGE_BASE, PLAN_BASE, STACK_TOP};
 use abi::record::SlotState;
@@ -36,10 +37,8 @@ impl Kernel {
     ///
     /// Answers `Ok` when the slot runs, `More` when there is more to do, `Corrupt` when a page is damaged in both copies.
     pub fn load(&mut self, slot: SlotId, now: u64) -> Status {
-        let rights = self.shell.rights(slot);
-        let Some(image) = self.shell.table().images.get(rights.image as usize) else {
-            return Status::Nothing;
-        };
+        let Some(image) = self.shell.image(slot) else { return Status::Nothing };
+        let image = &image;
         let fresh = self.core.slot(slot).state != SlotState::Loading;
         if let Err(status) = self.core.begin_loading(slot) {
             return status;
@@ -127,8 +126,12 @@ impl Shell {
         self.space_mut(slot).map(address, to, attributes).map_err(|BankFull| Status::QuotaExceeded)
     }
 
-    /// Copies a page of the bundle, from the second copy if the first is damaged.
+    /// Copies a page of the bundle, from the second copy if the first is damaged; or of the slot's store.
     fn copy_page(&mut self, slot: SlotId, page: u32, to: usize, now: u64) -> Result<(), Status> {
+        if self.stores[usize::from(slot)].is_some() {
+            let (from, expected) = store::page(self.rights(slot).store_base as usize, page);
+            return if memory::copy_page(to, from) == expected { Ok(()) } else { Err(Status::Corrupt) };
+        }
         let table = self.table();
         let expected = table.page_crcs[page as usize];
         if memory::copy_page(to, table.page(0, page)) == expected {

@@ -12,6 +12,8 @@
 
 #![no_std]
 #![no_main]
+// What runs once, at boot, is better small than fast: the kernel has 64 KiB of code and constants.
+#![feature(optimize_attribute)]
 
 mod arch;
 mod boot;
@@ -22,18 +24,20 @@ mod loader;
 mod logs;
 mod panic;
 mod shell;
+mod store;
 mod syscall;
 mod table;
 mod user;
 
+use abi::syscall::Call;
 use abi::{SLOTS_MAX, SlotId};
 use arch::context::Frame;
 use arch::cpu;
 use arch::exceptions::{Cause, Kind, Syndrome};
+use core::cell::UnsafeCell;
 use core::sync::atomic::AtomicBool;
 use kernel_core::Core;
 use shell::Shell;
-use spin::Mutex;
 
 /// All state of the kernel.
 pub struct Kernel {
@@ -51,20 +55,34 @@ pub struct Kernel {
 /// a reset.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
-static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
+/// The one kernel state. It needs no lock: one core, and no exception enters the kernel while it runs.
+struct State(UnsafeCell<Kernel>);
+
+// SAFETY: 1. only `kernel_main`, once, and `exception` take the state; 2. the other cores sleep; 3. the kernel runs with
+// interrupts masked and never returns into itself, so that one of them at most has it.
+unsafe impl Sync for State {}
+
+static KERNEL: State = State(UnsafeCell::new(Kernel {
     core: Core::new(0),
     // SAFETY: 1. `Shell::new` is called here and nowhere else.
     shell: unsafe { Shell::new() },
     programmed: u64::MAX,
     mapped: None,
-});
+}));
 
 /// Deals with an exception from a component; returns the registers of the component that runs next.
 fn exception(kind: Kind, syndrome: &Syndrome) -> *mut Frame {
-    let mut kernel = KERNEL.lock();
+    // SAFETY: 1. this is the only reference, see `State`: exceptions.s comes here from components only, each time on an empty
+    //    stack.
+    let kernel = unsafe { &mut *KERNEL.0.get() };
     let now = cpu::now();
     match kind {
-        Kind::Synchronous => kernel.synchronous(syndrome, now),
+        Kind::Synchronous => {
+            if let Some(next) = kernel.direct(syndrome, now) {
+                return kernel.switch_to(next);
+            }
+            kernel.synchronous(syndrome, now);
+        }
         Kind::Interrupt => kernel.interrupts(now),
         Kind::Other => kernel.fault(syndrome, now),
     }
@@ -79,22 +97,43 @@ impl Kernel {
         }
     }
 
+    /// The direct switch of `call` and `reply_recv`, where its conditions hold: who has the CPU. Else nothing has changed.
+    #[inline(always)]
+    fn direct(&mut self, syndrome: &Syndrome, now: u64) -> Option<SlotId> {
+        let Cause::SystemCall(number) = syndrome.cause() else { return None };
+        let slot = self.core.current().filter(|_| self.shell.armed == 0)?;
+        let next = match Call::from_immediate(number) {
+            Some(Call::Call) => self.call_directly(slot, now),
+            Some(Call::ReplyRecv) => self.reply_directly(slot, now),
+            _ => None,
+        }?;
+        self.shell.counters.syscalls += 1;
+        Some(next)
+    }
+
+    /// The registers of `slot`, which has the CPU from now on.
+    #[inline(always)]
+    fn switch_to(&mut self, slot: SlotId) -> *mut Frame {
+        if self.mapped != Some(slot) {
+            self.mapped = Some(slot);
+            self.shell.counters.switches += 1;
+            cpu::set_address_space(self.shell.space(slot).root(), asid(slot));
+        }
+        self.shell.frames.pointer(slot)
+    }
+
     /// Gives the CPU to whoever is to have it, waiting for somebody to want it.
     fn resume(&mut self) -> *mut Frame {
         loop {
-            self.fire_injections(cpu::now());
-            let next = self.core.pick(cpu::now());
+            let now = cpu::now();
+            self.fire_injections(now);
+            let next = self.core.pick(now);
             if self.core.timer() != self.programmed {
                 self.programmed = self.core.timer();
                 cpu::set_timer(self.programmed);
             }
             if let Some(slot) = next {
-                if self.mapped != next {
-                    self.mapped = next;
-                    self.shell.counters.switches += 1;
-                    cpu::set_address_space(self.shell.space(slot).root(), asid(slot));
-                }
-                return self.shell.frames.pointer(slot);
+                return self.switch_to(slot);
             }
             cpu::wait_for_interrupt();
             self.interrupts(cpu::now());

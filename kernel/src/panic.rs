@@ -52,7 +52,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     }
     // SAFETY: 1. both the first and the final tables map the devices; 2. the lock's holder never runs again; 3. the console
     //    is used only while no component has run.
-    let mut board = unsafe { bsp::Board::new(KERNEL_OFFSET) };
+    let mut board = unsafe { bsp::board(KERNEL_OFFSET) };
     board.uart.initialise();
     let text = core::str::from_utf8(&text.bytes[..text.length]).unwrap_or("");
     let mut bytes = [0; FRAME_MAX];

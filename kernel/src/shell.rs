@@ -11,6 +11,7 @@ use crate::logs::Ring;
 use crate::syscall::checkpoint::Checkpoint;
 use crate::syscall::inject::Trigger;
 use crate::table::Table;
+use abi::image::ImageHeader;
 use abi::message::{CallId, Meta};
 use abi::plan::Fault;
 use abi::record::{Counters, DeathRecord};
@@ -37,6 +38,8 @@ pub struct Shell {
     pub due: u32,
     /// Slots whose log records go to their ring only.
     pub muted: u32,
+    /// Of spare slots: the image in the store, once it is proved.
+    pub stores: [Option<ImageHeader>; SLOTS_MAX],
     spaces: [Space; SLOTS_MAX],
     /// Set at boot and never changed.
     table: Option<Table>,
@@ -65,6 +68,7 @@ impl Shell {
             armed: 0,
             due: 0,
             muted: 0,
+            stores: [None; SLOTS_MAX],
             spaces: [Space::new(0, 0); SLOTS_MAX],
             table: None,
             board: None,
@@ -72,6 +76,8 @@ impl Shell {
     }
 
     /// Takes over the board and the system's tables.
+    #[optimize(size)]
+    #[inline(never)]
     pub fn initialise(&mut self, table: Table, board: bsp::Board, frequency: u64) {
         self.table = Some(table);
         for (slot, rights) in table.slots.iter().enumerate() {
@@ -116,10 +122,16 @@ impl Shell {
         &mut self.spaces[usize::from(slot) % SLOTS_MAX]
     }
 
+    /// The image that `slot` is started from: of the bundle, or the program in its store.
+    pub fn image(&self, slot: SlotId) -> Option<ImageHeader> {
+        let built = self.table().images.get(self.rights(slot).image as usize);
+        built.copied().or(self.stores[usize::from(slot)])
+    }
+
     /// First 4 bytes of the build id of the image of `slot`.
     pub fn build(&self, slot: SlotId) -> u32 {
-        let image = self.table().images.get(self.rights(slot).image as usize);
-        let bytes = image.and_then(|image| image.build_id.first_chunk());
+        let image = self.image(slot);
+        let bytes = image.as_ref().and_then(|image| image.build_id.first_chunk());
         bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
@@ -143,8 +155,9 @@ impl Shell {
 
     /// Masks every interrupt line of `slot`.
     pub fn release_lines(&mut self, slot: SlotId) {
+        let rights = self.rights(slot);
         if let Some(board) = &mut self.board {
-            self.lines.release(slot, board);
+            self.lines.release(rights, board);
         }
     }
 

@@ -12,7 +12,8 @@ use abi::message::WORDS;
 pub const CALL: u64 = 1;
 /// Copies [`COPY_BYTES`] from grant 0 and measures that.
 pub const COPY: u64 = 2;
-/// Programs the timer of the board; its interrupt is measured. Word 1 is the shift of the time stamp.
+/// Programs the timer of the board; its interrupt is measured. Word 1 is the shift of the time stamp. On a board whose timer
+/// has no interrupt nothing is programmed, and the time in the reply is 0.
 pub const ARM: u64 = 3;
 
 /// Bytes of [`COPY`].

@@ -333,7 +333,10 @@ mod tests {
         }
         assert_eq!(Standing::from_code(9), None);
         assert_eq!(Request::decode(&Message::new(START, &[32])), Err(Error::NoSuchSlot));
-        assert_eq!(Request::decode(&Message::new(FAULT, &[1, 10])), Err(Error::BadRequest));
+        assert_eq!(
+            Request::decode(&Message::new(FAULT, &[1, Fault::ALL.len() as u64 + 1])),
+            Err(Error::BadRequest)
+        );
         assert_eq!(size_of::<Row>() % 8, 0);
     }
 }

@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        let wrong = DEMO.replace("\"leak\"]", "\"leek\"]");
+        let wrong = DEMO.replace("\"leak\",", "\"leek\",");
         assert!(Scenario::parse(&wrong).unwrap_err().to_string().contains("leek"));
         let wrong = DEMO.replace("[20000, 45000]", "[45000, 20000]");
         assert!(Scenario::parse(&wrong).is_err());

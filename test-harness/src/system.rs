@@ -1,4 +1,4 @@
-//! What was built: slots, images and build ids, from `out/<manifest>/system.json`.
+//! What was built: slots, images and build ids, from `out/<board>/<manifest>/system.json`.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -48,6 +48,18 @@ impl System {
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let system: Self = serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))?;
         Ok(Self { folder: folder.to_owned(), ..system })
+    }
+
+    /// The system of `system/<manifest>.toml` for a board, where `./x test` says that it has built it (`SAMSARA_OUT`), or in
+    /// the repository's `out/`.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn under_test(board: &str, manifest: &str) -> Result<Self> {
+        let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../out");
+        let out = std::env::var_os("SAMSARA_OUT").map_or_else(default, PathBuf::from);
+        Self::in_folder(&out.join(board).join(manifest))
+            .with_context(|| format!("not built: run `./x build system/{manifest}.toml --board {board}`"))
     }
 
     /// The boot image.

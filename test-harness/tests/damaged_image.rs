@@ -1,4 +1,4 @@
-//! The kernel on boot images that were cut short or damaged: what it cannot start it refuses, on the console, with the
+//! The kernel on boot images that were cut short or damaged, and on another board: what it cannot start it refuses, on the console, with the
 //! remedy, and stays still instead of resetting the board for ever; what has a second copy it starts.
 //!
 //! The images are made from the one that the build made of `system/test.toml` (`./x test` builds it).
@@ -7,9 +7,10 @@ use abi::image::{ImageHeader, MAGIC, SystemHeader};
 use abi::rights::SlotRights;
 use abi::trace::Event;
 use std::mem::offset_of;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use test_harness::evidence::{Item, Splitter};
+use test_harness::system::System;
 use test_harness::target::{Emulator, Happening, Launch, Line, Machine, Mode};
 use zerocopy::FromBytes;
 
@@ -40,11 +41,8 @@ struct Image {
 
 impl Image {
     fn built() -> Self {
-        let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../out");
-        let out = std::env::var_os("SAMSARA_OUT").map_or(default, PathBuf::from);
-        let path = out.join("test/kernel8.img");
-        let bytes = std::fs::read(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}: run ./x build system/test.toml", path.display()));
+        let system = System::under_test(&Machine::under_test().unwrap().name, "test").unwrap();
+        let bytes = std::fs::read(system.kernel()).unwrap();
         let is_header = |base: &usize| bytes[*base..].starts_with(&MAGIC.to_le_bytes());
         let base = (0..bytes.len()).step_by(PAGE).find(is_header).expect("a system behind the kernel");
         let (header, _) = SystemHeader::read_from_prefix(&bytes[base..]).unwrap();
@@ -105,14 +103,17 @@ impl Seen {
     }
 }
 
-/// Boots until `enough`, and watches for a little longer.
 fn boot(image: &Image, enough: impl Fn(&Seen) -> bool) -> Seen {
+    boot_on(&Machine::under_test().unwrap(), image, enough)
+}
+
+/// Boots until `enough`, and watches for a little longer.
+fn boot_on(machine: &Machine, image: &Image, enough: impl Fn(&Seen) -> bool) -> Seen {
     let folder = tempfile::tempdir().unwrap();
     let kernel = folder.path().join("kernel8.img");
     std::fs::write(&kernel, &image.bytes).unwrap();
-    let machine = Machine::default_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu")).unwrap();
     let launch = Launch {
-        machine: &machine,
+        machine,
         kernel: &kernel,
         card: None,
         plan: None,
@@ -159,6 +160,23 @@ fn an_image_that_is_whole_starts() {
     let seen = boot(&Image::built(), |seen| seen.ready.contains(&ECHO));
     assert!(seen.console.is_empty(), "{}", seen.console);
     assert_eq!((seen.second_copies, seen.resets), (0, 0));
+}
+
+#[test]
+fn an_image_on_another_board_says_so_and_does_nothing() {
+    let built_for = Machine::under_test().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu");
+    let mut others = 0;
+    for name in ["raspi3b", "raspi4b"].into_iter().filter(|name| *name != built_for.name) {
+        let other = Machine::named(&folder, name).unwrap();
+        let whole = |seen: &Seen| seen.console.ends_with("write it to the card.\r\n");
+        let seen = boot_on(&other, &Image::built(), whole);
+        let reason = format!("{REFUSAL}this image is for the board {},", built_for.name);
+        assert_eq!(seen.console.matches(&reason).count(), 1, "on {name}: {}", seen.console);
+        assert_eq!((seen.ready.len(), seen.panics.len(), seen.resets), (0, 0, 0), "on {name}");
+        others += 1;
+    }
+    assert_eq!(others, 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The launcher on a real emulator, with guests of a few instructions.
+//! The launcher on a real emulator, with guests of a few instructions that are written for one board.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ impl Guest {
 }
 
 fn machine() -> Machine {
-    Machine::default_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu")).unwrap()
+    Machine::named(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu"), "raspi3b").unwrap()
 }
 
 struct Run {

@@ -27,6 +27,12 @@ pub fn control(slot: SlotId, operation: u64) -> Result<(), Status> {
     sys::slot_ctl(u32::from(slot), operation)
 }
 
+/// Copies `data` to `offset` of the store of the spare slot `slot`, which must not run; at most
+/// [`slot_ctl::STORE_MAX`] bytes.
+pub fn store(slot: SlotId, offset: u64, data: &[u8]) -> Result<(), Status> {
+    sys::store(u32::from(slot), offset, data)
+}
+
 /// Plans `fault` for `slot`, at the `count`-th event of `trigger` ([`abi::syscall::trigger`]).
 pub fn inject(slot: SlotId, fault: Fault, trigger: u64, count: u32) -> Result<(), Status> {
     sys::inject(u32::from(slot), fault as u32, trigger, u64::from(count))

@@ -4,7 +4,7 @@
 //!
 //! *Rule.* The stub is entered in the middle of anything: it neither allocates nor logs, and never comes back.
 
-use crate::server::{Event, recv};
+use crate::server::{Event, recv, recv_notifications};
 use crate::time::Instant;
 use crate::{exit, sys};
 use abi::layout::STACK_LIMIT;
@@ -25,6 +25,7 @@ extern "C" fn samsara_fault_stub(fault: u64) -> ! {
         Some(Fault::IllegalInstruction) => sys::undefined_instruction(),
         Some(Fault::Loop) => endless(),
         Some(Fault::Mute) => mute(),
+        Some(Fault::Deaf) => deaf(),
         Some(Fault::StackOverflow) => {
             exit(DeathClass::Exit, if descend(0) == 0 { "no" } else { "stack without end" })
         }
@@ -53,6 +54,13 @@ fn mute() -> ! {
             Event::Request(_unanswered) => {}
             Event::Notification(_) | Event::Timeout => {}
         }
+    }
+}
+
+/// Answers heartbeats, and takes no request.
+fn deaf() -> ! {
+    loop {
+        let _heartbeat = recv_notifications(Instant::NEVER);
     }
 }
 

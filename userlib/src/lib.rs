@@ -17,6 +17,8 @@ pub mod text;
 pub mod time;
 
 #[cfg(target_os = "none")]
+pub mod arguments;
+#[cfg(target_os = "none")]
 pub mod bindings;
 #[cfg(target_os = "none")]
 pub mod checkpoint;

@@ -289,6 +289,16 @@ pub fn slot_ctl(slot: u32, operation: u64) -> Result<(), Status> {
     result(unsafe { plain::<{ Call::SlotCtl as u16 }>([u64::from(slot), operation, 0, 0, 0]) }).map(|_| ())
 }
 
+/// `slot_ctl` store: copies `data` to `offset` of the store of a spare slot.
+#[inline(always)]
+pub fn store(slot: u32, offset: u64, data: &[u8]) -> Result<(), Status> {
+    let operation = abi::syscall::slot_ctl::STORE;
+    let arguments =
+        [u64::from(slot), operation, offset, data.as_ptr().expose_provenance() as u64, data.len() as u64];
+    // SAFETY: 1. The kernel reads `data`, which is borrowed for as long.
+    result(unsafe { plain::<{ Call::SlotCtl as u16 }>(arguments) }).map(|_| ())
+}
+
 /// `inject`.
 #[inline(always)]
 pub fn inject(slot: u32, fault: u32, trigger: u64, count: u64) -> Result<(), Status> {

@@ -1,4 +1,4 @@
-//! From a manifest to `out/<manifest>/`: builds what the manifest names and puts the boot image together.
+//! From a manifest to `out/<board>/<manifest>/`: builds what the manifest names and puts the boot image together.
 //!
 //! Rule: nothing in `out` depends on the folder or the machine, and nothing is written that has not changed.
 //!
@@ -7,27 +7,28 @@
 //! | `kernel8.img` | what the board boots |
 //! | `system.json` | slots, images and build ids, for the host tools |
 //! | `elf/` | the ELF files, with symbols, debug data and log texts |
+//! | `bin/` | program files for the card, if the system has spare slots to run them in |
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use abi::image::ImageHeader;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use protocols::Service;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::image::bindings::bind;
+use crate::image::bindings::{bind, bind_program};
 use crate::image::boot::{Bundle, assemble};
 use crate::image::flatten::{Flat, flatten};
-use crate::image::kernel;
+use crate::image::{kernel, program};
 use crate::manifest::board::Board;
 use crate::manifest::diagnostic::suggest;
 use crate::manifest::place::{Need, place};
 use crate::manifest::reader::format_size;
-use crate::manifest::{BoardError, System, rights};
-use crate::tools::{TargetProgram, Toolchain};
+use crate::manifest::{System, rights};
+use crate::tools::{Package, TargetProgram, Toolchain};
 
 /// The linker script of every component.
 const COMPONENT_SCRIPT: &str = "userlib/component.ld";
@@ -44,6 +45,9 @@ pub struct Options {
     /// The manifest.
     #[arg(default_value = "system/demo.toml")]
     manifest: PathBuf,
+    /// The board; the default is the one whose file in qemu/ says so.
+    #[arg(long)]
+    board: Option<String>,
 }
 
 /// Builds a system and says how full its banks are.
@@ -51,7 +55,8 @@ pub struct Options {
 /// # Errors
 /// As [`build_system`].
 pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
-    let built = build_system(tools, &options.manifest)?;
+    let machine = crate::run::machine(tools, options.board.as_deref())?;
+    let built = build_system(tools, &options.manifest, &machine.name)?;
     let bytes = fs::metadata(built.folder.join(IMAGE))?.len();
     println!("{}: {IMAGE} of {bytes} bytes", built.folder.display());
     println!(
@@ -69,18 +74,18 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
 /// A built system.
 #[derive(Debug)]
 pub struct Built {
-    /// `out/<manifest>`.
+    /// `out/<board>/<manifest>`.
     pub folder: PathBuf,
     /// For each slot: name, what it needs of its bank, size of the bank in bytes.
     pub banks: Vec<(String, Need, u64)>,
 }
 
-/// Builds the system of a manifest, whose path is taken from the workspace's root.
+/// Builds the system of a manifest, whose path is taken from the workspace's root, for the board of this name.
 ///
 /// # Errors
 /// A defect of the manifest (file, line, remedy), of the sources or of an image.
-pub fn build_system(tools: &Toolchain, manifest: &Path) -> Result<Built> {
-    let system = read(tools.root(), manifest, protocols::SERVICES)?;
+pub fn build_system(tools: &Toolchain, manifest: &Path, board: &str) -> Result<Built> {
+    let system = read(tools.root(), manifest, protocols::SERVICES, board)?;
     let packages = tools.packages()?;
     let programs: Vec<&str> =
         packages.iter().filter(|package| !package.for_host).map(|package| package.name.as_str()).collect();
@@ -90,11 +95,75 @@ pub fn build_system(tools: &Toolchain, manifest: &Path) -> Result<Built> {
     let kernel_elf = elfs.last().context("the kernel was not built")?;
     let flats = elfs[..images.len()].iter().zip(&images).map(|(elf, name)| Ok((*name, flatten(name, elf)?)));
     let assembled = assemble_system(&system, &flats.collect::<Result<_>>()?, kernel_elf)?;
-    let folder = tools.root().join("out").join(&system.name);
+    let folder = output_folder(tools.root(), board).join(&system.name);
     let named: Vec<(&str, &[u8])> =
         images.iter().copied().chain([KERNEL]).zip(elfs.iter().map(Vec::as_slice)).collect();
     write(&folder, &assembled, &named)?;
+    build_programs(tools, &system, &packages, &folder)?;
     Ok(Built { folder, banks: assembled.banks })
+}
+
+/// Where the systems of a board are put.
+pub fn output_folder(root: &Path, board: &str) -> PathBuf {
+    root.join("out").join(board)
+}
+
+/// The program files for the spare slots of a system, into `bin/`; files of programs that are gone go, too.
+fn build_programs(tools: &Toolchain, system: &System, packages: &[Package], folder: &Path) -> Result<()> {
+    let spare: Vec<usize> =
+        (0..system.components.len()).filter(|&slot| system.components[slot].store.value > 0).collect();
+    if spare.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> =
+        packages.iter().filter(|package| package.program).map(|package| package.name.as_str()).collect();
+    let programs: Vec<TargetProgram<'_>> = names.iter().map(|package| component(package)).collect();
+    let files = tools.build_components(&programs).context("building the programs for spare slots")?;
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin).with_context(|| format!("creating {}", bin.display()))?;
+    for (name, path) in names.iter().zip(&files) {
+        let elf = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        write_changed(&bin.join(name), &program_file(system, &spare, name, &elf)?)?;
+    }
+    for entry in fs::read_dir(&bin)? {
+        let entry = entry?;
+        if !names.iter().any(|name| entry.file_name() == *name) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The file of a program that runs in any of the `spare` slots.
+fn program_file(system: &System, spare: &[usize], name: &str, elf: &[u8]) -> Result<Vec<u8>> {
+    let flat = flatten(name, elf)?;
+    let pages = bind_program(&flat, system, spare[0]);
+    let component = |slot: usize| &system.components[slot];
+    for &slot in spare {
+        ensure!(
+            bind_program(&flat, system, slot) == pages,
+            "{}: the spare slots \"{}\" and \"{}\" differ in calls or deadlines, and a program runs in either: give them \
+             the same",
+            system.name,
+            component(spare[0]).name.value,
+            component(slot).name.value
+        );
+    }
+    system.source.finish(())?;
+    let file =
+        program::file(&flat, &pages).map_err(|defect| anyhow!("program \"{name}\" {}", defect.text()))?;
+    let least = spare.iter().map(|&slot| component(slot).store.value).min().unwrap_or(0);
+    ensure!(
+        file.len() as u64 <= least,
+        "program \"{name}\" has {} bytes, and a store of {} only {least}: make it smaller, or write a larger `store`",
+        file.len(),
+        system.name,
+    );
+    Ok(file)
+}
+
+fn component(package: &str) -> TargetProgram<'_> {
+    TargetProgram { package, linker_script: Path::new(COMPONENT_SCRIPT), features: None }
 }
 
 /// Every image is a package of the board; cargo's own message would name neither file nor line.
@@ -117,23 +186,23 @@ fn check_images(system: &System, programs: &[&str]) -> Result<()> {
 ///
 /// # Errors
 /// The file cannot be read or has defects.
-pub fn read(root: &Path, manifest: &Path, services: &[Service]) -> Result<System> {
+pub fn read(root: &Path, manifest: &Path, services: &[Service], board: &str) -> Result<System> {
     let path = root.join(manifest);
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let file = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-    System::read(&file, &text, services, |name| board(root, name)).map_err(anyhow::Error::from)
-}
-
-fn board(root: &Path, name: &str) -> Result<Board, BoardError> {
-    let file = format!("bsp/{name}/board.toml");
-    match fs::read_to_string(root.join(&file)) {
-        Ok(text) => Board::read(&file, &text).map_err(BoardError::Defects),
-        Err(_) => Err(BoardError::Unknown(boards(root))),
-    }
+    let known = boards(root);
+    ensure!(
+        known.iter().any(|name| name == board),
+        "there is no board {board:?} in bsp/: there is {}",
+        known.join(", ")
+    );
+    let data = format!("bsp/{board}/board.toml");
+    let described = fs::read_to_string(root.join(&data)).with_context(|| format!("reading {data}"))?;
+    System::read(&file, &text, services, Board::read(&data, &described)?, &known).map_err(anyhow::Error::from)
 }
 
 /// The boards that have data.
-fn boards(root: &Path) -> Vec<String> {
+pub fn boards(root: &Path) -> Vec<String> {
     let entries = fs::read_dir(root.join("bsp")).into_iter().flatten().flatten();
     let with_data = entries.filter(|entry| entry.path().join("board.toml").exists());
     let mut names: Vec<String> =
@@ -144,14 +213,20 @@ fn boards(root: &Path) -> Vec<String> {
 
 /// The ELF files of `images` and, last, of the kernel.
 fn compile(tools: &Toolchain, system: &System, images: &[&str]) -> Result<Vec<Vec<u8>>> {
-    let mut programs: Vec<TargetProgram<'_>> = images
-        .iter()
-        .map(|package| TargetProgram { package, linker_script: Path::new(COMPONENT_SCRIPT) })
-        .collect();
-    programs.push(TargetProgram { package: KERNEL, linker_script: Path::new(&system.board.linker_script) });
+    let mut programs: Vec<TargetProgram<'_>> = images.iter().map(|package| component(package)).collect();
+    programs.push(TargetProgram {
+        package: KERNEL,
+        linker_script: Path::new(&system.board.linker_script),
+        features: Some(kernel_features(&system.board.name)),
+    });
     let files =
         tools.build(&programs, &[]).with_context(|| format!("building the programs of {}", system.name))?;
     files.iter().map(|file| fs::read(file).with_context(|| format!("reading {}", file.display()))).collect()
+}
+
+/// The features with which the kernel is a board's.
+pub fn kernel_features(board: &str) -> String {
+    format!("bsp/{board}")
 }
 
 /// Everything that is written.
@@ -369,9 +444,11 @@ mod tests {
             let path = entry.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();
             let manifest = Path::new("system").join(path.file_name().unwrap());
-            let system =
-                read(root, &manifest, protocols::SERVICES).unwrap_or_else(|defects| panic!("{defects}"));
-            assert_eq!(system.components[0].name.value, "root");
+            for board in boards(root) {
+                let system = read(root, &manifest, protocols::SERVICES, &board)
+                    .unwrap_or_else(|defects| panic!("{board}: {defects}"));
+                assert_eq!(system.components[0].name.value, "root");
+            }
             assert!(text.starts_with("# "), "{}: say what the system is for", path.display());
             count += 1;
         }

@@ -5,6 +5,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::build::{boards, kernel_features};
 use crate::tidy;
 use crate::tools::{HOST_PROFILE, Package, Toolchain, run as run_tool};
 
@@ -35,7 +36,9 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
         step("formatting", &|| formatting(tools));
         step("clippy, host", &|| clippy_host(tools));
         step("clippy, drivers' logic on the host", &|| clippy_libraries(tools, &packages));
-        step("clippy, board", &|| clippy_board(tools, &packages));
+        for board in boards(tools.root()) {
+            step("clippy, board", &|| clippy_board(tools, &packages, &board));
+        }
     }
     if !failed.is_empty() {
         bail!("check failed: {}", failed.join("; "));
@@ -63,10 +66,12 @@ fn clippy_libraries(tools: &Toolchain, packages: &[Package]) -> Result<()> {
     run_tool(command.args(["--", "-Dwarnings"]))
 }
 
-fn clippy_board(tools: &Toolchain, packages: &[Package]) -> Result<()> {
+/// What is built for a board, the board's own package and no other board's among it.
+fn clippy_board(tools: &Toolchain, packages: &[Package], board: &str) -> Result<()> {
     let mut command = tools.target_cargo("clippy");
     for package in packages.iter().filter(|package| !package.for_host) {
         command.args(["--package", &package.name]);
     }
+    command.args(["--features", &kernel_features(board)]);
     run_tool(command.args(["--", "-Dwarnings"]))
 }

@@ -46,9 +46,8 @@ pub struct Options {
 /// The demo could not be run.
 pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
     let machine = crate::run::machine(tools, options.board.as_deref())?;
-    let built = build_system(tools, MANIFEST.as_ref())?;
+    let built = build_system(tools, MANIFEST.as_ref(), &machine.name)?;
     let system = System::in_folder(&built.folder)?;
-    crate::run::check_board(&machine, &system)?;
     let folder = built.folder.join("run");
     let card = folder.join("card.img");
     card::make(&card, CARD_BYTES)?;

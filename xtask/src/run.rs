@@ -46,26 +46,14 @@ pub fn machine(tools: &Toolchain, board: Option<&str>) -> Result<Machine> {
     }
 }
 
-/// A system boots only on the board that its manifest names.
-///
-/// # Errors
-/// Names the two boards.
-pub fn check_board(machine: &Machine, system: &System) -> Result<()> {
-    if machine.name != system.board {
-        bail!("manifest {:?} is for board {:?}, not for {:?}", system.manifest, system.board, machine.name);
-    }
-    Ok(())
-}
-
 /// Builds, boots, and connects the terminal.
 ///
 /// # Errors
 /// The board could not be started.
 pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
     let machine = machine(tools, options.board.as_deref())?;
-    let built = build_system(tools, &options.manifest)?;
+    let built = build_system(tools, &options.manifest, &machine.name)?;
     let system = System::in_folder(&built.folder)?;
-    check_board(&machine, &system)?;
     let folder = tools.root().join("out/run");
     let card = options.card.clone().unwrap_or_else(|| folder.join("card.img"));
     if !card.exists() {
@@ -79,6 +67,13 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
              and the next run makes a new one",
             card.display()
         );
+    }
+    let programs = system.folder.join("bin");
+    if programs.is_dir()
+        && let Err(error) = card::install(&card, &programs)
+    {
+        // The board boots all the same: what it says of a card that it cannot use is its own affair.
+        println!("no programs were put on the card: {error:#}");
     }
     let launch = Launch {
         machine: &machine,

@@ -3,7 +3,10 @@
 //! Host tests come in two runs of cargo: the libraries of packages that otherwise build only for the board, then the
 //! default members with everything they have. Tests that need the emulator are integration tests of `test-harness`, a
 //! default member; [`prepare`] is where what they need is built and named to them through the environment. So every
-//! manifest is built on every run, and a defect in one is a failed test.
+//! manifest is built for every board on every run, and a defect in one is a failed test.
+//!
+//! The second run is about the default board. One more run for each other board repeats the tests that boot one, in their
+//! quick form: long enumerations are about code that is the same on all boards. A soak repeats them in full.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::build::build_system;
+use crate::build::{boards, build_system};
 use crate::tools::{HOST_PROFILE, Toolchain, run as run_tool};
 
 /// Options of `./x test`.
@@ -27,6 +30,9 @@ pub struct Options {
     /// Also the tests marked as long, many random cases; the output is kept in out/.
     #[arg(long)]
     soak: bool,
+    /// Only the tests that boot a board, on this one.
+    #[arg(long)]
+    board: Option<String>,
     /// Only tests whose name contains this.
     filter: Option<String>,
 }
@@ -79,8 +85,21 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
         (_, true) => Depth::Soak,
         _ => Depth::Full,
     };
-    let environment = prepare(tools, depth)?;
-    let mut runs = [library_tests(tools)?, member_tests(tools)];
+    let default = crate::run::machine(tools, options.board.as_deref())?.name;
+    let others: Vec<String> = match options.board {
+        Some(_) => Vec::new(),
+        None => boards(tools.root()).into_iter().filter(|board| *board != default).collect(),
+    };
+    for board in std::iter::once(&default).chain(&others) {
+        prepare(tools, board)?;
+    }
+    let environment = environment(tools, depth)?;
+    let mut runs = match options.board {
+        Some(_) => vec![board_tests(tools, &default, depth)],
+        None => vec![library_tests(tools)?, member_tests(tools)],
+    };
+    let quick = if depth == Depth::Soak { depth } else { Depth::Quick };
+    runs.extend(others.iter().map(|board| board_tests(tools, board, quick)));
     let mut log = if depth == Depth::Soak { Some(soak_log(tools)?) } else { None };
     let mut failed = 0;
     for command in &mut runs {
@@ -88,7 +107,9 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
         if depth == Depth::Soak {
             command.arg("--include-ignored");
         }
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let given: Vec<OsString> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+        command
+            .envs(environment.iter().filter(|(name, _)| !given.iter().any(|other| other == name)).cloned());
         let outcome = match &mut log {
             Some(log) => run_logged(command, log),
             None => run_tool(command),
@@ -99,13 +120,18 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds every system, and says what the tests find in their environment: the emulator in SAMSARA_QEMU, the systems in
-/// SAMSARA_OUT (as `<manifest>/kernel8.img` and so on), how much to test in SAMSARA_TEST_DEPTH.
-fn prepare(tools: &Toolchain, depth: Depth) -> Result<Vec<(&'static str, OsString)>> {
+/// Builds every system for a board.
+fn prepare(tools: &Toolchain, board: &str) -> Result<()> {
     for manifest in manifests(tools)? {
-        eprintln!("== building {}", manifest.display());
-        build_system(tools, &manifest)?;
+        eprintln!("== building {} for {board}", manifest.display());
+        build_system(tools, &manifest, board)?;
     }
+    Ok(())
+}
+
+/// What the tests find in their environment: the emulator in SAMSARA_QEMU, the systems in SAMSARA_OUT (as
+/// `<board>/<manifest>/kernel8.img` and so on), how much to test in SAMSARA_TEST_DEPTH.
+fn environment(tools: &Toolchain, depth: Depth) -> Result<Vec<(&'static str, OsString)>> {
     Ok(vec![
         ("SAMSARA_QEMU", tools.qemu()?.into()),
         ("SAMSARA_OUT", tools.root().join("out").into()),
@@ -136,6 +162,15 @@ fn library_tests(tools: &Toolchain) -> Result<Command> {
         command.args(["--package", &package.name]);
     }
     Ok(command)
+}
+
+/// The tests that boot a board, on this one.
+fn board_tests(tools: &Toolchain, board: &str, depth: Depth) -> Command {
+    let mut command = tools.host_cargo("test");
+    command.args(["--profile", HOST_PROFILE, "--no-fail-fast", "--package", "test-harness"]);
+    command.args(["--test", "board", "--test", "damaged_image", "--test", "recovery"]);
+    command.env("SAMSARA_BOARD", board).env("SAMSARA_TEST_DEPTH", depth.word());
+    command
 }
 
 fn member_tests(tools: &Toolchain) -> Command {

@@ -44,6 +44,8 @@ pub struct TargetProgram<'a> {
     pub package: &'a str,
     /// The linker script, relative to the workspace's root: an absolute path would make the image depend on it.
     pub linker_script: &'a Path,
+    /// Features to build it with, as cargo's `--features` takes them.
+    pub features: Option<String>,
 }
 
 /// A package of the workspace, as far as the commands care.
@@ -53,6 +55,8 @@ pub struct Package {
     pub name: String,
     /// Whether it is made for the host, which is to say a default member of the workspace.
     pub for_host: bool,
+    /// Whether it is a program for spare slots (`program = true` in `[package.metadata.samsara]`).
+    pub program: bool,
     /// Whether it has a library whose tests run on the host (`test = false` in a manifest's `[lib]` says no).
     pub library_tested: bool,
 }
@@ -155,18 +159,36 @@ impl Toolchain {
         environment: &[(&str, OsString)],
     ) -> Result<Vec<PathBuf>> {
         let (components, kernel) = programs.split_at(programs.len().saturating_sub(1));
-        for group in [components, kernel].into_iter().filter(|group| !group.is_empty()) {
-            let mut command = self.target_cargo("build");
-            command.arg("-Zprofile-rustflags");
-            for program in group {
-                command.args(["--package", program.package, "--config"]);
-                command.arg(self.link_option(program)?);
-            }
-            command.envs(environment.iter().map(|(name, value)| (name, value)));
-            run(&mut command)?;
+        let mut files = self.compile(components, environment)?;
+        files.extend(self.compile(kernel, environment)?);
+        Ok(files)
+    }
+
+    /// Builds programs for the board without a kernel and returns their ELF files, in the given order.
+    ///
+    /// # Errors
+    /// As [`Toolchain::build`].
+    pub fn build_components(&self, programs: &[TargetProgram]) -> Result<Vec<PathBuf>> {
+        self.compile(programs, &[])
+    }
+
+    fn compile(&self, group: &[TargetProgram], environment: &[(&str, OsString)]) -> Result<Vec<PathBuf>> {
+        if group.is_empty() {
+            return Ok(Vec::new());
         }
+        let mut command = self.target_cargo("build");
+        command.arg("-Zprofile-rustflags");
+        for program in group {
+            command.args(["--package", program.package, "--config"]);
+            command.arg(self.link_option(program)?);
+            if let Some(features) = &program.features {
+                command.args(["--features", features]);
+            }
+        }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        run(&mut command)?;
         let folder = self.target_dir.join(TARGET).join("release");
-        Ok(programs.iter().map(|program| folder.join(program.package)).collect())
+        Ok(group.iter().map(|program| folder.join(program.package)).collect())
     }
 
     /// The cargo setting that links `program`, and no other package, with its linker script.
@@ -254,6 +276,7 @@ fn packages_of(metadata: &Value) -> Result<Vec<Package>> {
             let targets = package["targets"].as_array().context("a package without targets")?;
             Ok(Package {
                 name: package["name"].as_str().context("a package without a name")?.into(),
+                program: package["metadata"]["samsara"]["program"] == true,
                 for_host: package["id"]
                     .as_str()
                     .is_some_and(|id| default_members.iter().any(|member| member == id)),
@@ -329,8 +352,12 @@ mod tests {
                 { "name": "userlib", "id": "path+file:///w/userlib#0.1.0", "targets": [{ "kind": ["lib"], "test": false }] },
             ],
         });
-        let package =
-            |name: &str, for_host, library_tested| Package { name: name.into(), for_host, library_tested };
+        let package = |name: &str, for_host, library_tested| Package {
+            name: name.into(),
+            program: false,
+            for_host,
+            library_tested,
+        };
         assert_eq!(
             packages_of(&metadata).unwrap(),
             [package("abi", true, true), package("pl011", false, true), package("userlib", false, false)]

@@ -58,7 +58,9 @@ pub fn run() -> ! {
         group(Series::NotifySwitch, number, |shift| bench.notify_server(shift));
         group(Series::NotifyNoSwitch, number, |shift| bench.notify_idler(shift));
         pause();
-        group(Series::Interrupt, number, |shift| bench.interrupt(shift));
+        if bench.has_timer() {
+            group(Series::Interrupt, number, |shift| bench.interrupt(shift));
+        }
         group(Series::Copy, number, |shift| bench.copy(shift));
     }
     (0..RESTARTS).for_each(|number| bench.restart(number));
@@ -144,6 +146,13 @@ impl Bench {
         measure(Operation::Notify, &mut block);
         expect_done(&block);
         block.ticks()
+    }
+
+    /// Whether the board has a timer with an interrupt; asking programs it once.
+    fn has_timer(&self) -> bool {
+        let programmed = self.call(ARM, 0).registers[WORD + reply::BEFORE];
+        pause();
+        programmed != 0
     }
 
     /// The client computes when the interrupt comes: the way from an idle CPU would be another one.

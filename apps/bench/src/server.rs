@@ -47,24 +47,25 @@ impl Timer {
 }
 
 pub fn run() -> ! {
-    let timer = Timer {
-        registers: binding!(window ? "system-timer").expect("the server drives the timer"),
-        line: binding!(irq ? "system-timer-1").expect("the server drives the timer"),
-    };
+    let registers = binding!(window ? "system-timer").expect("the server drives the timer");
+    // On some boards the timer has no line.
+    let timer = binding!(irq ? "system-timer-1").map(|line| Timer { registers, line });
     // A line is masked until its driver says that it is ready.
-    timer.disarm();
+    if let Some(timer) = &timer {
+        timer.disarm();
+    }
     let mut page = [0; COPY_BYTES];
     let mut notified = 0;
     let mut block = Block::new(&[Instant::NEVER.ticks(), 0], 0);
     measure(Operation::Recv, &mut block);
     loop {
         if block.registers[0] == received::REQUEST {
-            block = answer(&block, &timer, notified, &mut page);
+            block = answer(&block, timer.as_ref(), notified, &mut page);
             continue;
         }
         if block.registers[0] == received::NOTIFICATION {
             notified = block.after;
-            if block.registers[1] & timer.line.bit() != 0 {
+            if let Some(timer) = timer.as_ref().filter(|timer| block.registers[1] & timer.line.bit() != 0) {
                 timer.disarm();
             }
         }
@@ -74,7 +75,7 @@ pub fn run() -> ! {
 }
 
 /// Answers the request in `block` and returns what is received next.
-fn answer(asked: &Block, timer: &Timer, notified: u64, page: &mut [u8; COPY_BYTES]) -> Block {
+fn answer(asked: &Block, timer: Option<&Timer>, notified: u64, page: &mut [u8; COPY_BYTES]) -> Block {
     let (call, label) = (asked.registers[1], asked.registers[2]);
     let [deadline, shift] = [request::DEADLINE, request::SHIFT].map(|word| asked.registers[WORD + word]);
     let mut next = Block::new(&[deadline, call], shift);
@@ -89,8 +90,10 @@ fn answer(asked: &Block, timer: &Timer, notified: u64, page: &mut [u8; COPY_BYTE
             next.registers[WORD + reply::AFTER] = copied.after;
         }
         ARM => {
-            next.registers[WORD + reply::BEFORE] = timer.arm();
-            operation = Operation::ReplyRecvShifted;
+            if let Some(timer) = timer {
+                next.registers[WORD + reply::BEFORE] = timer.arm();
+                operation = Operation::ReplyRecvShifted;
+            }
         }
         _ => {}
     }

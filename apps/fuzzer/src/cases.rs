@@ -4,6 +4,7 @@ use crate::raw::{IMMEDIATES, Memory, Registers};
 use abi::PAGE_SIZE;
 use abi::layout::{ARENA_BASE, DEVICE_BASE, DEVICE_STRIDE, IMAGE_BASE, PLAN_BASE, STACK_TOP, USER_END};
 use abi::message::{GRANT_MAX, GRANT_WRITABLE};
+use abi::plan::Fault;
 use abi::syscall::{
     Call, RECV_NOTIFICATIONS, checkpoint, inspect, log, received, reg, reply, reset, slot_ctl, trigger,
 };
@@ -326,7 +327,10 @@ pub fn supervisor(memory: &Memory) -> u32 {
     cases.expect(Status::WrongState, Call::Start, &[PREY]);
     let no_class = [0, 15, 255, 1 << 32 | 6, u64::MAX];
     cases.each(Status::BadArgument, Call::Kill, &[PREY, 0], 1, &no_class);
-    cases.each(Status::BadArgument, Call::SlotCtl, &[PREY, 0], 1, &[7]);
+    cases.each(Status::Denied, Call::SlotCtl, &[PREY, 0], 1, &[slot_ctl::STORE, slot_ctl::SEAL]);
+    cases.each(Status::BadHandle, Call::SlotCtl, &[0, slot_ctl::STORE], 0, &NOWHERE);
+    cases.each(Status::BadHandle, Call::SlotCtl, &[0, slot_ctl::SEAL], 0, &NOWHERE);
+    cases.each(Status::BadArgument, Call::SlotCtl, &[PREY, 0], 1, &[9]);
     cases.each(Status::BadArgument, Call::SlotCtl, &[PREY, 0], 1, &NO_OPERATION);
     injections(&mut cases);
     cases.expect(Status::Ok, Call::Kill, &[PREY, 6]);
@@ -361,7 +365,8 @@ fn start_prey(cases: &mut Cases) {
 fn injections(cases: &mut Cases) {
     cases.each(Status::BadHandle, Call::Inject, &[0, 1, 0, 0], 0, &[PREY + 1, 1 << 32 | PREY]);
     cases.each(Status::BadHandle, Call::Inject, &[0, 1, 0, 0], 0, &NOWHERE);
-    cases.each(Status::BadArgument, Call::Inject, &[PREY, 0, 0, 0], 1, &[0, 10, 255, 1 << 32 | 1, u64::MAX]);
+    let no_fault = [0, Fault::ALL.len() as u64 + 1, 255, 1 << 32 | 1, u64::MAX];
+    cases.each(Status::BadArgument, Call::Inject, &[PREY, 0, 0, 0], 1, &no_fault);
     cases.each(Status::BadArgument, Call::Inject, &[PREY, 1, 0, 1], 2, &[trigger::ALARM + 1]);
     cases.each(Status::BadArgument, Call::Inject, &[PREY, 1, 0, 1], 2, &NO_OPERATION);
     for kind in [trigger::RECEIVED, trigger::SENT, trigger::ANSWERED, trigger::ALARM] {

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(read(&[0; 64]), Err(PlanError::Absent));
         assert_eq!(read(&bytes(&[ENTRY])), Ok(1));
         assert_eq!(read(&bytes(&[ENTRY])[..64]), Err(PlanError::Length));
-        assert_eq!(read(&bytes(&[ENTRY, PlanEntry { fault: 10, ..ENTRY }])), Err(PlanError::Entry(1)));
+        assert_eq!(read(&bytes(&[ENTRY, PlanEntry { fault: 11, ..ENTRY }])), Err(PlanError::Entry(1)));
         assert_eq!(read(&bytes(&[PlanEntry { trigger: 5, ..ENTRY }])), Err(PlanError::Entry(0)));
         assert_eq!(read(&bytes(&vec![ENTRY; ENTRIES_MAX + 1])), Err(PlanError::Length));
     }

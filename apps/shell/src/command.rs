@@ -57,6 +57,8 @@ pub enum Command {
     Memory,
     /// Time since power-on.
     Uptime,
+    /// A program and its arguments.
+    Run(String, String),
     /// Bytes from the random number generator.
     Random(u32),
     /// Kills a component.
@@ -102,6 +104,7 @@ pub const ENTRIES: &[Entry] = &[
     entry("mem", "", "memory of components, counters of the kernel"),
     entry("uptime", "", "seconds since power-on"),
     entry("random", "[BYTES]", "bytes from the random number generator, 16 unless told"),
+    entry("run", "PROGRAM [ARGUMENTS]", "run a program of /bin in a spare slot; Ctrl-C ends it"),
     entry("kill", "COMPONENT", "kill a component; it comes back"),
     entry("fault", "COMPONENT KIND", "make a component fail"),
     entry("service", "[stop|start|restart|release COMPONENT]", "list or control components"),
@@ -164,6 +167,7 @@ fn meaning(entry: &'static Entry, arguments: &[String]) -> Result<Command, Strin
                 .filter(|bytes| (1..=FILL_MAX).contains(bytes))
                 .ok_or_else(|| format!("random: {bytes:?} is no number of bytes from 1 to {FILL_MAX}"))?,
         ),
+        ("run", [program, arguments @ ..]) => Command::Run(one(program), arguments.join(" ")),
         ("kill", [component]) => Command::Kill(one(component)),
         ("fault", [component, kind]) => {
             let fault = Fault::from_name(kind);

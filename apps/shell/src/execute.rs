@@ -2,7 +2,7 @@
 //!
 //! *Rule.* An error ends the command and never the shell; it names the thing and the remedy.
 
-use crate::files::{Files, about};
+use crate::programs;
 use crate::supervisor::Supervisor;
 use crate::terminal::Terminal;
 use alloc::borrow::ToOwned;
@@ -10,10 +10,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use program::{Files, about};
 use protocols::files::{Cookie, Entry, Kind, OpenFlags, entries};
 use protocols::random::{self, Fill};
 use shell_core::command::{absolute, command, help, inside};
-use shell_core::{Command, parse, report, table};
+use shell_core::{Command, Verb, parse, report, table};
 use userlib::{Client, Grant, control, sys, time::now};
 
 /// Descriptor of a file that is read.
@@ -67,6 +68,7 @@ impl Shell {
             Command::MakeDirectory(paths) => paths
                 .iter()
                 .try_for_each(|path| self.files.make_directory(&absolute(path)).map_err(about(path))),
+            Command::Run(program, arguments) => self.run_program(&program, &arguments),
             Command::Sync => self.files.sync().map_err(about("sync")),
             question => {
                 let text = self.answer(question)?;
@@ -91,12 +93,22 @@ impl Shell {
             }
             Command::Uptime => format!("{} s\n", table::seconds(now().ns())),
             Command::Random(bytes) => self.random(bytes)?,
-            Command::Kill(component) => self.supervisor.fail(&component, abi::plan::Fault::Kill)?,
+            Command::Kill(component) => self.kill(&component)?,
             Command::Fault(component, fault) => self.supervisor.fail(&component, fault)?,
             Command::Service(verb, component) => self.supervisor.control(verb, &component)?,
             Command::Help(of) => help(of),
             _ => String::new(),
         })
+    }
+
+    /// Kills a component, which comes back; a program in a spare slot is stopped instead, and its slot is free.
+    fn kill(&self, component: &str) -> Result<String, String> {
+        let row = self.supervisor.find(component)?;
+        if programs::is_spare(&row) {
+            self.supervisor.control(Verb::Stop, component)?;
+            return Ok(format!("{component}: the program has ended; the slot is free\n"));
+        }
+        self.supervisor.fail(component, abi::plan::Fault::Kill)
     }
 
     fn stat(&self, path: &str) -> Result<String, String> {

@@ -11,7 +11,7 @@
 extern crate alloc;
 
 mod execute;
-mod files;
+mod programs;
 mod session;
 mod supervisor;
 mod terminal;
@@ -24,7 +24,7 @@ fn main(start: Start) -> ! {
     let terminal = terminal::Terminal::new(binding!(call "console"));
     let shell = execute::Shell {
         terminal,
-        files: files::Files::new(binding!(call "files")),
+        files: program::Files::new(binding!(call "files")),
         supervisor: supervisor::Supervisor::new(binding!(call "reincarnation")),
         random: binding!(call ?"random"),
     };

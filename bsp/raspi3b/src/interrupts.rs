@@ -48,13 +48,13 @@ const FIRST_BASIC: u32 = 64;
 /// Number of lines.
 pub const LINES: usize = 72;
 
-/// What is pending on core 0.
+/// What interrupts core 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pending {
-    /// The virtual timer of the core.
-    pub timer: bool,
-    /// Device lines: bit n is line n.
-    pub lines: u128,
+pub enum Interrupt {
+    /// The virtual timer of the core, until it is set anew.
+    Timer,
+    /// A device line, until it is masked.
+    Line(u32),
 }
 
 /// Both controllers, as core 0 sees them.
@@ -91,17 +91,19 @@ impl Interrupts {
         self.local.timer_control.write(TimerControl::CNTV_IRQ::SET);
     }
 
-    /// What is pending and not masked.
-    pub fn pending(&self) -> Pending {
+    /// One interrupt that is pending and not masked; device lines first, lowest number first. `None`: it went away again.
+    pub fn take(&mut self) -> Option<Interrupt> {
         let source = self.local.source.extract();
-        let mut lines = 0;
         if source.is_set(Source::GPU) {
             let banks =
                 u128::from(self.legacy.pending[0].get()) | u128::from(self.legacy.pending[1].get()) << 32;
             let basic = u128::from(self.legacy.basic_pending.get() & 0xFF) << FIRST_BASIC;
-            lines = (banks | basic) & self.enabled;
+            let lines = (banks | basic) & self.enabled;
+            if lines != 0 {
+                return Some(Interrupt::Line(lines.trailing_zeros()));
+            }
         }
-        Pending { timer: source.is_set(Source::CNTV), lines }
+        source.is_set(Source::CNTV).then_some(Interrupt::Timer)
     }
 
     /// Lets a line through.

@@ -12,8 +12,8 @@
 #![no_std]
 
 pub mod interrupts;
-pub mod power;
-pub mod uart;
+
+pub use bsp_bcm2835::refusal;
 
 /// Name of the board, as manifests and images spell it.
 pub const NAME: &str = "raspi3b";
@@ -31,38 +31,33 @@ pub const SPIN_TABLE: usize = 0xE0;
 /// Cores besides the first.
 pub const OTHER_CORES: usize = 3;
 
+/// Part number in MIDR_EL1 of the board's cores: by this an image finds out whether it runs on its board.
+pub const CPU_PART: u32 = refusal::BCM2837.part;
+
+/// What an image for this board says on another one.
+pub const REFUSAL: &[u8] =
+    b"\r\nSamsara cannot start: this image is for the board raspi3b, and this is another one.\r\n\
+    Build one for this board (./x build --board NAME) and write it to the card.\r\n";
+
+const PLACES: bsp_bcm2835::Places = bsp_bcm2835::Places {
+    power: 0x3F10_0000,
+    gpio: refusal::BCM2837.gpio,
+    console: refusal::BCM2837.console,
+    mini_uart: 0x3F21_5000,
+    core_hz: 250_000_000,
+};
+
 /// The devices that the kernel drives, after the kernel has mapped them.
-pub struct Board {
-    /// Interrupt controllers.
-    pub interrupts: interrupts::Interrupts,
-    /// Reset and power.
-    pub power: power::Power,
-    /// Transmit-only UART for trace frames and panics.
-    pub uart: uart::DebugUart,
-    /// The console, for a boot that fails before any driver runs.
-    pub console: uart::BootConsole,
-}
+pub type Board = bsp_bcm2835::Board<interrupts::Interrupts>;
 
-// SAFETY: 1. the registers are memory-mapped for every core alike; 2. `&mut self` guards every sequence of accesses.
-unsafe impl Send for Board {}
-
-impl Board {
-    /// Takes possession of the board's devices.
-    ///
-    /// # Safety
-    /// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
-    /// 2. Nobody else writes to the registers of the interrupt controllers, the power block and the mini UART while the
-    ///    value lives, except through another value made for a panic.
-    /// 3. `console` is used only while no component has run.
-    pub unsafe fn new(offset: usize) -> Self {
-        // SAFETY: 1. and 2. are this function's own conditions.
-        unsafe {
-            Self {
-                interrupts: interrupts::Interrupts::new(offset),
-                power: power::Power::new(offset),
-                uart: uart::DebugUart::new(offset),
-                console: uart::BootConsole::new(offset),
-            }
-        }
-    }
+/// Takes possession of the board's devices.
+///
+/// # Safety
+/// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
+/// 2. Nobody else writes to the registers of the interrupt controllers, the power block, the mini UART and the pins'
+///    functions while the value lives, except through another value made for a panic.
+/// 3. `console` is used only while no component has run.
+pub unsafe fn board(offset: usize) -> Board {
+    // SAFETY: 1. to 3. are this function's own conditions.
+    unsafe { Board::at(offset, &PLACES, interrupts::Interrupts::new(offset)) }
 }

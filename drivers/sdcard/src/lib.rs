@@ -1,7 +1,8 @@
 //! Blocks on an SD card behind an SDHCI 3 controller, without DMA.
 //!
 //! *Role.* Device logic: `card.rs` decodes what a card says, `controller.rs` moves commands and data, this file
-//! identifies cards, transfers blocks, and recovers. `main.rs` is the process around it.
+//! identifies cards, transfers blocks, and recovers; `host.rs` finds the controller that has the card. `main.rs` is the
+//! process around it.
 //!
 //! *Rules.*
 //! 1. Nothing is taken over from an earlier incarnation: the first request resets the controller and identifies the
@@ -28,8 +29,11 @@ mod controller;
 mod device;
 #[cfg(test)]
 mod fake;
+mod host;
 #[cfg(test)]
 mod tests;
+
+pub use host::Host;
 
 use card::{CardSpecificData, Configuration, OperationConditions, State, Status};
 use controller::{BUSY_LIMIT_NS, Command, Controller, DEFAULT_SPEED_HZ, Response};

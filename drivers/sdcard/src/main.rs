@@ -11,9 +11,10 @@ extern crate alloc;
 use abi::Message;
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 use defmt::{Debug2Format, error, info};
 use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Error, Info, Request, reply};
-use sdcard_driver::{BLOCK_WORDS, Block, SERVICE_LIMIT_NS, SdCard, Settings};
+use sdcard_driver::{BLOCK_WORDS, Block, Host, SERVICE_LIMIT_NS, SdCard, Settings};
 use userlib::driver::DriverClock;
 use userlib::server::{Answer, Server};
 use userlib::{Start, Window, binding, checkpoint, control, serve};
@@ -23,7 +24,7 @@ use zerocopy::IntoBytes;
 const BASE_CLOCK_HZ: u64 = 50_000_000;
 
 struct Driver<'a> {
-    card: SdCard<Window, &'a DriverClock>,
+    card: Host<'a, Window, &'a DriverClock>,
     buffer: Box<[Block]>,
 }
 
@@ -101,15 +102,19 @@ fn service_limit_ns(start: Start) -> u64 {
 
 fn main(start: Start) -> ! {
     let clock = DriverClock::new();
+    // The slot of boards that have two controllers is on the second one.
+    let windows = [binding!(window ? "emmc2"), Some(binding!(window "emmc"))].into_iter().flatten();
+    let count = windows.clone().count() as u64;
     let settings = Settings {
         base_clock_hz: binding!(parameter ? "base_clock_hz").unwrap_or(BASE_CLOCK_HZ) as u32,
-        service_limit_ns: service_limit_ns(start),
+        service_limit_ns: service_limit_ns(start) / count,
     };
     let mut saved = [0; 16];
     let known = checkpoint::load(&mut saved).and_then(|bytes| bytes.try_into().ok()).map(u128::from_le_bytes);
     info!("starts; card known from before: {=bool}", known.is_some());
+    let mut slots: Vec<_> = windows.map(|window| SdCard::new(window, &clock, settings, known)).collect();
     let mut driver = Driver {
-        card: SdCard::new(binding!(window "emmc"), &clock, settings, known),
+        card: Host::new(&mut slots),
         buffer: vec![[0; BLOCK_WORDS]; BLOCKS_MAX as usize].into_boxed_slice(),
     };
     serve(&mut driver)

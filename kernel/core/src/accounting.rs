@@ -44,13 +44,29 @@ impl<const N: usize> Core<N> {
         record.cpu - record.cpu_at_receive
     }
 
-    /// Age of the oldest request in service by `slot`, excused time not counted; 0 if there is none.
+    /// Age of the oldest request in service by `slot`, excused time not counted. With none in service: how long requests
+    /// have been queued that it could have taken. 0 if there is nothing to be done, or it has not received yet.
     pub fn service_age(&mut self, slot: SlotId, now: u64) -> u64 {
         self.charge(slot, now);
         let clock = self.unexcused(slot, now);
-        let oldest =
-            crate::members(self.slot(slot).in_service).map(|caller| self.slot(caller).served_since).min();
+        let record = self.slot(slot);
+        let oldest = if record.in_service != 0 {
+            crate::members(record.in_service).map(|caller| self.slot(caller).served_since).min()
+        } else {
+            (record.ready && record.queued != 0).then_some(record.asked_since)
+        };
         oldest.map_or(0, |since| clock.saturating_sub(since))
+    }
+
+    /// Takes note of the moment at which `server` has requests queued and none in service: from now on it is its own fault
+    /// if it takes none. Many may wait for long while it works on others: that is overload, and not held against it.
+    #[inline(never)]
+    pub(crate) fn mark_asked(&mut self, server: SlotId, now: u64) {
+        if self.slot(server).in_service == 0 {
+            self.charge(server, now);
+            let clock = self.unexcused(server, now);
+            self.slot_mut(server).asked_since = clock;
+        }
     }
 
     /// Time in which no slot wanted the CPU.
@@ -60,6 +76,7 @@ impl<const N: usize> Core<N> {
     }
 
     /// Makes the budgets of a new period available and takes note of those that are spent.
+    #[inline(never)]
     pub(crate) fn check_budget(&mut self, slot: SlotId, now: u64) {
         self.charge(slot, now);
         let wants_cpu = self.ready & bit(slot) != 0;

@@ -40,6 +40,9 @@ impl<const N: usize> Core<N> {
         record.attempt = 0;
         record.signature = None;
         record.stamp = stamp;
+        if self.slot(server).queued == 0 {
+            self.mark_asked(server, now);
+        }
         let service = self.slot_mut(server);
         service.queued |= bit(caller);
         if service.activity == Activity::Receiving {
@@ -58,6 +61,7 @@ impl<const N: usize> Core<N> {
         record.only_notifications = flags & RECV_NOTIFICATIONS != 0;
         if !record.ready && !(record.settings.serves && record.only_notifications) {
             record.ready = true;
+            self.mark_asked(slot, now);
             effects.ready(slot);
         }
         let record = self.slot_mut(slot);
@@ -130,6 +134,7 @@ impl<const N: usize> Core<N> {
     ) -> Result<SlotId, Status> {
         let caller = self.in_service(server, call)?;
         self.end_service(server, caller);
+        self.mark_asked(server, now);
         self.charge(caller, now);
         self.make_ready(caller);
         effects.answer(server, caller);
@@ -151,7 +156,8 @@ impl<const N: usize> Core<N> {
     }
 
     /// Takes `caller` from the requests in service.
-    fn end_service(&mut self, server: SlotId, caller: SlotId) {
+    #[inline(always)]
+    pub(crate) fn end_service(&mut self, server: SlotId, caller: SlotId) {
         let service = self.slot_mut(server);
         service.in_service &= !bit(caller);
         if service.current == Some(caller) {
@@ -171,7 +177,11 @@ impl<const N: usize> Core<N> {
     pub(crate) fn leave_server(&mut self, slot: SlotId, now: u64, effects: &mut impl Effects) {
         let Some(server) = self.slot(slot).blocked_on() else { return };
         self.charge(slot, now);
+        let was_served = self.slot(server).in_service & bit(slot) != 0;
         self.end_service(server, slot);
+        if was_served {
+            self.mark_asked(server, now);
+        }
         self.slot_mut(slot).activity = Activity::None;
         let service = self.slot_mut(server);
         service.queued &= !bit(slot);

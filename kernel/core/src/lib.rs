@@ -14,6 +14,7 @@
 
 mod accounting;
 mod calls;
+mod direct;
 mod lifecycle;
 mod schedule;
 mod slot;
@@ -46,6 +47,10 @@ pub trait Effects {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Core<const N: usize> {
     slots: [Slot; N],
+    /// Of each slot: those that the manifest gives a strictly higher priority.
+    above: [u32; N],
+    /// Of each slot: the others to which the manifest gives no lower priority.
+    rivals: [u32; N],
     /// Slots that want the CPU: bit n is slot n.
     ready: u32,
     /// The slot that has the CPU.
@@ -67,6 +72,9 @@ impl<const N: usize> Core<N> {
         assert!(N <= abi::SLOTS_MAX, "sets of slots are 32-bit masks");
         Self {
             slots: [const { Slot::EMPTY }; N],
+            above: [0; N],
+            // Nobody is known to be lower before the settings are there.
+            rivals: [u32::MAX; N],
             ready: 0,
             current: None,
             timer: abi::message::NEVER,
@@ -85,6 +93,15 @@ impl<const N: usize> Core<N> {
     /// Takes the settings of a slot from the rights table.
     pub fn configure(&mut self, slot: SlotId, settings: Settings) {
         self.slot_mut(slot).settings = settings;
+        let set = |fits: &dyn Fn(u8) -> bool| {
+            let fitting = (0..N as SlotId).filter(|&other| fits(self.slot(other).priority()));
+            fitting.fold(0, |set, other| set | bit(other))
+        };
+        let sets: [(u32, u32); N] = core::array::from_fn(|slot| {
+            let own = self.slot(slot as SlotId).priority();
+            (set(&|other| other > own), set(&|other| other >= own) & !bit(slot as SlotId))
+        });
+        (self.above, self.rivals) = (sets.map(|set| set.0), sets.map(|set| set.1));
     }
 
     /// State of a slot, for reports.

@@ -32,6 +32,13 @@ impl<const N: usize> Core<N> {
 
     /// Chooses who has the CPU from `now` on; `None`: nobody wants it.
     pub fn pick(&mut self, now: u64) -> Option<SlotId> {
+        if let Some(slot) = self.current
+            && self.ready & bit(slot) != 0
+            && self.is_unrivalled(slot)
+            && self.slot(slot).settings.budget == 0
+        {
+            return self.current;
+        }
         let next = self.highest();
         if next != self.current {
             self.hand_over(next, now);
@@ -40,7 +47,7 @@ impl<const N: usize> Core<N> {
         if self.slot(next).settings.budget != 0 {
             self.check_budget(next, now);
         }
-        if self.ready & !bit(next) != 0 && self.has_equal(next) {
+        if !self.is_unrivalled(next) && self.has_equal(next) {
             self.timer = self.timer.min(now + self.slice);
         }
         Some(next)
@@ -50,10 +57,25 @@ impl<const N: usize> Core<N> {
         if self.ready.is_power_of_two() {
             return Some(self.ready.trailing_zeros() as SlotId);
         }
+        let mut slot = self.ready.trailing_zeros() as SlotId;
+        if self.ready != 0 {
+            while let above @ 1.. = self.ready & self.above[usize::from(slot) % N] {
+                slot = above.trailing_zeros() as SlotId;
+            }
+            if self.is_unrivalled(slot) {
+                return Some(slot);
+            }
+        }
         members(self.ready).max_by_key(|&slot| {
             let record = self.slot(slot);
             (record.effective_priority(), core::cmp::Reverse(record.stamp))
         })
+    }
+
+    /// Whether no other slot that wants the CPU could come before `slot` or take turns with it.
+    #[inline(always)]
+    fn is_unrivalled(&self, slot: SlotId) -> bool {
+        self.ready & self.rivals[usize::from(slot) % N] == 0 && !self.slot(slot).demoted
     }
 
     fn has_equal(&self, slot: SlotId) -> bool {

@@ -92,6 +92,9 @@ pub struct Slot {
     pub starved: u64,
     /// Time that is not held against it: blocked further down or starved.
     pub(crate) excused: u64,
+    /// Of a server that has requests queued and none in service: its clock without excused time, since when it could have
+    /// taken one.
+    pub(crate) asked_since: u64,
     /// Of a caller in service: its server's clock without excused time, at delivery.
     pub(crate) served_since: u64,
 }
@@ -136,6 +139,7 @@ impl Slot {
         cpu_at_receive: 0,
         starved: 0,
         excused: 0,
+        asked_since: 0,
         served_since: 0,
     };
 

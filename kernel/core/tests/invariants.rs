@@ -1,8 +1,9 @@
 //! Random histories of calls, replies, deaths and deadlines; what must hold after every event is checked after every
 //! event. The recorder stands for the kernel's registers: it knows who waits for an outcome.
 
-use abi::message::{CallId, Meta, NEVER};
+use abi::message::{CallId, Meta, NEVER, bits};
 use abi::record::{Activity, SlotState};
+use abi::syscall::RECV_NOTIFICATIONS;
 use abi::{SlotId, Status};
 use kernel_core::{Core, Death, Effects, Marks, Settings};
 use proptest::prelude::*;
@@ -354,6 +355,37 @@ fn time_blocked_further_down_and_starvation_are_excused() {
     assert_eq!(world.core.pick(201), Some(0));
     assert_eq!(world.core.service_age(1, 301), 100, "nor does time without the CPU");
     assert_eq!(world.core.slot(1).starved, 100);
+}
+
+#[test]
+fn requests_that_a_server_could_take_have_an_age_and_those_behind_others_have_none() {
+    let mut world = World::new();
+    world.call(2, 0, IDEMPOTENT, NEVER);
+    assert_eq!(world.core.service_age(0, 50), 0, "it has not received yet");
+    for slot in [1, 4, 5] {
+        world.recv(slot, 0, NEVER);
+    }
+    world.now = 100;
+    world.recv(0, 0, NEVER);
+    world.call(3, 0, IDEMPOTENT, NEVER);
+    assert_eq!(world.core.pick(100), Some(0));
+    world.now = 180;
+    assert_eq!(world.core.service_age(0, 180), 80, "of the request in service");
+    world.reply(0, 2);
+    assert_eq!(
+        world.core.service_age(0, 180),
+        0,
+        "the one behind it has just become the server's own affair"
+    );
+    world.recv(0, RECV_NOTIFICATIONS, NEVER);
+    world.now = 260;
+    assert_eq!(world.core.pick(260), Some(2));
+    assert_eq!(world.core.service_age(0, 260), 80, "it waits for notifications only");
+    world.core.notify(0, bits::HEARTBEAT, 260, &mut world.notes);
+    assert_eq!(world.core.service_age(0, 260), 80, "a heartbeat does not make it younger");
+    assert_eq!(world.core.pick(260), Some(0));
+    world.recv(0, 0, NEVER);
+    assert_eq!(world.core.service_age(0, 270), 10, "of the request that it has taken now");
 }
 
 #[test]

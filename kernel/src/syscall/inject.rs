@@ -90,8 +90,7 @@ impl Kernel {
         if self.core.slot(target).activity != Activity::Ready {
             self.core.abandon(target, now, &mut self.shell);
         }
-        let image = self.shell.rights(target).image as usize;
-        let stub = self.shell.table().images.get(image).map_or(0, |image| image.fault_stub);
+        let stub = self.shell.image(target).map_or(0, |image| image.fault_stub);
         let frame = self.shell.frames.get_mut(target);
         frame.pc = stub;
         frame.x[0] = fault as u64;

@@ -17,18 +17,18 @@ const CHUNK: usize = 32;
 const READS: u32 = 1;
 const WRITES: u32 = 2;
 
-/// The bits that `rights` allow for an operation on a register.
-fn allowed(rights: &SlotRights, window: &Window, offset: u64, operation: u32) -> Option<u32> {
+/// The bits that `rights` allow for an operation on a register, and those that may be written as zeros.
+fn allowed(rights: &SlotRights, window: &Window, offset: u64, operation: u32) -> Option<(u32, u32)> {
     if !offset.is_multiple_of(4) || offset + 4 > window.size {
         return None;
     }
     if window.mapped != 0 {
-        return Some(u32::MAX);
+        return Some((u32::MAX, 0));
     }
     let first = window.first_rule as usize;
     let rules = rights.rules.get(first..first + window.rule_count as usize)?;
     let fits = |rule: &&RegisterRule| u64::from(rule.offset) == offset && rule.operations & operation != 0;
-    rules.iter().find(fits).map(|rule| rule.mask)
+    rules.iter().find(fits).map(|rule| (rule.mask, rule.zero))
 }
 
 impl From<BusError> for Status {
@@ -50,11 +50,11 @@ impl Kernel {
             _ => return Err(Status::BadArgument),
         };
         let offset = if offset < window.size { offset } else { return Err(Status::BadArgument) };
-        let mask = allowed(rights, window, offset, kind).ok_or(Status::Denied)?;
+        let (mask, zero) = allowed(rights, window, offset, kind).ok_or(Status::Denied)?;
         let register = (window.base + offset) as usize;
         match operation {
             READ => return Ok(Done::Value(Status::Ok, u64::from(memory::read_register(register)? & mask))),
-            WRITE => write_masked(register, word(argument)?, word(extent)?, mask)?,
+            WRITE => write_masked(register, word(argument)?, word(extent)?, mask, zero)?,
             _ if mask != u32::MAX => return Err(Status::Denied),
             _ if extent > WORDS_MAX => return Err(Status::BadArgument),
             READ_WORDS => self.read_words(slot, register, argument, extent as usize)?,
@@ -99,8 +99,8 @@ fn word(argument: u64) -> Result<u32, Status> {
 }
 
 /// Replaces the bits of `mask` by those of `value`. The old value is read only if some bits stay.
-fn write_masked(register: usize, value: u32, mask: u32, allowed: u32) -> Result<(), Status> {
-    if mask & !allowed != 0 {
+fn write_masked(register: usize, value: u32, mask: u32, allowed: u32, zero: u32) -> Result<(), Status> {
+    if mask & !(allowed | zero) != 0 || mask & value & !allowed != 0 {
         return Err(Status::Denied);
     }
     let kept = if mask == u32::MAX { 0 } else { memory::read_register(register)? & !mask };

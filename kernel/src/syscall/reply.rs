@@ -11,6 +11,7 @@ use abi::record::DeathClass;
 use abi::rights::Rights;
 use abi::syscall::reply::{ANSWER, BLAME};
 use abi::{SlotId, Status};
+use kernel_core::Effects;
 
 impl Kernel {
     pub(super) fn sys_reply(&mut self, slot: SlotId, now: u64) -> Done {
@@ -30,6 +31,16 @@ impl Kernel {
         let _stale = self.core.reply(slot, call, now, &mut self.shell);
         self.core.recv(slot, 0, deadline, now, &mut self.shell);
         Done::Settled
+    }
+
+    /// The direct switch of `reply_recv`, where its conditions hold: the caller, which has the CPU and the answer.
+    #[inline(always)]
+    pub fn reply_directly(&mut self, slot: SlotId, now: u64) -> Option<SlotId> {
+        let x = &self.shell.frames.get(slot).x;
+        let (deadline, call) = (x[0], CallId(x[1]));
+        let caller = self.core.reply_directly(slot, call, deadline, now)?;
+        self.shell.answer(slot, caller);
+        Some(caller)
     }
 
     /// Ends the call as refused; the sender dies of it if the manifest trusts this server's word.

@@ -1,4 +1,4 @@
-//! `slot_ctl`: small decisions about a slot that the caller controls.
+//! `slot_ctl`: small decisions about a slot that the caller controls; and the store of a spare slot, which is another right.
 //!
 //! What is done already is done again without an error, so that a supervisor that was restarted may repeat itself.
 
@@ -8,12 +8,19 @@ use crate::Kernel;
 use abi::message::bits;
 use abi::record::SlotState;
 use abi::rights::slot_bit;
-use abi::syscall::slot_ctl::{ACKNOWLEDGE, CLOSE, DROP_CHECKPOINT, HEARTBEAT, MUTE, OPEN, UNMUTE};
+use abi::syscall::slot_ctl::{
+    ACKNOWLEDGE, CLOSE, DROP_CHECKPOINT, HEARTBEAT, MUTE, OPEN, SEAL, STORE, UNMUTE,
+};
 use abi::trace::Event;
 use abi::{SlotId, Status};
 
 impl Kernel {
     pub(super) fn sys_slot_ctl(&mut self, slot: SlotId, now: u64) -> Done {
+        match self.shell.frames.get(slot).x[1] {
+            STORE => return Done::Status(self.fill_store(slot).err().unwrap_or(Status::Ok)),
+            SEAL => return Done::Status(self.seal_store(slot).err().unwrap_or(Status::Ok)),
+            _ => {}
+        }
         let target = match self.controlled(slot) {
             Ok(target) => target,
             Err(status) => return Done::Status(status),

@@ -1,7 +1,7 @@
 //! Judgement: whether a running component is healthy, from one look at what the kernel has measured.
 //!
-//! *Rule.* A component is condemned only for time of its own: CPU that it used without receiving, or a request that it kept
-//! while it neither was blocked in a call nor waited for the CPU. Who waits is not judged; whom it waits for is.
+//! *Rule.* A component is condemned only for time of its own: CPU that it used without receiving, or a request that it kept,
+//! or did not take, while it neither was blocked in a call nor waited for the CPU. Who waits is not judged; whom it waits for is.
 //!
 //! *Why.* Otherwise a dead disk would condemn the file server, and an overload whoever has the lowest priority.
 
@@ -39,7 +39,7 @@ pub fn judge(policy: &Policy, info: &SlotInfo, starved: Ticks) -> Verdict {
         let unanswered = info.heartbeat_pending != 0 && info.in_service == 0;
         return Verdict::Condemned(if unanswered { DeathClass::HeartbeatMissed } else { DeathClass::Hang });
     }
-    if policy.max_service > 0 && info.in_service > 0 && info.service_age > policy.max_service {
+    if policy.max_service > 0 && info.service_age > policy.max_service {
         return Verdict::Condemned(DeathClass::Hang);
     }
     if activity == Activity::Ready
@@ -74,7 +74,7 @@ pub fn next_look(policy: &Policy, info: &SlotInfo, now: Ticks) -> Ticks {
     } else {
         Ticks::MAX
     };
-    let service_left = if info.in_service > 0 && policy.max_service > 0 {
+    let service_left = if info.in_service + info.queued > 0 && policy.max_service > 0 {
         policy.max_service.saturating_sub(info.service_age)
     } else {
         Ticks::MAX
@@ -137,9 +137,11 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_receives_and_never_replies_hangs() {
+    fn a_server_that_never_replies_or_takes_no_request_hangs() {
         let mute = SlotInfo { in_service: 3, service_age: 201, ..info(Activity::Receiving) };
         assert_eq!(judge(&POLICY, &mute, 0), Verdict::Condemned(DeathClass::Hang));
+        let deaf = SlotInfo { in_service: 0, queued: 1, ..mute };
+        assert_eq!(judge(&POLICY, &deaf, 0), Verdict::Condemned(DeathClass::Hang));
         let quick = SlotInfo { service_age: 200, ..mute };
         assert_eq!(judge(&POLICY, &quick, 0), Verdict::Healthy { beat: false });
     }

@@ -142,7 +142,7 @@ fn is_expected(fault: Fault, class: u32) -> bool {
         Fault::Panic => &[Panic],
         Fault::WildWrite => &[MmuException],
         Fault::IllegalInstruction => &[CpuException],
-        Fault::Loop | Fault::Mute => &[Hang, HeartbeatMissed],
+        Fault::Loop | Fault::Mute | Fault::Deaf => &[Hang, HeartbeatMissed],
         Fault::StackOverflow => &[StackOverflow],
         Fault::Leak => &[QuotaExceeded],
     };

@@ -61,6 +61,64 @@ pub fn make(path: &Path, bytes: u64) -> Result<()> {
     Ok(())
 }
 
+/// Puts files into `/bin` of the card's file system, so that those of `folder` are there as they are; others stay. A journal that
+/// a power cut left is replayed first. Nothing is written if all is there already.
+///
+/// # Errors
+/// A tool of e2fsprogs is missing or fails, or the card's file system is damaged; says what it said.
+pub fn install(path: &Path, folder: &Path) -> Result<()> {
+    let mut commands = String::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let entry = entry?;
+        let (file, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if !has(path, &name, &file)? {
+            commands += &format!("rm /bin/{name}\nwrite {} /bin/{name}\n", file.display());
+        }
+    }
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let checked = Command::new(tool("e2fsck")).args(["-p"]).arg(path).output().context("running e2fsck")?;
+    if checked.status.code().is_none_or(|code| code > 1) {
+        bail!(
+            "{} cannot take programs: {}; repair it with e2fsck, or remove it and the next run makes a new one",
+            path.display(),
+            String::from_utf8_lossy(&checked.stdout).trim()
+        );
+    }
+    let script = tempfile::NamedTempFile::new().context("making a file")?;
+    fs::write(script.path(), format!("mkdir /bin\n{commands}"))?;
+    let script = script.path().display();
+    let output = Command::new(tool("debugfs"))
+        .args(["-w", "-f", &script.to_string()])
+        .arg(path)
+        .output()
+        .context("running debugfs (Debian: e2fsprogs)")?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !has(path, &name, &entry.path())? {
+            bail!(
+                "/bin/{name} could not be put on {}: {}",
+                path.display(),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether `/bin/<name>` is there with the contents of `file`.
+fn has(path: &Path, name: &str, file: &Path) -> Result<bool> {
+    let ask = |command: &str| -> Result<Vec<u8>> {
+        let mut debugfs = Command::new(tool("debugfs"));
+        let output = debugfs.args(["-R", &format!("{command} /bin/{name}")]).arg(path).output();
+        Ok(output.context("running debugfs (Debian: e2fsprogs)")?.stdout)
+    };
+    let is_there = String::from_utf8_lossy(&ask("stat")?).contains("Type: regular");
+    Ok(is_there && ask("cat")? == fs::read(file)?)
+}
+
 /// A tool of e2fsprogs, also where an ordinary user's path does not lead.
 pub fn tool(name: &str) -> PathBuf {
     let folders = ["/usr/sbin", "/sbin", "/usr/local/sbin"];

@@ -101,6 +101,7 @@ impl Emulator {
     /// # Errors
     /// Fails when the emulator cannot be started or does not connect; says what it said.
     pub fn launch(launch: &Launch) -> Result<Self> {
+        launch.machine.check_emulator()?;
         fs::create_dir_all(launch.folder).with_context(|| format!("making {}", launch.folder.display()))?;
         let messages = launch.folder.join("emulator.txt");
         let errors = launch.folder.join("guest-errors.txt");

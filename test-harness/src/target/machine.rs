@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// An emulated board.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,6 +17,9 @@ pub struct Machine {
     pub default: bool,
     /// The emulator's program.
     pub binary: String,
+    /// The oldest version of the emulator that has the machine, as `major.minor`; none: any.
+    #[serde(default)]
+    pub minimum_version: Option<String>,
     /// Arguments that choose the machine.
     pub arguments: Vec<String>,
     /// What the serial lines carry, in the emulator's order.
@@ -56,7 +60,9 @@ impl Machine {
                 bail!("{}: `serial` must name \"console\" and \"evidence\" once each", path.display());
             }
         }
-        Ok(Self { name: name.to_owned(), ..machine })
+        let mut arguments = machine.arguments;
+        arguments.extend(further_arguments());
+        Ok(Self { name: name.to_owned(), arguments, ..machine })
     }
 
     /// Reads the description of the board that is the default.
@@ -72,6 +78,18 @@ impl Machine {
         }
     }
 
+    /// The board that tests are about: that which `SAMSARA_BOARD` names, else the repository's default.
+    ///
+    /// # Errors
+    /// As [`Self::named`] and [`Self::default_in`].
+    pub fn under_test() -> Result<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu");
+        match std::env::var("SAMSARA_BOARD") {
+            Ok(name) => Self::named(&folder, &name),
+            Err(_) => Self::default_in(&folder),
+        }
+    }
+
     /// The emulator's program: `SAMSARA_QEMU` if that is set (the entry script finds a suitable version), else
     /// [`Machine::binary`].
     pub fn program(&self) -> PathBuf {
@@ -79,6 +97,47 @@ impl Machine {
             .filter(|value| !value.is_empty())
             .map_or_else(|| PathBuf::from(&self.binary), PathBuf::from)
     }
+}
+
+impl Machine {
+    /// Whether the emulator that is installed has this machine.
+    ///
+    /// # Errors
+    /// Says which version there is, which is needed, and where to get it.
+    pub fn check_emulator(&self) -> Result<()> {
+        self.check_version(&self.program())
+    }
+
+    fn check_version(&self, program: &Path) -> Result<()> {
+        let Some(minimum) = &self.minimum_version else { return Ok(()) };
+        let output = Command::new(program)
+            .arg("--version")
+            .output()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.split_whitespace().skip_while(|word| *word != "version").nth(1).unwrap_or("?");
+        if numbers(version) < numbers(minimum) {
+            bail!(
+                "{} is QEMU {version}; the board {} takes {minimum} or newer. Debian 12 has it in bookworm-backports: with that \
+                 package source, apt-get install -t bookworm-backports qemu-system-arm. Other boards work as they are.",
+                program.display(),
+                self.name
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What `SAMSARA_QEMU_ARGUMENTS` adds to the arguments of every machine, separated by blanks: another clock rate, say.
+fn further_arguments() -> Vec<String> {
+    let given = std::env::var("SAMSARA_QEMU_ARGUMENTS").unwrap_or_default();
+    given.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Major and minor number of a version; zeros for what is none.
+fn numbers(version: &str) -> [u32; 2] {
+    let mut parts = version.split(['.', ' ']).map(|part| part.parse().unwrap_or(0));
+    [parts.next().unwrap_or(0), parts.next().unwrap_or(0)]
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {
@@ -111,6 +170,24 @@ mod tests {
     fn an_unknown_board_is_answered_with_those_that_there_are() {
         let message = Machine::named(&folder(), "toaster").unwrap_err().to_string();
         assert!(message.contains("raspi3b"), "{message}");
+    }
+
+    #[test]
+    fn an_emulator_that_is_too_old_is_named_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = folder.path().join("old-qemu");
+        std::fs::write(&old, "#!/bin/sh\necho 'QEMU emulator version 7.2.22 (Debian)'\n").unwrap();
+        std::fs::set_permissions(&old, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let machine = Machine::named(&self::folder(), "raspi4b").unwrap();
+        let message = machine.check_version(&old).unwrap_err().to_string();
+        assert!(message.contains("is QEMU 7.2.22") && message.contains("9.0 or newer"), "{message}");
+        assert!(
+            Machine { minimum_version: Some("7.2".to_owned()), ..machine.clone() }
+                .check_version(&old)
+                .is_ok()
+        );
+        assert!(Machine { minimum_version: None, ..machine }.check_version(&old).is_ok());
+        assert!(numbers("10.0.2") > numbers("9.0"));
     }
 
     #[test]

@@ -8,5 +8,6 @@ mod cards;
 mod common;
 mod memory_dump;
 mod power_cut;
+mod programs;
 mod unbreakable;
 mod wild_calls;

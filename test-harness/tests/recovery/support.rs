@@ -42,15 +42,11 @@ pub fn depth() -> Depth {
 
 /// The built system of `system/<manifest>.toml`.
 pub fn system(manifest: &str) -> System {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../out");
-    let folder = std::env::var_os("SAMSARA_OUT").map_or_else(default, PathBuf::from).join(manifest);
-    System::in_folder(&folder).unwrap_or_else(|error| {
-        panic!("{manifest} is not built ({error:#}): run ./x test, or ./x build system/{manifest}.toml")
-    })
+    System::under_test(&machine().name, manifest).unwrap()
 }
 
 pub fn machine() -> Machine {
-    Machine::default_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu")).unwrap()
+    Machine::under_test().unwrap()
 }
 
 /// A folder for one boot, with an empty card.

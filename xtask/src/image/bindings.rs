@@ -80,6 +80,17 @@ fn read(bytes: &[u8]) -> Record {
 /// The stored pages of `flat` for the component in `slot`. Defects go to the system's source: what the program wants and
 /// does not get, and what the manifest gives and the program never uses.
 pub fn bind(flat: &Flat, system: &System, slot: usize) -> Vec<u8> {
+    let (pages, used) = patch(flat, system, slot);
+    report_unused(system, slot, &used);
+    pages
+}
+
+/// As [`bind`], for a program that is to run in a spare slot. It need not use all that the slot gives: other programs do.
+pub fn bind_program(flat: &Flat, system: &System, slot: usize) -> Vec<u8> {
+    patch(flat, system, slot).0
+}
+
+fn patch(flat: &Flat, system: &System, slot: usize) -> (Vec<u8>, Vec<(Kind, String)>) {
     let mut pages = flat.pages.clone();
     let mut used: Vec<(Kind, String)> = Vec::new();
     for bytes in pages[flat.bindings.clone()].chunks_exact_mut(RECORD) {
@@ -100,8 +111,7 @@ pub fn bind(flat: &Flat, system: &System, slot: usize) -> Vec<u8> {
         bytes[8..16].copy_from_slice(&value.to_le_bytes());
         used.push((kind, record.name));
     }
-    report_unused(system, slot, &used);
-    pages
+    (pages, used)
 }
 
 fn report(system: &System, slot: usize, message: &str, remedy: &str) {
@@ -203,7 +213,7 @@ mod tests {
         let mut pages = vec![0xEE; 2 * PAGE];
         let bindings = PAGE + 128..PAGE + 128 + bytes.len();
         pages[bindings.clone()].copy_from_slice(&bytes);
-        Flat { header: ImageHeader::new_zeroed(), pages, bindings }
+        Flat { header: ImageHeader::new_zeroed(), pages, bindings, arguments: None }
     }
 
     /// Number and value of each record, and the defects, without the file's name.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use abi::image::ImageHeader;
 use abi::layout::{IMAGE_BASE, IMAGE_END};
 use abi::name_field;
+use abi::program::ARGUMENTS_BYTES;
 use anyhow::{Context, Result, bail, ensure};
 use object::LittleEndian;
 use object::elf::{
@@ -20,6 +21,9 @@ const LE: LittleEndian = LittleEndian;
 /// The function of `userlib` that executes injected faults.
 const FAULT_STUB: &str = "samsara_fault_stub";
 
+/// The area of `userlib` that takes the arguments of a program.
+const ARGUMENTS: &str = "samsara_arguments";
+
 /// The section that holds the bindings.
 pub const BINDINGS: &str = ".samsara.bindings";
 
@@ -32,6 +36,8 @@ pub struct Flat {
     pub pages: Vec<u8>,
     /// Where in `pages` the bindings lie; empty if it has none.
     pub bindings: Range<usize>,
+    /// Where in `pages` the area for arguments begins, if it takes any.
+    pub arguments: Option<usize>,
 }
 
 /// A loadable segment. Addresses are virtual.
@@ -128,7 +134,12 @@ fn flatten_elf(name: &str, elf: &[u8]) -> Result<Flat> {
         reserved: 0,
     };
     let bindings = bindings(file, elf, pages.len())?;
-    Ok(Flat { header, pages, bindings })
+    let arguments = symbol(file, elf, ARGUMENTS)?.map(|address| (address - IMAGE_BASE) as usize);
+    ensure!(
+        arguments.is_none_or(|start| start + ARGUMENTS_BYTES <= pages.len()),
+        "`{ARGUMENTS}` is not in its stored pages"
+    );
+    Ok(Flat { header, pages, bindings, arguments })
 }
 
 /// The loadable segments in the order of their addresses, which are whole pages.

@@ -7,6 +7,7 @@ pub mod bindings;
 pub mod boot;
 pub mod flatten;
 pub mod kernel;
+pub mod program;
 
 #[cfg(test)]
 pub mod fake_elf;

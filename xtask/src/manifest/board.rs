@@ -4,6 +4,7 @@
 //! good intentions: one register that starts DMA makes its whole page the power over all memory.
 
 use super::diagnostic::{Diagnostics, Source};
+use super::model::{Rule, rules};
 use super::reader::{Reader, parse};
 
 const PAGE: u64 = abi::PAGE_SIZE as u64;
@@ -70,6 +71,8 @@ pub struct Hazard {
     pub kind: HazardKind,
     /// Offsets of the registers from the device's base.
     pub registers: Range,
+    /// The bits that do it; a rule may allow the others.
+    pub mask: u32,
     /// What in particular, for messages.
     pub what: String,
 }
@@ -85,6 +88,8 @@ pub struct Device {
     pub reserved: Option<String>,
     /// Registers that reach beyond the device.
     pub hazards: Vec<Hazard>,
+    /// What a driver needs of a device that cannot be mapped: a manifest takes it by `rules = "board"`.
+    pub rules: Vec<Rule>,
 }
 
 /// An interrupt line.
@@ -166,10 +171,12 @@ impl Device {
         ))
     }
 
-    /// Whether the 32-bit register at `offset` starts DMA.
-    pub fn starts_dma(&self, offset: u64) -> bool {
+    /// Whether one of the bits of `mask` in the 32-bit register at `offset` starts DMA.
+    pub fn starts_dma(&self, offset: u64, mask: u32) -> bool {
         let dma = |hazard: &Hazard| {
-            hazard.kind == HazardKind::Dma && hazard.registers.overlaps(Range::sized(offset, 4))
+            hazard.kind == HazardKind::Dma
+                && hazard.mask & mask != 0
+                && hazard.registers.overlaps(Range::sized(offset, 4))
         };
         self.hazards.iter().any(dma)
     }
@@ -234,16 +241,22 @@ fn number(reader: &Reader<'_>, what: &str, key: &str) -> Option<u64> {
 }
 
 fn device(name: &str, entry: &Reader<'_>) -> Option<Device> {
-    entry.only(&format!("device `{name}`"), &["base", "size", "reserved", "hazards"]);
+    entry.only(&format!("device `{name}`"), &["base", "size", "reserved", "hazards", "rules"]);
     let (base, size) = (number(entry, name, "base"), number(entry, name, "size"));
     let hazards =
         entry.tables("hazards", "[{ … }]").iter().filter_map(|reader| hazard(name, reader)).collect();
     let reserved = entry.text("reserved", "\"the kernel\"").map(|at| at.value);
-    Some(Device { name: name.into(), registers: Range::sized(base?, size?), reserved, hazards })
+    Some(Device {
+        name: name.into(),
+        registers: Range::sized(base?, size?),
+        reserved,
+        hazards,
+        rules: rules(name, entry),
+    })
 }
 
 fn hazard(device: &str, reader: &Reader<'_>) -> Option<Hazard> {
-    reader.only(&format!("a hazard of `{device}`"), &["kind", "offset", "size", "what"]);
+    reader.only(&format!("a hazard of `{device}`"), &["kind", "offset", "size", "mask", "what"]);
     let kind_name = reader.text("kind", "\"dma\"")?;
     let kind = HazardKind::NAMES.into_iter().find(|(name, _)| *name == kind_name.value);
     if kind.is_none() {
@@ -252,7 +265,8 @@ fn hazard(device: &str, reader: &Reader<'_>) -> Option<Hazard> {
     }
     let (offset, size) = (number(reader, device, "offset"), number(reader, device, "size"));
     let what = reader.text("what", "\"a transfer\"").map_or_else(String::new, |at| at.value);
-    Some(Hazard { kind: kind?.1, registers: Range::sized(offset?, size?), what })
+    let mask = reader.integer("mask", "0xFFFF_FFFF").map_or(u32::MAX, |at| at.value as u32);
+    Some(Hazard { kind: kind?.1, registers: Range::sized(offset?, size?), mask, what })
 }
 
 fn line(name: &str, entry: &Reader<'_>) -> Option<Line> {
@@ -328,6 +342,17 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_that_could_do_dma_has_rules_without_the_bit_that_starts_it() {
+        let text = include_str!("../../../bsp/raspi4b/board.toml");
+        let board = Board::read("board.toml", text).unwrap_or_else(|error| panic!("{error}"));
+        let device = board.device("emmc2").unwrap();
+        assert!(device.hazard_in(device.registers.pages()).is_some(), "it cannot be mapped");
+        assert!(device.rules.iter().all(|rule| !device.starts_dma(rule.offset, rule.mask)));
+        assert!(device.starts_dma(0x0C, 1) && !device.starts_dma(0x0C, !1));
+        assert!(device.rules.len() <= abi::rights::RULES_MAX);
+    }
+
+    #[test]
     fn hazards_count_only_in_the_pages_that_they_lie_in() {
         let text = format!(
             "{MEMORY}[devices.d]\nbase = 0x3F00_0000\nsize = 0x3000\n\
@@ -338,7 +363,10 @@ mod tests {
         assert_eq!(device.hazard_in(Range::sized(0x3F00_0000, 0x1000)), None);
         let found = device.hazard_in(Range::sized(0x3F00_1000, 0x1000));
         assert_eq!(found.as_deref(), Some("d at offset 0x1008 starts DMA anything"));
-        assert_eq!([0x1004, 0x1008, 0x100C].map(|offset| device.starts_dma(offset)), [false, true, false]);
+        assert_eq!(
+            [0x1004, 0x1008, 0x100C].map(|offset| device.starts_dma(offset, u32::MAX)),
+            [false, true, false]
+        );
     }
 
     #[test]

@@ -131,7 +131,10 @@ fn check_rule(device: &Device, rule: &Rule, source: &Source) {
         report("allows nothing", "add `read = true` or `write = true`");
     }
     // The kernel checks which bits are written, not which memory a transfer would reach.
-    if device.starts_dma(rule.offset) && rule.write {
-        report("lets a component start DMA to any address", "remove it, and drive the device without DMA");
+    if device.starts_dma(rule.offset, rule.mask) && rule.write {
+        report(
+            "lets a component start DMA to any address",
+            "leave those bits out of its mask, and drive the device without DMA",
+        );
     }
 }

@@ -3,7 +3,10 @@
 //! Rule: a manifest that compiles is a system whose calls cannot deadlock, whose deadlines are sufficient, whose
 //! memory fits and whose components have exactly the rights that are written down. At boot the kernel checks a CRC and,
 //! once more, that calls lead uphill.
-//! Steps: [`model`] reads the text, [`resolve`] looks up names, [`prove`] and [`devices`] check, and once the images
+//! A manifest is for every board: it names devices, and the board's data says where they are. [`select`] leaves out what
+//! a board does not have and the manifest allows it to lack.
+//!
+//! Steps: [`model`] reads the text, [`select`] takes what the board has, [`resolve`] looks up names, [`prove`] and [`devices`] check, and once the images
 //! are built [`place`] lays out memory and [`rights`] writes the table.
 
 pub mod board;
@@ -16,6 +19,7 @@ pub mod prove;
 pub mod reader;
 pub mod resolve;
 pub mod rights;
+pub mod select;
 
 #[cfg(test)]
 pub mod tests;
@@ -44,7 +48,8 @@ pub struct System {
 }
 
 impl System {
-    /// Compiles the text of a manifest. `file` is its name for messages, `board` finds a board by its name.
+    /// Compiles the text of a manifest for `board`, one of the boards with the names `known`. `file` is the manifest's name
+    /// for messages.
     ///
     /// # Errors
     /// Everything in it that is wrong.
@@ -52,25 +57,14 @@ impl System {
         file: &str,
         text: &str,
         services: &[Service],
-        board: impl FnOnce(&str) -> Result<Board, BoardError>,
+        board: Board,
+        known: &[String],
     ) -> Result<Self, Diagnostics> {
         let source = Source::new(file, text);
-        let manifest = reader::parse(&source, |reader| model::manifest(&reader)).flatten();
-        let manifest: Manifest = source.finish(manifest)?.expect("a manifest that is absent was reported");
-        let board = match board(&manifest.board.value) {
-            Ok(board) => board,
-            Err(BoardError::Defects(defects)) => return Err(defects),
-            Err(BoardError::Unknown(known)) => {
-                let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                let remedy = diagnostic::suggest(&manifest.board.value, &known, "boards in bsp");
-                source.report(
-                    manifest.board.line,
-                    format!("there is no board `{}`", manifest.board.value),
-                    remedy,
-                );
-                return Err(source.finish(()).expect_err("a defect was reported"));
-            }
-        };
+        let manifest = reader::parse(&source, |reader| model::manifest(&reader));
+        let mut manifest: Manifest =
+            source.finish(manifest)?.expect("a manifest that is absent was reported");
+        select::select(&mut manifest, &board, known, &source);
         let name = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".toml").to_owned();
         let links = resolve::resolve(&manifest, services, &source);
         // With names that stand for nothing, the proofs would report consequences only.
@@ -94,12 +88,4 @@ impl System {
             .map(|image| image.value.as_str())
             .collect()
     }
-}
-
-/// Why there is no board of a name.
-pub enum BoardError {
-    /// Its data is wrong.
-    Defects(Diagnostics),
-    /// There is none; these are known.
-    Unknown(Vec<String>),
 }

@@ -11,8 +11,6 @@ use super::reader::{Reader, Unit};
 /// A whole manifest.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// Name of the board.
-    pub board: At<String>,
     /// Whether the image is for a card of a real board: no fault injection.
     pub real_card: bool,
     /// The components; the index is the slot.
@@ -24,6 +22,8 @@ pub struct Manifest {
 pub struct Component {
     /// Its name.
     pub name: At<String>,
+    /// Boards that have it; empty for all.
+    pub boards: Vec<At<String>>,
     /// The package and program; `None` for a spare slot.
     pub image: Option<At<String>>,
     /// 1 to 31.
@@ -40,6 +40,10 @@ pub struct Component {
     pub log: At<u64>,
     /// Size of the arena.
     pub arena: At<u64>,
+    /// Size of the store of a spare slot: the largest program file, its header included.
+    pub store: At<u64>,
+    /// Names of the spare slots that it may put programs into.
+    pub loads: Vec<At<String>>,
     /// Names of the components that it controls.
     pub controls: Vec<At<String>>,
     /// Rights that are not lists.
@@ -91,6 +95,8 @@ pub struct Call {
 pub struct Irq {
     /// Name of the line.
     pub line: At<String>,
+    /// Whether a board without it is all right.
+    pub optional: bool,
     /// Most interrupts in a window.
     pub storm: u32,
     /// The window.
@@ -104,12 +110,16 @@ pub struct DeviceUse {
     pub device: At<String>,
     /// Whether its pages are mapped; otherwise the rules hold.
     pub mapped: bool,
+    /// Whether a board without it is all right: the component then has no such window.
+    pub optional: bool,
     /// Registers that may be accessed one by one.
     pub rules: Vec<Rule>,
+    /// The rules are those that the board's data gives for the device.
+    pub board_rules: bool,
 }
 
 /// The right to bits of one register.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// Line of the rule.
     pub line: usize,
@@ -117,6 +127,8 @@ pub struct Rule {
     pub offset: u64,
     /// The bits.
     pub mask: u32,
+    /// Further bits that may be written as zeros only.
+    pub zero: u32,
     /// They may be read.
     pub read: bool,
     /// They may be written.
@@ -134,7 +146,8 @@ pub const RIGHTS: [(&str, Rights); 7] = [
     ("manual", Rights::MANUAL),
 ];
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 22] = [
+    "boards",
     "image",
     "spare",
     "priority",
@@ -144,6 +157,8 @@ const KEYS: [&str; 19] = [
     "checkpoint",
     "log",
     "arena",
+    "store",
+    "loads",
     "controls",
     "rights",
     "serves",
@@ -185,19 +200,15 @@ const POLICY_KEYS: [&str; 10] = [
 ];
 
 /// Reads a manifest; defects go to the reader's source.
-pub fn manifest(reader: &Reader<'_>) -> Option<Manifest> {
-    reader.only("a manifest", &["board", "real_card", "component"]);
-    if !reader.has("board") {
-        reader.missing("the manifest", "board", "\"NAME\"");
-    }
-    let board = reader.text("board", "\"NAME\"");
+pub fn manifest(reader: &Reader<'_>) -> Manifest {
+    reader.only("a manifest", &["real_card", "component"]);
     let entries = reader.entries("component", "{ … }");
     if entries.is_empty() {
         reader.source().report(1, "the manifest has no component", "add `[component.root]`");
     }
     let components: Vec<_> =
         entries.into_iter().filter_map(|(name, entry)| component(name, &entry)).collect();
-    Some(Manifest { board: board?, real_card: reader.flag("real_card"), components })
+    Manifest { real_card: reader.flag("real_card"), components }
 }
 
 fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
@@ -223,6 +234,7 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
     let table = entry.table("policy", "{ … }");
     let (policy, group) = policy(&what, table.as_ref());
     let component = Component {
+        boards: entry.texts("boards", "[\"NAME\"]"),
         image: if spare { None } else { Some(image?) },
         priority: priority?,
         memory: memory?,
@@ -231,6 +243,8 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
         checkpoint: size("checkpoint", 0),
         log: size("log", 4096),
         arena: size("arena", 0),
+        store: size("store", 0),
+        loads: entry.texts("loads", "[\"name\"]"),
         controls: entry.texts("controls", "[\"name\"]"),
         rights: rights(entry),
         serves: entry.text("serves", "\"service\""),
@@ -289,7 +303,7 @@ fn call((service, entry): (At<String>, Reader<'_>)) -> Option<Call> {
 
 fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
     let what = format!("the interrupt `{}`", line.value);
-    entry.only(&what, &["storm", "window_ms"]);
+    entry.only(&what, &["storm", "window_ms", "optional"]);
     for (key, example) in [("storm", "2000"), ("window_ms", "10")] {
         if !entry.has(key) {
             entry.missing(&what, key, example);
@@ -303,19 +317,32 @@ fn irq((line, entry): (At<String>, Reader<'_>)) -> Option<Irq> {
         entry.source().report(storm.line, message, "write for example `{ storm = 2000, window_ms = 10 }`");
         return None;
     }
-    Some(Irq { line, storm: storm.value as u32, window: window.value })
+    Some(Irq { line, optional: entry.flag("optional"), storm: storm.value as u32, window: window.value })
 }
 
 fn device((device, entry): (At<String>, Reader<'_>)) -> DeviceUse {
-    entry.only(&format!("the device `{}`", device.value), &["mapped", "rules"]);
-    let rules =
-        entry.tables("rules", "[{ … }]").iter().filter_map(|reader| rule(&device.value, reader)).collect();
-    DeviceUse { mapped: entry.flag("mapped"), rules, device }
+    entry.only(&format!("the device `{}`", device.value), &["mapped", "optional", "rules"]);
+    let board_rules = entry.is_text("rules");
+    let rules = if board_rules {
+        if let Some(text) = entry.text("rules", "\"board\"").filter(|text| text.value != "board") {
+            let message = format!("`rules` is the text \"{}\"", text.value);
+            entry.source().report(text.line, message, "write `rules = \"board\"` or a list of rules");
+        }
+        Vec::new()
+    } else {
+        rules(&device.value, &entry)
+    };
+    DeviceUse { mapped: entry.flag("mapped"), optional: entry.flag("optional"), rules, board_rules, device }
+}
+
+/// The list `rules` of a device.
+pub fn rules(device: &str, entry: &Reader<'_>) -> Vec<Rule> {
+    entry.tables("rules", "[{ … }]").iter().filter_map(|reader| rule(device, reader)).collect()
 }
 
 fn rule(device: &str, reader: &Reader<'_>) -> Option<Rule> {
     let what = format!("a rule of `{device}`");
-    reader.only(&what, &["offset", "mask", "read", "write"]);
+    reader.only(&what, &["offset", "mask", "zero", "read", "write"]);
     if !reader.has("offset") {
         reader.missing(&what, "offset", "0x00");
     }
@@ -328,8 +355,23 @@ fn rule(device: &str, reader: &Reader<'_>) -> Option<Rule> {
         }
         mask
     });
+    let zero = reader.integer("zero", "0x1").map_or(Some(0), |at| {
+        let zero = u32::try_from(at.value).ok().filter(|zero| mask.is_none_or(|mask| zero & mask == 0));
+        if zero.is_none() {
+            let message = format!(
+                "`zero` of {what} is {:#x}: no 32-bit set, or bits that the mask has already",
+                at.value
+            );
+            reader.source().report(
+                at.line,
+                message,
+                "write bits that may be written as zeros and are not in the mask",
+            );
+        }
+        zero
+    });
     let (read, write) = (reader.flag("read"), reader.flag("write"));
-    Some(Rule { line: reader.line, offset: offset?.value, mask: mask?, read, write })
+    Some(Rule { line: reader.line, offset: offset?.value, mask: mask?, zero: zero?, read, write })
 }
 
 fn budget(entry: &Reader<'_>) -> (u64, u64) {

@@ -31,6 +31,8 @@ pub struct Placement {
     pub log: Range,
     /// Arena.
     pub arena: Range,
+    /// Store of a spare slot.
+    pub store: Range,
 }
 
 /// The most that a component can use of its bank, in bytes.
@@ -95,7 +97,8 @@ pub fn place(system: &System, images: &[Option<ImageHeader>]) -> Vec<Placement> 
         let bank = take(component.memory.value);
         let checkpoint = take(2 * component.checkpoint.value);
         let log = take(component.log.value);
-        placements.push(Placement { bank, checkpoint, log, arena: Range::default() });
+        let store = take(component.store.value);
+        placements.push(Placement { bank, checkpoint, log, arena: Range::default(), store });
     }
     cursor = cursor.next_multiple_of(BLOCK);
     for (component, placement) in system.components.iter().zip(&mut placements) {
@@ -132,7 +135,7 @@ fn check_total(system: &System, end: u64) {
     let range = system.board.components;
     if end > range.end {
         let message = format!(
-            "banks, checkpoints, logs and arenas take {}, but board {} has {} for them",
+            "banks, checkpoints, logs, stores and arenas take {}, but board {} has {} for them",
             format_size(end - range.base),
             system.board.name,
             format_size(range.size()),
@@ -142,6 +145,10 @@ fn check_total(system: &System, end: u64) {
             .iter()
             .max_by_key(|component| component.memory.value)
             .map_or(1, |c| c.memory.line);
-        system.source.report(line, message, "reduce `memory` or `arena`, beginning with the largest");
+        system.source.report(
+            line,
+            message,
+            "reduce `memory`, `store` or `arena`, beginning with the largest",
+        );
     }
 }

@@ -41,6 +41,11 @@ impl<'a> Reader<'a> {
         self.table.contains_key(key)
     }
 
+    /// Whether the value of `key` is a text.
+    pub fn is_text(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|(value, _)| value.as_str().is_some())
+    }
+
     /// Reports keys other than `known` ones; `what` names the table in messages.
     pub fn only(&self, what: &str, known: &[&str]) {
         for (key, _) in self.table {

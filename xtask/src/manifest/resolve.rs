@@ -15,6 +15,8 @@ const NAME_MAX: usize = 16;
 pub struct Links {
     /// Slots that it controls.
     pub controls: u32,
+    /// Spare slots that it may put programs into.
+    pub loads: u32,
     /// Slots that it may notify: those of the manifest and its callers.
     pub notifies: u32,
     /// Slots that are restarted with it.
@@ -35,17 +37,38 @@ pub fn resolve(manifest: &Manifest, services: &[Service], source: &Source) -> Ve
         let set = |names: &[At<String>], what: &str| slots(components, slot, names, what, source);
         links.push(Links {
             controls: set(&component.controls, "control"),
+            loads: set(&component.loads, "load programs into"),
             notifies: set(&component.notifies, "notify"),
             group: set(&component.group, "be restarted with"),
             service: served[slot],
             calls: calls(component, &served, services, source),
         });
     }
+    check_stores(components, source);
     let edges: Vec<(usize, SlotId)> = calls_of(&links).collect();
     for (caller, server) in edges {
         links[usize::from(server)].notifies |= 1u32.checked_shl(caller as u32).unwrap_or(0);
     }
     links
+}
+
+/// Stores belong to spare slots, and programs go to slots with a store.
+fn check_stores(components: &[Component], source: &Source) {
+    for component in components {
+        let name = &component.name.value;
+        if component.store.value > 0 && component.image.is_some() {
+            let message = format!("\"{name}\" has an image and a `store`");
+            source.report(component.store.line, message, "remove one of them: a store is for a spare slot");
+        }
+        for target in &component.loads {
+            let found = components.iter().find(|other| other.name.value == target.value);
+            if found.is_some_and(|other| other.store.value == 0) {
+                let message =
+                    format!("\"{name}\" loads programs into \"{}\", which has no store", target.value);
+                source.report(target.line, message, "add `store = \"256K\"` to that spare slot");
+            }
+        }
+    }
 }
 
 /// All calls of the system: caller and server.

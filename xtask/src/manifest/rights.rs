@@ -34,6 +34,8 @@ fn record(
         image: image.unwrap_or(NO_IMAGE),
         flags: component.rights.iter().fold(Rights::empty(), |all, right| all | right.value).bits(),
         controls: links.controls,
+        loads: links.loads,
+        reserved: 0,
         notifies: links.notifies,
         priority: component.priority.value as u32,
         serves: links.service.is_some().into(),
@@ -47,6 +49,8 @@ fn record(
         checkpoint_size: component.checkpoint.value,
         log_base: placement.log.base,
         log_size: placement.log.size(),
+        store_base: placement.store.base,
+        store_size: component.store.value,
         stack_size: component.stack.value,
         heap_size: component.heap.value,
         budget: component.budget.0,
@@ -95,7 +99,7 @@ fn windows(component: &Component, board: &Board) -> ([Window; WINDOWS_MAX], [Reg
                 offset: rule.offset as u32,
                 operations: u32::from(rule.read) | u32::from(rule.write) << 1,
                 mask: rule.mask,
-                reserved: 0,
+                zero: rule.zero,
             };
             next += 1;
         }

@@ -1,7 +1,7 @@
 //! Constants of boot.s, and the kernel's final translation tables.
 //!
-//! boot.s maps the first 2 GiB for a moment with every right; [`map_kernel`] replaces this by the final tables, in which
-//! nothing is both writable and executable and the page below the stack is missing.
+//! boot.s maps the first GiB and the devices for a moment with every right; [`map_kernel`] replaces this by the final
+//! tables, in which nothing is both writable and executable and the page below the stack is missing.
 
 use super::cpu;
 use super::paging::{Attributes, BLOCK_SIZE, Descriptor, Table};
@@ -41,18 +41,48 @@ core::arch::global_asm!(
     TCR_BOOT = const TCR_BOOT,
     SCTLR_OFF = const SCTLR_OFF,
     SCTLR_ON = const SCTLR_ON,
-    BLOCK_NORMAL = const Descriptor::block(0, Attributes::BOOT).0,
-    BLOCK_DEVICE = const Descriptor::block(0, Attributes::DEVICE_KERNEL).0,
+    BLOCK_0 = const boot_block(0),
+    BLOCK_1 = const boot_block(1),
+    BLOCK_2 = const boot_block(2),
+    BLOCK_3 = const boot_block(3),
+    CPU_PART = const bsp::CPU_PART,
     OTHER_CORES = const bsp::OTHER_CORES,
     SPIN_TABLE = const bsp::SPIN_TABLE,
 );
+
+/// Bytes that a level 1 block maps.
+const GIB: usize = 1 << 30;
+
+/// What boot.s maps at a GiB of the lowest four: memory at the first, devices where the board has any, else nothing.
+const fn boot_block(index: usize) -> u64 {
+    let base = index * GIB;
+    if index == 0 {
+        return Descriptor::block(base, Attributes::BOOT).0;
+    }
+    let mut range = 0;
+    while range < bsp::DEVICE_RANGES.len() {
+        if bsp::DEVICE_RANGES[range].0 / GIB == index {
+            return Descriptor::block(base, Attributes::DEVICE_KERNEL).0;
+        }
+        range += 1;
+    }
+    0
+}
+
+/// Says on the console of the board on which this image finds itself that it is for another one. boot.s calls it before
+/// anything else, with the MMU off, and halts.
+#[unsafe(no_mangle)]
+extern "C" fn refuse_board(part: u32) {
+    // SAFETY: 1. the MMU is off; 2. nothing else runs yet.
+    unsafe { bsp::refusal::refuse(part, bsp::REFUSAL) };
+}
 
 /// Tables of the kernel's half, and the empty one for when no component is mapped.
 #[repr(C, align(4096))]
 struct Tables {
     level1: UnsafeCell<Table>,
     low: UnsafeCell<Table>,
-    high: UnsafeCell<Table>,
+    devices: UnsafeCell<Table>,
     image: UnsafeCell<Table>,
     empty: UnsafeCell<Table>,
 }
@@ -63,7 +93,7 @@ unsafe impl Sync for Tables {}
 static TABLES: Tables = Tables {
     level1: UnsafeCell::new(Table::EMPTY),
     low: UnsafeCell::new(Table::EMPTY),
-    high: UnsafeCell::new(Table::EMPTY),
+    devices: UnsafeCell::new(Table::EMPTY),
     image: UnsafeCell::new(Table::EMPTY),
     empty: UnsafeCell::new(Table::EMPTY),
 };
@@ -106,14 +136,19 @@ fn page_attributes(page: usize) -> Option<Attributes> {
     }
 }
 
-/// Installs the final tables. `sealed_end` is the physical end of what lies behind the kernel and is never written.
+/// Installs the final tables. What lies behind the kernel in the same block is read-only from here on; [`seal`] does the rest.
 ///
 /// # Safety
 /// 1. Called once, by the only running core, at EL1 in the kernel's half, before any component exists.
-pub unsafe fn map_kernel(sealed_end: usize) {
+pub unsafe fn map_kernel() {
     // SAFETY: 1. by the caller's promise nobody else has a reference to the tables.
-    let (level1, low, high, image) = unsafe {
-        (&mut *TABLES.level1.get(), &mut *TABLES.low.get(), &mut *TABLES.high.get(), &mut *TABLES.image.get())
+    let (level1, low, devices, image) = unsafe {
+        (
+            &mut *TABLES.level1.get(),
+            &mut *TABLES.low.get(),
+            &mut *TABLES.devices.get(),
+            &mut *TABLES.image.get(),
+        )
     };
     for (index, entry) in image.0.iter_mut().enumerate() {
         let page = index * abi::PAGE_SIZE;
@@ -124,20 +159,20 @@ pub unsafe fn map_kernel(sealed_end: usize) {
     low.0[0] = Descriptor::table(physical(core::ptr::from_ref(image).cast()));
     for (index, entry) in low.0.iter_mut().enumerate().skip(1) {
         let block = index * BLOCK_SIZE;
-        if block < sealed_end {
-            *entry = Descriptor::block(block, Attributes::READ_ONLY_KERNEL);
-        } else if block < bsp::RAM_END {
+        if block < bsp::RAM_END {
             *entry = Descriptor::block(block, Attributes::DATA_KERNEL);
         }
     }
     for (from, to) in bsp::DEVICE_RANGES {
         for block in (from..to).step_by(BLOCK_SIZE) {
-            let table = if block < 1 << 30 { &mut *low } else { &mut *high };
+            let table = if block < GIB { &mut *low } else { &mut *devices };
             table.0[block / BLOCK_SIZE % 512] = Descriptor::block(block, Attributes::DEVICE_KERNEL);
+        }
+        if from >= GIB {
+            level1.0[from / GIB] = Descriptor::table(physical(core::ptr::from_ref(devices).cast()));
         }
     }
     level1.0[0] = Descriptor::table(physical(core::ptr::from_ref(low).cast()));
-    level1.0[1] = Descriptor::table(physical(core::ptr::from_ref(high).cast()));
     cpu::data_barrier();
     TTBR0_EL1.set(empty_table() as u64);
     TTBR1_EL1.set(physical(core::ptr::from_ref(level1).cast()) as u64);
@@ -146,4 +181,22 @@ pub unsafe fn map_kernel(sealed_end: usize) {
     cpu::invalidate_tlb();
     SCTLR_EL1.set(SCTLR_ON | SCTLR_WXN);
     cpu::instruction_barrier();
+}
+
+/// Makes read-only what the build put behind the kernel, up to the physical address `end`.
+///
+/// # Safety
+/// 1. Called once, after [`map_kernel`], by the only running core.
+/// 2. Nothing below `end` and behind the kernel's first block is ever written.
+pub unsafe fn seal(end: usize) {
+    // SAFETY: 1. by the caller's promise nobody else has a reference to the table.
+    let low = unsafe { &mut *TABLES.low.get() };
+    for (index, entry) in
+        low.0.iter_mut().enumerate().skip(1).take_while(|(index, _)| index * BLOCK_SIZE < end)
+    {
+        *entry = Descriptor::block(index * BLOCK_SIZE, Attributes::READ_ONLY_KERNEL);
+    }
+    // Only permissions change, so that an old entry does no harm until it is invalidated (DDI 0487, D8.14.1).
+    cpu::data_barrier();
+    cpu::invalidate_tlb();
 }

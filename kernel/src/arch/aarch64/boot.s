@@ -1,6 +1,11 @@
 // First instructions: EL2 (or EL1) at the physical address, MMU off, to Rust at EL1 in the upper half.
-// Pair of boot.rs, which provides by name: KERNEL_OFFSET, MAIR, TCR_BOOT, SCTLR_BOOT, BLOCK_NORMAL, BLOCK_DEVICE,
-// OTHER_CORES, SPIN_TABLE. The linker script provides __stack_top. `kernel_main` is in main.rs.
+// Pair of boot.rs, which provides by name: MAIR, TCR_BOOT, SCTLR_OFF, SCTLR_ON, BLOCK_0 to BLOCK_3, CPU_PART, OTHER_CORES,
+// SPIN_TABLE; and `refuse_board`. The linker script provides __stack_top. `kernel_main` is in boot.rs of the kernel.
+//
+// What an emulator lets pass and a board does not: no exclusive access before the MMU and the data cache are on (the
+// monitor works on cacheable memory only), no unaligned access, barriers around every change of translation, and EL2
+// registers that come out of reset undefined. armstub8 has set SMPEN, CNTFRQ_EL0 and SCR_EL3, and left
+// SCTLR_EL2 = 0x30C50830 (armstub8.S of the Raspberry Pi tools).
 
 .section .text.boot, "ax"
 .global _start
@@ -9,6 +14,12 @@ _start:
     mrs     x1, mpidr_el1
     tst     x1, #0xff
     b.ne    park
+
+    mrs     x0, midr_el1                // MIDR_EL1.PartNum: another processor means another board
+    ubfx    x0, x0, #4, #12
+    mov     x1, {CPU_PART}
+    cmp     x0, x1
+    b.ne    wrong_board
 
     // The other cores poll the spin table: send them to `park`, where they stop consuming time.
     adr     x1, park
@@ -31,6 +42,10 @@ _start:
     mov     x1, #0x33ff                 // CPTR_EL2: nothing is trapped to EL2
     msr     cptr_el2, x1
     msr     hstr_el2, xzr
+    mrs     x1, pmcr_el0                // MDCR_EL2: all counters belong to EL1, no debug access is trapped
+    ubfx    x1, x1, #11, #5
+    msr     mdcr_el2, x1
+    msr     vttbr_el2, xzr
     mrs     x1, midr_el1
     msr     vpidr_el2, x1
     mrs     x1, mpidr_el1
@@ -43,7 +58,7 @@ _start:
     msr     elr_el2, x1
     eret
 
-2:  // EL1, MMU off. One table serves both halves: two blocks of 1 GiB, memory and devices.
+2:  // EL1, MMU off. One table serves both halves: blocks of 1 GiB, memory and devices.
     adrp    x1, boot_table
     add     x1, x1, :lo12:boot_table
     msr     ttbr0_el1, x1
@@ -67,6 +82,14 @@ _start:
     ldr     x1, =kernel_main
     br      x1
 
+wrong_board:                            // x0: the processor's part number
+    adrp    x1, __stack_top
+    add     x1, x1, :lo12:__stack_top
+    mov     sp, x1
+    mov     x29, xzr
+    mov     x30, xzr
+    bl      refuse_board                // and then rest, like the other cores
+
 .global park
 park:
     msr     daifset, #0xf
@@ -76,6 +99,8 @@ park:
 .section .data.boot_table, "aw"
 .balign 4096
 boot_table:
-    .quad   {BLOCK_NORMAL}
-    .quad   0x40000000 + {BLOCK_DEVICE}
-    .fill   510, 8, 0
+    .quad   {BLOCK_0}
+    .quad   {BLOCK_1}
+    .quad   {BLOCK_2}
+    .quad   {BLOCK_3}
+    .fill   508, 8, 0

@@ -56,6 +56,7 @@ pub fn write(physical: usize, data: &[u8]) {
 }
 
 /// Copies between banks. The ranges may overlap when a component grants a window on what it receives into.
+#[inline(never)]
 pub fn copy(to: usize, from: usize, length: usize) {
     let (from, to) = (pointer(from, length), pointer(to, length));
     if (to as usize) < from as usize + length && (from as usize) < to as usize + length {
@@ -63,15 +64,21 @@ pub fn copy(to: usize, from: usize, length: usize) {
         unsafe { core::ptr::copy(from, to, length) };
         return;
     }
-    let blocks = if (from as usize | to as usize).is_multiple_of(16) { length / 64 } else { 0 };
-    // SAFETY: 1. RAM is mapped; 2. the ranges do not overlap; 3. the assembly moves `blocks` times 64 bytes.
+    let blocks = if (from as usize | to as usize).is_multiple_of(16) { length / BLOCK } else { 0 };
+    let done = blocks * BLOCK;
+    // SAFETY: 1. RAM is mapped; 2. the ranges do not overlap; 3. the assembly moves `blocks` times BLOCK bytes.
     unsafe {
         copy_blocks(to, from, blocks);
-        core::ptr::copy_nonoverlapping(from.add(blocks * 64), to.add(blocks * 64), length - blocks * 64);
+        if done < length {
+            core::ptr::copy_nonoverlapping(from.add(done), to.add(done), length - done);
+        }
     }
 }
 
-/// Moves blocks of 64 bytes by pairs of registers.
+/// Bytes that one round of `copy_blocks` moves.
+const BLOCK: usize = 128;
+
+/// Moves blocks of [`BLOCK`] bytes by pairs of registers.
 ///
 /// # Safety
 /// 1. Both ranges are mapped and do not overlap.
@@ -83,16 +90,22 @@ unsafe fn copy_blocks(to: *mut u8, from: *const u8, blocks: usize) {
     unsafe {
         core::arch::asm!(
             "2:",
-            "ldp {a}, {b}, [{from}]",
-            "ldp {c}, {d}, [{from}, #16]",
-            "stp {a}, {b}, [{to}]",
-            "stp {c}, {d}, [{to}, #16]",
-            "ldp {a}, {b}, [{from}, #32]",
-            "ldp {c}, {d}, [{from}, #48]",
-            "add {from}, {from}, #64",
-            "stp {a}, {b}, [{to}, #32]",
-            "stp {c}, {d}, [{to}, #48]",
-            "add {to}, {to}, #64",
+            "ldp {a}, {b}, [{from}], #16",
+            "ldp {c}, {d}, [{from}], #16",
+            "stp {a}, {b}, [{to}], #16",
+            "stp {c}, {d}, [{to}], #16",
+            "ldp {a}, {b}, [{from}], #16",
+            "ldp {c}, {d}, [{from}], #16",
+            "stp {a}, {b}, [{to}], #16",
+            "stp {c}, {d}, [{to}], #16",
+            "ldp {a}, {b}, [{from}], #16",
+            "ldp {c}, {d}, [{from}], #16",
+            "stp {a}, {b}, [{to}], #16",
+            "stp {c}, {d}, [{to}], #16",
+            "ldp {a}, {b}, [{from}], #16",
+            "ldp {c}, {d}, [{from}], #16",
+            "stp {a}, {b}, [{to}], #16",
+            "stp {c}, {d}, [{to}], #16",
             "subs {n}, {n}, #1",
             "b.ne 2b",
             from = inout(reg) from => _, to = inout(reg) to => _, n = inout(reg) blocks => _,

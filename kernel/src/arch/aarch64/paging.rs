@@ -143,6 +143,11 @@ impl Space {
         self.next - self.base
     }
 
+    /// Gives back the whole bank: the incarnation is dead, and nothing is mapped until [`Space::reset`].
+    pub fn release(&mut self) {
+        self.next = self.base;
+    }
+
     /// Forgets everything: an empty root table remains.
     pub fn reset(&mut self) {
         self.next = self.base + PAGE_SIZE;

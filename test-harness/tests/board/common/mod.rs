@@ -35,16 +35,12 @@ pub fn is_soak() -> bool {
 
 /// The emulated board.
 pub fn machine() -> Machine {
-    Machine::default_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu")).unwrap()
+    Machine::under_test().unwrap()
 }
 
 /// The system of `system/<manifest>.toml`, as it was built.
 pub fn system(manifest: &str) -> System {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../out");
-    let out = std::env::var_os("SAMSARA_OUT").map_or_else(default, PathBuf::from);
-    System::in_folder(&out.join(manifest)).unwrap_or_else(|error| {
-        panic!("this test needs a built system: run `./x build system/{manifest}.toml` ({error:#})")
-    })
+    System::under_test(&machine().name, manifest).unwrap()
 }
 
 /// A plan without random calls: see [`plan_with`].

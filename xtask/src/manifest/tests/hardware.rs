@@ -11,9 +11,7 @@ fn what_can_be_mapped() {
         mapped("sdhots"),
         ["29: board raspi3b has no device `sdhots`\n  remedy: write `sdhost`, or another of the devices: "
             .to_owned()
-            + &super::super::diagnostic::list(
-                board("raspi3b").ok().unwrap().devices.iter().map(|device| device.name.as_str())
-            )]
+            + &super::super::diagnostic::list(board().devices.iter().map(|device| device.name.as_str()))]
     );
     assert_eq!(
         mapped("power"),
@@ -114,9 +112,14 @@ fn register_rules() {
                 "mailbox = { rules = [{ offset = 0x20, write = true }] }, gpio = { rules = [{",
             )],
             "29: the rule for offset 0x20 of `mailbox` lets a component start DMA to any address\n  \
-             remedy: remove it, and drive the device without DMA",
+             remedy: leave those bits out of its mask, and drive the device without DMA",
         ),
     ]);
+    expect(&[(
+        &[("mask = 0x0F", "mask = 0x0F, zero = 0x18")],
+        "29: `zero` of a rule of `gpio` is 0x18: no 32-bit set, or bits that the mask has already\n  \
+         remedy: write bits that may be written as zeros and are not in the mask",
+    )]);
     let read_only = "mailbox = { rules = [{ offset = 0x20, read = true }] }, gpio = { rules = [{";
     assert_eq!(defects(&[("gpio = { rules = [{", read_only)]), Vec::<String>::new());
 }

@@ -51,8 +51,8 @@ fn the_sum_of_all_memory_must_fit_the_board() {
     let found = system.source.finish(()).unwrap_err().to_string();
     assert_eq!(
         found,
-        "system/demo.toml:35: banks, checkpoints, logs and arenas take 228416K, but board raspi3b has 223M for them\n  \
-         remedy: reduce `memory` or `arena`, beginning with the largest"
+        "system/demo.toml:35: banks, checkpoints, logs, stores and arenas take 228416K, but board raspi3b has 223M for them\n  \
+         remedy: reduce `memory`, `store` or `arena`, beginning with the largest"
     );
 }
 

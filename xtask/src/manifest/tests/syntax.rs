@@ -7,8 +7,8 @@ fn keys_and_types() {
     expect(&[
         (
             &[("stack = \"64K\"", "stak = \"64K\"\nstack = \"64K\"")],
-            "36: component \"fs\" has no key `stak`\n  remedy: write `stack`, or another of the known keys: `image`, \
-             `spare`, `priority`, `memory`, `stack`, `heap`, `checkpoint`, `log`, `arena`, `controls`, `rights`, `serves`, \
+            "36: component \"fs\" has no key `stak`\n  remedy: write `stack`, or another of the known keys: `boards`, \
+             `image`, `spare`, `priority`, `memory`, `stack`, `heap`, `checkpoint`, `log`, `arena`, `store`, `loads`, `controls`, `rights`, `serves`, \
              `calls`, `notifies`, `irqs`, `devices`, `budget`, `parameters`, `policy`",
         ),
         (
@@ -34,16 +34,12 @@ fn keys_and_types() {
             "20: component \"block\" lacks `image`\n  remedy: add `image = \"block\"`",
         ),
         (
-            &[("board = \"raspi3b\"", "real_card = false")],
-            "1: the manifest lacks `board`\n  remedy: add `board = \"NAME\"`",
-        ),
-        (
-            &[("board = \"raspi3b\"", "board = \"raspi3\"")],
-            "1: there is no board `raspi3`\n  remedy: write `raspi3b`, or another of the boards in bsp: `raspi3b`",
+            &[("image = \"sdcard\"\n", "image = \"sdcard\"\nboards = [\"raspi3\"]\n")],
+            "22: there is no board `raspi3`\n  remedy: write `raspi3b`, or another of the boards in bsp: `raspi3b`, `raspi4b`",
         ),
     ]);
     let empty: Vec<String> =
-        read("board = \"raspi3b\"").err().unwrap().0.iter().map(ToString::to_string).collect();
+        read("real_card = false").err().unwrap().0.iter().map(ToString::to_string).collect();
     assert_eq!(
         empty,
         ["system/demo.toml:1: the manifest has no component\n  remedy: add `[component.root]`"]

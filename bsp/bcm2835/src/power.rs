@@ -22,7 +22,6 @@ register_structs! {
     }
 }
 
-const BASE: usize = 0x3F10_0000;
 const PASSWORD: u32 = 0x5A00_0000;
 const FULL_RESET: u32 = 0x20;
 /// Tells the firmware to halt instead of booting again ("partition 63").
@@ -36,13 +35,13 @@ pub struct Power {
 }
 
 impl Power {
-    /// Finds the block at `offset` plus its physical address.
+    /// Finds the block at `address`.
     ///
     /// # Safety
     /// 1. The register page is mapped there as device memory, for ever.
-    pub unsafe fn new(offset: usize) -> Self {
-        // SAFETY: 1. the page is mapped by the caller's promise; 2. all fields tolerate concurrent access.
-        Self { registers: unsafe { &*((BASE + offset) as *const Registers) } }
+    pub unsafe fn new(address: usize) -> Self {
+        // SAFETY: 1. by the caller's promise.
+        Self { registers: unsafe { crate::block(address) } }
     }
 
     /// Resets the board within 200 us; returns, but the caller has nothing left to do.
@@ -55,5 +54,22 @@ impl Power {
     pub fn power_off(&mut self) {
         self.registers.rsts.set(PASSWORD | HALT);
         self.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fake;
+
+    #[test]
+    fn every_write_carries_the_password() {
+        let fake = Fake::new();
+        // SAFETY: 1. the address is that of memory which lives for ever.
+        let mut power = unsafe { Power::new(fake.address()) };
+        power.reset();
+        assert_eq!((fake.get(0x1C), fake.get(0x20), fake.get(0x24)), (0x5A00_0020, 0, 0x5A00_000A));
+        power.power_off();
+        assert_eq!(fake.get(0x20), 0x5A00_0555);
     }
 }

@@ -154,6 +154,36 @@ impl Files {
     }
 }
 
+/// A file that is open for reading, under a descriptor of its own.
+pub struct File {
+    files: Files,
+    path: String,
+    offset: u64,
+}
+
+impl File {
+    /// Opens the file at `path`, which is taken from the root.
+    ///
+    /// # Errors
+    /// A text for people, with the path.
+    pub fn open(path: &str) -> core::result::Result<Self, String> {
+        let path = if path.starts_with('/') { String::from(path) } else { alloc::format!("/{path}") };
+        let files = Files::new(userlib::binding!(call "files"));
+        files.open(0, OpenFlags::READ, &path).map_err(about(&path))?;
+        Ok(Self { files, path, offset: 0 })
+    }
+
+    /// Reads on; 0 bytes at the end.
+    ///
+    /// # Errors
+    /// A text for people, with the path.
+    pub fn read(&mut self, buffer: &mut [u8]) -> core::result::Result<usize, String> {
+        let count = self.files.read(0, self.offset, buffer).map_err(about(&self.path))?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
 /// An error with the thing that it is about.
 pub fn about(thing: &str) -> impl Fn(Failed) -> String {
     move |failed| alloc::format!("{thing}: {}", failed.text())

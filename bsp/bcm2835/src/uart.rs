@@ -54,28 +54,28 @@ register_structs! {
     }
 }
 
-const BASE: usize = 0x3F21_5000;
-const CONSOLE_BASE: usize = 0x3F20_1000;
-
 /// Divisor of the PL011 for 115,200 baud at its clock of 48 MHz, in 64ths: `64 * 48e6 / (16 * 115200)`.
 const CONSOLE_DIVISOR: u32 = 1667;
 
-/// Divisor for 115,200 baud at the core clock of 250 MHz: `250e6 / (8 * 115200) - 1`.
-const DIVISOR: u32 = 270;
+/// Divisor of the mini UART for a speed in baud at a core clock in hertz.
+const fn divisor(core_hz: u32, baud: u32) -> u32 {
+    core_hz / (8 * baud) - 1
+}
 
 /// The mini UART.
 pub struct DebugUart {
     registers: &'static Registers,
+    core_hz: u32,
 }
 
 impl DebugUart {
-    /// Finds the UART at `offset` plus its physical address.
+    /// Finds the UART at `address`; its speed derives from the core clock, which the firmware holds at `core_hz` hertz.
     ///
     /// # Safety
     /// 1. The register page is mapped there as device memory, for ever.
-    pub unsafe fn new(offset: usize) -> Self {
-        // SAFETY: 1. the page is mapped by the caller's promise; 2. all fields tolerate concurrent access.
-        Self { registers: unsafe { &*((BASE + offset) as *const Registers) } }
+    pub unsafe fn new(address: usize, core_hz: u32) -> Self {
+        // SAFETY: 1. by the caller's promise.
+        Self { registers: unsafe { crate::block(address) }, core_hz }
     }
 
     /// Enables the transmitter.
@@ -87,7 +87,7 @@ impl DebugUart {
         registers.iir.write(Iir::CLEAR_FIFOS.val(0b11));
         registers.lcr.write(Lcr::DATA_SIZE::EightBit);
         registers.mcr.set(0);
-        registers.baud.set(DIVISOR);
+        registers.baud.set(divisor(self.core_hz, 115_200));
         registers.cntl.write(Cntl::TX_ENABLE::SET);
     }
 
@@ -108,13 +108,13 @@ pub struct BootConsole {
 }
 
 impl BootConsole {
-    /// Finds the UART at `offset` plus its physical address.
+    /// Finds the UART at `address`.
     ///
     /// # Safety
     /// 1. The register page is mapped there as device memory, for ever.
-    pub unsafe fn new(offset: usize) -> Self {
-        // SAFETY: 1. the page is mapped by the caller's promise; 2. all fields tolerate concurrent access.
-        Self { registers: unsafe { &*((CONSOLE_BASE + offset) as *const ConsoleRegisters) } }
+    pub unsafe fn new(address: usize) -> Self {
+        // SAFETY: 1. by the caller's promise.
+        Self { registers: unsafe { crate::block(address) } }
     }
 
     /// Sets speed and format and enables the transmitter; the PL011 must not be enabled while they change.
@@ -135,5 +135,39 @@ impl BootConsole {
             }
             self.registers.data.set(u32::from(byte));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fake;
+
+    const LSR: usize = 0x54;
+
+    #[test]
+    fn the_mini_uart_transmits_and_does_not_receive() {
+        let fake = Fake::new();
+        fake.set(LSR, 1 << 5);
+        // SAFETY: 1. the address is that of memory which lives for ever.
+        let mut uart = unsafe { DebugUart::new(fake.address(), 250_000_000) };
+        uart.initialise();
+        uart.send(b"ab");
+        assert_eq!((fake.get(0x04), fake.get(0x60), fake.get(0x4C)), (1, 0b10, 0b11));
+        // BCM2835 ARM Peripherals, 2.2.1: 250 MHz / (8 * (270 + 1)) = 115,314 baud.
+        assert_eq!((fake.get(0x68), fake.get(0x40)), (270, u32::from(b'b')));
+        assert_eq!(divisor(500_000_000, 115_200), 541);
+    }
+
+    #[test]
+    fn the_console_has_115200_baud_eight_bits_and_fifos() {
+        let fake = Fake::new();
+        // SAFETY: 1. the address is that of memory which lives for ever.
+        let mut console = unsafe { BootConsole::new(fake.address()) };
+        console.initialise();
+        console.send(b"x");
+        // DDI 0183, 3.3.6: 48 MHz / 16 / (26 + 3/64) = 115,177 baud.
+        assert_eq!((fake.get(0x24), fake.get(0x28)), (26, 3));
+        assert_eq!((fake.get(0x2C), fake.get(0x30), fake.get(0x00)), (0x70, 0x101, u32::from(b'x')));
     }
 }

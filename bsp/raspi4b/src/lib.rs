@@ -1,0 +1,62 @@
+//! Raspberry Pi 4B (BCM2711): what the kernel itself must know of the board.
+//!
+//! Rule: nothing but addresses, registers and the order of writes; decisions are in `kernel-core`. Registers are reached
+//! at `offset + physical address`, where the kernel has mapped the peripherals.
+//!
+//! # Resources
+//! - BCM2711 ARM Peripherals (Raspberry Pi, 2022): 1.2 (address map, "low peripheral" mode), 2.1 (mini UART), 6 (interrupts).
+//! - ARM IHI 0048B (GICv2), DDI 0471 (GIC-400).
+
+#![cfg_attr(not(test), no_std)]
+
+pub mod interrupts;
+
+pub use bsp_bcm2835::refusal;
+
+/// Name of the board, as manifests and images spell it.
+pub const NAME: &str = "raspi4b";
+
+/// First address beyond the RAM that belongs to the ARM on every board of this kind: the first GiB, less the firmware's
+/// largest usual share. What larger boards have beyond is not used.
+pub const RAM_END: usize = 0x3C00_0000;
+
+/// Physical ranges of device registers, in blocks of 2 MiB: the peripherals, and the ARM's own with the GIC-400.
+pub const DEVICE_RANGES: [(usize, usize); 2] = [(0xFE00_0000, 0xFF00_0000), (0xFF80_0000, 0xFFA0_0000)];
+
+/// Physical address of the release address of core 1; those of cores 2 and 3 follow, 8 bytes each
+/// (armstub8, "spin table").
+pub const SPIN_TABLE: usize = 0xE0;
+
+/// Cores besides the first.
+pub const OTHER_CORES: usize = 3;
+
+/// Part number in MIDR_EL1 of the board's cores: by this an image finds out whether it runs on its board.
+pub const CPU_PART: u32 = refusal::BCM2711.part;
+
+/// What an image for this board says on another one.
+pub const REFUSAL: &[u8] =
+    b"\r\nSamsara cannot start: this image is for the board raspi4b, and this is another one.\r\n\
+    Build one for this board (./x build --board NAME) and write it to the card.\r\n";
+
+const PLACES: bsp_bcm2835::Places = bsp_bcm2835::Places {
+    power: 0xFE10_0000,
+    gpio: refusal::BCM2711.gpio,
+    console: refusal::BCM2711.console,
+    mini_uart: 0xFE21_5000,
+    core_hz: 500_000_000,
+};
+
+/// The devices that the kernel drives, after the kernel has mapped them.
+pub type Board = bsp_bcm2835::Board<interrupts::Interrupts>;
+
+/// Takes possession of the board's devices.
+///
+/// # Safety
+/// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
+/// 2. Nobody else writes to the registers of the interrupt controllers, the power block, the mini UART and the pins'
+///    functions while the value lives, except through another value made for a panic.
+/// 3. `console` is used only while no component has run.
+pub unsafe fn board(offset: usize) -> Board {
+    // SAFETY: 1. to 3. are this function's own conditions.
+    unsafe { Board::at(offset, &PLACES, interrupts::Interrupts::new(offset)) }
+}

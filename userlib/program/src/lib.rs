@@ -1,0 +1,85 @@
+//! What a program links that is started from a file on the card (`run` at the shell): arguments, files, text for people.
+//!
+//! *Role.* Above `userlib`, which knows no service: here are the services that a spare slot may call, as functions.
+//!
+//! *Rule.* A program uses what the manifest gives to spare slots and nothing else; it ends by returning.
+//!
+//! ```ignore
+//! program::program!(main);
+//!
+//! fn main(arguments: &Arguments) -> Result<(), String> {
+//!     println!("{} to you", arguments.text());
+//!     Ok(())
+//! }
+//! ```
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg(target_os = "none")]
+
+extern crate alloc;
+
+mod files;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+use protocols::console::{Reply, Request, WRITE_MAX};
+use userlib::{DeathClass, Grant, Instant, binding, exit, recv_notifications};
+
+pub use files::{Failed, File, Files, about};
+pub use userlib;
+pub use userlib::arguments::Arguments;
+
+/// Makes `main`, a `fn(&Arguments) -> Result<(), String>`, the entry of the program. An error is shown to whoever started it.
+#[macro_export]
+macro_rules! program {
+    ($main:path) => {
+        $crate::userlib::entry!(samsara_program);
+
+        fn samsara_program(_start: $crate::userlib::Start) -> ! {
+            $crate::run($main)
+        }
+    };
+}
+
+/// Runs `main` to its end; for [`program!`].
+#[doc(hidden)]
+pub fn run(main: fn(&Arguments) -> Result<(), String>) -> ! {
+    // The first receive says that the program is ready: faults can be injected from now on.
+    let _ = recv_notifications(Instant::from_ticks(0));
+    match main(&Arguments::new()) {
+        Ok(()) => exit(DeathClass::Exit, "ended"),
+        Err(text) => exit(DeathClass::Exit, &text),
+    }
+}
+
+/// Shows text on the console; for [`println!`].
+#[doc(hidden)]
+pub fn print(text: fmt::Arguments<'_>) {
+    let mut line = String::new();
+    // Writing to a `String` cannot fail.
+    let _ = line.write_fmt(text);
+    let mut bytes = Vec::with_capacity(line.len() + 2);
+    for byte in line.bytes() {
+        if byte == b'\n' {
+            bytes.push(b'\r');
+        }
+        bytes.push(byte);
+    }
+    let console = binding!(call "console");
+    for chunk in bytes.chunks(WRITE_MAX as usize) {
+        let request = Request::Write { length: chunk.len() as u32 };
+        let reply = console.call(&request.encode(), [Grant::Read(chunk), Grant::None]);
+        if reply.map(|reply| Reply::decode(&reply)) != Ok(Reply::Written) {
+            // There is no other way out to say so; the program's work goes on.
+            return;
+        }
+    }
+}
+
+/// Shows a line of text on the console.
+#[macro_export]
+macro_rules! println {
+    ($($text:tt)*) => { $crate::print(format_args!("{}\n", format_args!($($text)*))) };
+}
