@@ -40,6 +40,8 @@ pub struct SystemHeader {
     pub bundle_b: u32,
     /// Name of the board that the image was built for.
     pub board: [u8; 16],
+    /// Build id of the kernel in front of this header: by it the host finds the symbols for a kernel panic.
+    pub kernel: [u8; 16],
     /// Physical address range of the fault plan; 0 for none.
     pub plan_base: u64,
     /// Size of that range in bytes.

@@ -6,6 +6,7 @@
 use crate::plan::Fault;
 use crate::record::DeathClass;
 use crc::{CRC_16_IBM_SDLC, Crc};
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 /// Longest encoded frame in bytes, delimiters included.
@@ -137,6 +138,8 @@ pub enum Event<'a> {
     KernelPanic {
         /// Message and place.
         text: &'a str,
+        /// Build id of the kernel, as the build has written it behind the kernel.
+        build: [u8; 16],
     },
     /// Log of a component; not part of the trace hash.
     Log {
@@ -151,7 +154,26 @@ pub enum Event<'a> {
         /// The record.
         data: &'a [u8],
     },
+    /// A register of the kernel when it found the bug; one frame each, after `KernelPanic`.
+    KernelRegister {
+        /// Index in [`KERNEL_REGISTER_NAMES`].
+        register: u8,
+        /// Value.
+        value: u64,
+    },
+    /// A return address on the kernel's stack; one frame each, after the registers, innermost first.
+    KernelBacktrace {
+        /// Address.
+        address: u64,
+    },
 }
+
+/// How many registers of the kernel a panic tells of.
+pub const KERNEL_REGISTERS: usize = 36;
+
+/// Their names, three characters each; `ps` is the state that `SPSR_EL1` holds.
+pub const KERNEL_REGISTER_NAMES: &[u8; 3 * KERNEL_REGISTERS] =
+    b"x0 x1 x2 x3 x4 x5 x6 x7 x8 x9 x10x11x12x13x14x15x16x17x18x19x20x21x22x23x24x25x26x27x28x29x30sp pc ps esrfar";
 
 impl Event<'_> {
     /// Whether the trace hash covers this event.
@@ -173,14 +195,54 @@ pub enum FrameError {
 
 const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_SDLC);
 
+/// Most bytes before COBS, which adds one to every 254 and one more; two are delimiters.
+const PLAIN_MAX: usize = FRAME_MAX - 8;
+
+/// Where a frame is encoded. What does not fit is counted and not kept, so that no step of the encoding can fail: the
+/// kernel has no room for a hundred ways out.
+struct Plain {
+    bytes: [u8; PLAIN_MAX],
+    length: usize,
+}
+
+impl Plain {
+    #[inline(never)]
+    fn extend(&mut self, data: &[u8]) {
+        let end = self.length + data.len();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(data);
+        }
+        self.length = end;
+    }
+}
+
+impl Flavor for &mut Plain {
+    type Output = ();
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.extend(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.extend(&[data]);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
 /// Encodes `frame` with its delimiters and returns its length; `None` if it is longer than [`FRAME_MAX`].
 pub fn encode(frame: &Frame<'_>, out: &mut [u8; FRAME_MAX]) -> Option<usize> {
-    let mut plain = [0; FRAME_MAX - 8];
-    let length = postcard::to_slice(frame, &mut plain[..FRAME_MAX - 10]).ok()?.len();
-    let checksum = CRC.checksum(&plain[..length]).to_le_bytes();
-    plain[length..length + 2].copy_from_slice(&checksum);
+    let mut plain = Plain { bytes: [0; PLAIN_MAX], length: 0 };
+    postcard::serialize_with_flavor(frame, &mut plain).ok()?;
+    let checksum = CRC.checksum(plain.bytes.get(..plain.length)?).to_le_bytes();
+    plain.extend(&checksum);
+    let plain = plain.bytes.get(..plain.length)?;
     out[0] = 0;
-    let encoded = cobs::try_encode(&plain[..length + 2], &mut out[1..FRAME_MAX - 1]).ok()?;
+    let encoded = cobs::try_encode(plain, &mut out[1..FRAME_MAX - 1]).ok()?;
     out[1 + encoded] = 0;
     Some(encoded + 2)
 }

@@ -124,6 +124,11 @@ impl Table {
     }
 }
 
+/// Build id of the kernel, as it is written at the physical address `base`: unproved, for a panic.
+pub fn kernel_build(base: usize) -> [u8; 16] {
+    items::<SystemHeader>(base, 1).ok().and_then(<[_]>::first).map_or([0; 16], |header| header.kernel)
+}
+
 fn sealed(base: usize, length: usize) -> &'static [u8] {
     // SAFETY: 1. RAM is mapped there, of at most TABLES_MAX bytes before the CRC has proved the length; 2. nothing is written
     //    there until then, and afterwards no bank overlaps it and it is mapped read-only.

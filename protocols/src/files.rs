@@ -537,7 +537,7 @@ statuses! {
     /// A symbolic link, a device node, or another thing that this server does not handle.
     Unsupported = 18, "not supported";
     /// The file system was unmounted.
-    Unmounted = 19, "file system is unmounted; restart the board or the service to mount it again";
+    Unmounted = 19, "the file system is unmounted until the next start of the board";
     /// The card is gone.
     NoCard = 20, "no SD card; insert a card and restart the service";
     /// The card holds nothing.

@@ -13,6 +13,12 @@ pub struct System {
     pub manifest: String,
     /// SHA-256 of the kernel, in hexadecimal digits.
     pub kernel_sha256: String,
+    /// The kernel's build id ([`crate::evidence::build_id`]), in hexadecimal digits.
+    #[serde(default)]
+    pub kernel_build_id: Option<String>,
+    /// The kernel's ELF file with symbols, relative to the build's folder.
+    #[serde(default)]
+    pub kernel_elf: Option<PathBuf>,
     /// Slots in their order.
     pub slots: Vec<Slot>,
     /// Folder of the build's results.
@@ -91,6 +97,11 @@ impl System {
         Some(self.folder.join(entry.elf.as_ref()?))
     }
 
+    /// Path of the kernel's ELF file.
+    pub fn kernel_elf(&self) -> Option<PathBuf> {
+        Some(self.folder.join(self.kernel_elf.as_ref()?))
+    }
+
     /// The components of the demo, for tests that need no build.
     #[cfg(test)]
     pub fn for_tests() -> Self {
@@ -106,6 +117,8 @@ impl System {
             board: "board".to_owned(),
             manifest: "demo".to_owned(),
             kernel_sha256: String::new(),
+            kernel_build_id: None,
+            kernel_elf: None,
             slots: names.into_iter().zip(0..).map(slot).collect(),
             folder: PathBuf::new(),
         }

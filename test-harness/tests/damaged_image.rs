@@ -90,7 +90,7 @@ impl Seen {
     fn take(&mut self, item: &Item) {
         let Item::Frame(recorded) = item else { return };
         match recorded.view().event {
-            Event::KernelPanic { text } => self.panics.push(text.to_owned()),
+            Event::KernelPanic { text, .. } => self.panics.push(text.to_owned()),
             Event::Ready { slot, .. } => self.ready.push(slot.into()),
             Event::SecondCopy { .. } => self.second_copies += 1,
             Event::Log { data, .. } => self.logs.push(String::from_utf8_lossy(data).into_owned()),

@@ -1,5 +1,7 @@
 //! The launcher on a real emulator, with guests of a few instructions that are written for one board.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use test_harness::target::{Emulator, Ending, Happening, Launch, Line, Machine, Mode};
@@ -206,6 +208,49 @@ fn the_plan_lies_in_memory_before_the_first_instruction() {
     let mut emulator = Emulator::launch(&launch).unwrap();
     assert_eq!(emulator.memory(machine.plan_address, plan.len() as u64).unwrap(), plan);
     assert_eq!(emulator.end().unwrap(), Ending::Quit);
+}
+
+/// Sends a packet of GDB's remote protocol and returns the answer with its frame.
+fn packet(stream: &mut TcpStream, text: &str) -> String {
+    let sum = text.bytes().fold(0_u8, u8::wrapping_add);
+    stream.write_all(format!("${text}#{sum:02x}").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    while !answer.contains(&b'#') {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn a_guest_waits_for_its_debugger() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = Guest::default().print(MINI_UART, b"x").power_off().stay().write(folder.path());
+    let machine = machine();
+    let launch = Launch {
+        machine: &machine,
+        kernel: &kernel,
+        card: None,
+        plan: None,
+        seed: 7,
+        mode: Mode::RealTime,
+        extra: &[],
+        folder: folder.path(),
+    };
+    let (mut emulator, port) = Emulator::launch_for_debugger(&launch).unwrap();
+    let (mut other, other_port) = Emulator::launch_for_debugger(&launch).unwrap();
+    assert_ne!(port, other_port);
+    assert_eq!(emulator.next(Instant::now() + Duration::from_secs(1)), Happening::Nothing);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    // Why does it stand still: by a signal. Then let it go on.
+    assert!(packet(&mut stream, "?").contains("$T05"));
+    stream.write_all(b"$c#63").unwrap();
+    let said = emulator.next(Instant::now() + LIMIT);
+    assert_eq!(said, Happening::Bytes(Line::Evidence, b"x".to_vec()));
+    assert_eq!(emulator.wait(Instant::now() + LIMIT).unwrap(), Ending::PoweredOff);
+    assert_eq!(other.end().unwrap(), Ending::Quit);
 }
 
 #[test]

@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 use test_harness::evidence::{Item, Recorded, Splitter};
 use test_harness::system::System;
 use test_harness::target::card::{self, CARD_BYTES};
-use test_harness::target::{Emulator, Happening, Launch, Line, Machine, Mode};
+use test_harness::target::{Emulator, Happening, Launch, Line, Lock, Machine, Mode};
 
 use crate::build::build_system;
+use crate::json_file;
 use crate::tools::Toolchain;
 
 /// Operations and restarts.
@@ -134,6 +135,7 @@ pub struct Options {
 /// # Errors
 /// A system could not be built or run, a component failed, or samples contradict the method.
 pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
+    json_file::check(options.json.as_deref())?;
     let machine = crate::run::machine(tools, options.board.as_deref())?;
     let limit = Duration::from_secs(options.limit);
     let boot = |manifest: &str| Boot::build(tools, &machine, manifest, limit);
@@ -152,11 +154,8 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     figures.insert("kernel_text", kernel_text(&demo.system)?);
     println!("kernel {kernel}: that of {DEMO_MANIFEST}");
     print!("{}", table(&figures)?);
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&result(&machine.name, kernel, &figures)?)?;
-        fs::write(path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(())
+    let text = serde_json::to_string_pretty(&result(&machine.name, kernel, &figures)?)?;
+    json_file::write(options.json.as_deref(), &text)
 }
 
 /// Values by the name of their row.
@@ -181,9 +180,10 @@ impl<'a> Boot<'a> {
     /// Boots with an empty card and without a fault plan, and listens until the end that the evidence tells of.
     fn measure(&self) -> Result<Evidence> {
         let folder = self.system.folder.join("bench");
-        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let _folder = Lock::folder(&folder)?;
         let card = folder.join("card.img");
         card::make(&card, CARD_BYTES)?;
+        let _card = Lock::card(&card)?;
         let launch = Launch {
             machine: self.machine,
             kernel: &self.system.kernel(),
@@ -298,7 +298,7 @@ impl Evidence {
                     self.restarts.push(frame.time - died);
                 }
             }
-            Event::KernelPanic { text } => bail!("the kernel: {text}"),
+            Event::KernelPanic { text, .. } => bail!("the kernel: {text}"),
             _ => {}
         }
         Ok(())

@@ -22,7 +22,8 @@ use sha2::{Digest, Sha256};
 use crate::image::bindings::{bind, bind_program};
 use crate::image::boot::{Bundle, assemble};
 use crate::image::flatten::{Flat, flatten};
-use crate::image::{kernel, program};
+use crate::image::kernel::{self, Kernel};
+use crate::image::program;
 use crate::manifest::board::Board;
 use crate::manifest::diagnostic::suggest;
 use crate::manifest::place::{Need, place};
@@ -254,11 +255,11 @@ fn assemble_system(system: &System, flats: &BTreeMap<&str, Flat>, kernel_elf: &[
     let banks = system.components.iter().zip(&headers).map(|(component, header)| {
         (component.name.value.clone(), Need::of(component, header.as_ref()), component.memory.value)
     });
-    Ok(Assembled { image, description: describe(system, &headers, &kernel.bytes), banks: banks.collect() })
+    Ok(Assembled { image, description: describe(system, &headers, &kernel), banks: banks.collect() })
 }
 
 /// `system.json`: what the host tools need in order to read logs, traces and backtraces.
-fn describe(system: &System, headers: &[Option<ImageHeader>], kernel: &[u8]) -> Value {
+fn describe(system: &System, headers: &[Option<ImageHeader>], kernel: &Kernel) -> Value {
     let slots: Vec<Value> = system
         .components
         .iter()
@@ -278,7 +279,8 @@ fn describe(system: &System, headers: &[Option<ImageHeader>], kernel: &[u8]) -> 
     json!({
         "board": system.board.name,
         "manifest": system.name,
-        "kernel_sha256": hex(&Sha256::digest(kernel)),
+        "kernel_sha256": hex(&Sha256::digest(&kernel.bytes)),
+        "kernel_build_id": hex(&kernel.build_id),
         "kernel_elf": format!("elf/{KERNEL}"),
         "slots": slots,
     })
@@ -386,6 +388,8 @@ mod tests {
         let json = &built.description;
         assert_eq!((&json["board"], &json["manifest"]), (&json!("raspi3b"), &json!("demo")));
         assert_eq!(json["kernel_sha256"].as_str().unwrap(), hex(&Sha256::digest(vec![9u8; 5000])));
+        let (header, _) = SystemHeader::read_from_prefix(&built.image[8192..]).unwrap();
+        assert_eq!(json["kernel_build_id"].as_str().unwrap(), hex(&header.kernel));
         assert_eq!(json["slots"][3]["name"], "fs");
         assert_eq!(json["slots"][3]["elf"], "elf/fs-server");
         assert_eq!(json["slots"][3]["build_id"].as_str().unwrap().len(), 32);

@@ -4,20 +4,21 @@
 //! [`test_harness::oracle::Kind`].
 
 use crate::build::build_system;
+use crate::json_file;
 use crate::tools::Toolchain;
-use anyhow::{Context, Result};
-use std::fs;
+use anyhow::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use test_harness::evidence::log;
 use test_harness::oracle::Verdict;
 use test_harness::plan::draw;
 use test_harness::report::json;
 use test_harness::report::table::Table;
 use test_harness::scenario::Scenario;
 use test_harness::system::System;
-use test_harness::target::Machine;
 use test_harness::target::card::{self, CARD_BYTES};
+use test_harness::target::{Lock, Machine};
 use test_harness::trial::{self, Trial};
 
 /// The manifest that the demo runs.
@@ -45,18 +46,23 @@ pub struct Options {
 /// # Errors
 /// The demo could not be run.
 pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
+    json_file::check(options.json.as_deref())?;
     let machine = crate::run::machine(tools, options.board.as_deref())?;
     let built = build_system(tools, MANIFEST.as_ref(), &machine.name)?;
     let system = System::in_folder(&built.folder)?;
     let folder = built.folder.join("run");
     let card = folder.join("card.img");
+    let _folder = Lock::folder(&folder)?;
     card::make(&card, CARD_BYTES)?;
+    let _card = Lock::card(&card)?;
     let (verdict, elapsed) = trial(&machine, &system, options, &folder, &card)?;
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&json::result(&system, options.seed, &verdict))?;
-        fs::write(path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))?;
+    for line in log::kernel_panics(&system, &folder.join("evidence.bin"))? {
+        println!("{line}");
     }
+    // First what the run has shown: a file that cannot be written must not lose it.
     summary(&machine, &verdict, options, elapsed);
+    let text = serde_json::to_string_pretty(&json::result(&system, options.seed, &verdict))?;
+    json_file::write(options.json.as_deref(), &text)?;
     Ok(verdict.failure().map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind as u8)))
 }
 

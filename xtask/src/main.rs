@@ -7,8 +7,10 @@
 mod bench;
 mod build;
 mod check;
+mod debugger;
 mod demo;
 mod image;
+mod json_file;
 mod log;
 mod manifest;
 mod run;
@@ -22,7 +24,7 @@ use clap::{Parser, Subcommand};
 
 /// Builds, tests and runs Samsara.
 #[derive(Parser)]
-#[command(name = "x", disable_help_subcommand = true)]
+#[command(name = "x", bin_name = "./x", disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -70,4 +72,20 @@ fn main() -> ExitCode {
 /// The code of a command that either succeeds or fails.
 const fn succeeded((): ()) -> ExitCode {
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_a_command_shows_what_is_typed() {
+        for command in ["bench", "build", "check", "demo", "log", "run", "test"] {
+            let help = Arguments::try_parse_from(["target/host/xtask", command, "--help"])
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(help.contains(&format!("Usage: ./x {command}")), "{help}");
+        }
+    }
 }

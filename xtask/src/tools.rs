@@ -233,7 +233,7 @@ impl Toolchain {
     }
 
     /// Absolute paths that rustc would embed, and the names that stand for them. The last match wins.
-    fn path_remaps(&self) -> Vec<(PathBuf, &'static str)> {
+    pub fn path_remaps(&self) -> Vec<(PathBuf, &'static str)> {
         let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
         let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
         let prefix = self.rust_bin.parent().unwrap_or(Path::new("/"));

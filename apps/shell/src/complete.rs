@@ -52,6 +52,17 @@ pub fn known(kind: Kind) -> Vec<String> {
     }
 }
 
+/// Most names that are shown to choose from.
+pub const NAMES_MAX: usize = 200;
+
+/// A name of a directory entry, if it can stand in a line as it is: no control characters, which would work on the
+/// terminal, and nothing that would have to be quoted.
+pub fn completable(name: &[u8]) -> Option<&str> {
+    let name = core::str::from_utf8(name).ok().filter(|name| !matches!(*name, "." | ".."))?;
+    let special = |character: char| character.is_control() || matches!(character, ' ' | '\'' | '"' | '\\');
+    (!name.contains(special)).then_some(name)
+}
+
 /// The directory and the beginning of a name in it that `word` stands for.
 pub fn split_path(word: &str) -> (&str, &str) {
     word.rfind('/').map_or(("/", word), |slash| (&word[..=slash], &word[slash + 1..]))
@@ -85,6 +96,25 @@ mod tests {
         assert_eq!(word("write f te"), (Kind::None, "te"));
         assert_eq!(split_path("/a/bc"), ("/a/", "bc"));
         assert_eq!(split_path("bc"), ("/", "bc"));
+    }
+
+    #[test]
+    fn names_that_would_work_on_the_terminal_or_need_quotes_are_left_out() {
+        assert_eq!(completable("größe.txt".as_bytes()), Some("größe.txt"));
+        for name in [
+            &b"esc\x1b[2J"[..],
+            b"a\nb",
+            b"c\x07",
+            b"a b",
+            b"it's",
+            b"\"",
+            b"a\\b",
+            b"..",
+            b"\xff",
+            b"\xc2\x9b2J",
+        ] {
+            assert_eq!(completable(name), None, "{name:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use program::{Files, about};
 use protocols::files::{Cookie, Entry, Kind, OpenFlags, entries};
 use protocols::random::{self, Fill};
 use shell_core::command::{absolute, command, help, inside};
-use shell_core::{Command, Verb, parse, report, table};
+use shell_core::{Command, Verb, complete, parse, report, table};
 use userlib::{Client, Grant, control, sys, time::now};
 
 /// Descriptor of a file that is read.
@@ -23,6 +23,8 @@ const SOURCE: u8 = 0;
 const TARGET: u8 = 1;
 /// Bytes moved at a time.
 const CHUNK: usize = 8192;
+/// Bytes of directory entries that are sorted and shown at a time.
+const LISTED_BYTES: usize = 16 * 1024;
 /// What Ctrl-C during a command prints.
 const INTERRUPTED: &str = "^C";
 
@@ -36,6 +38,9 @@ pub struct Shell {
 }
 
 type Done = Result<(), String>;
+
+/// An entry of a directory: name, kind, inode.
+type Found = (Vec<u8>, Kind, u32);
 
 impl Shell {
     /// Runs a line. Errors are for the user.
@@ -189,18 +194,32 @@ impl Shell {
             self.terminal.print(&report::facts(path, &facts));
             return Ok(());
         }
-        let mut found: Vec<(Vec<u8>, Kind, u32)> = Vec::new();
-        self.walk(path, |entry| {
-            if entry.name != b"." && entry.name != b".." {
+        // Sorted as a whole if it fits, else in parts: the directory may be larger than this heap.
+        let mut buffer = vec![0; LISTED_BYTES / 4];
+        let mut found: Vec<Found> = Vec::new();
+        let (mut held, mut next) = (0, Some(Cookie::START));
+        while let Some(cookie) = next {
+            let (bytes, more) = self.files.list(path, cookie, &mut buffer).map_err(about(path))?;
+            for entry in entries(&buffer[..bytes]).filter(|entry| !matches!(entry.name, b"." | b"..")) {
+                held += size_of::<Found>() + entry.name.len();
                 found.push((entry.name.to_vec(), entry.kind, entry.inode));
             }
-            true
-        })?;
+            if held > LISTED_BYTES || more.is_none() {
+                self.print_entries(path, &mut found)?;
+                held = 0;
+            }
+            next = more;
+        }
+        Ok(())
+    }
+
+    /// Prints directory entries in the order of their names, and forgets them.
+    fn print_entries(&mut self, path: &str, found: &mut Vec<Found>) -> Done {
         found.sort_by(|one, other| one.0.cmp(&other.0));
-        for (name, kind, inode) in &found {
-            let full = core::str::from_utf8(name).ok().map(|name| inside(path, name));
+        for (name, kind, inode) in found.drain(..) {
+            let full = core::str::from_utf8(&name).ok().map(|name| inside(path, name));
             let bytes = full.and_then(|full| self.files.stat(&full).ok()).map(|facts| facts.size);
-            self.terminal.print(&report::entry(&Entry { inode: *inode, kind: *kind, name }, bytes));
+            self.terminal.print(&report::entry(&Entry { inode, kind, name: &name }, bytes));
             if self.terminal.interrupted() {
                 return Err(INTERRUPTED.to_owned());
             }
@@ -271,17 +290,16 @@ impl Shell {
         self.files.rename(from, &to).map_err(|failed| format!("{from} to {to}: {}", failed.text()))
     }
 
-    /// For completion: names in a directory, directories with a slash, files with a blank. None if it cannot be read.
-    pub fn names_in(&self, directory: &str) -> Vec<String> {
+    /// For completion: names in a directory that begin with `start`, directories with a slash, files with a blank; at most
+    /// [`complete::NAMES_MAX`] and one more. None if it cannot be read.
+    pub fn names_in(&self, directory: &str, start: &str) -> Vec<String> {
         let mut names = Vec::new();
         let walked = self.walk(&absolute(directory), |entry| {
             let end = if entry.kind == Kind::Directory { '/' } else { ' ' };
-            if let Ok(name) = core::str::from_utf8(entry.name)
-                && !matches!(name, "." | "..")
-            {
+            if let Some(name) = complete::completable(entry.name).filter(|name| name.starts_with(start)) {
                 names.push(format!("{name}{end}"));
             }
-            true
+            names.len() <= complete::NAMES_MAX
         });
         if walked.is_err() {
             names.clear();

@@ -187,14 +187,18 @@ impl Session {
         let (start, mut candidates) = match kind {
             complete::Kind::Path => {
                 let (directory, start) = complete::split_path(word);
-                (start, self.shell.names_in(directory))
+                (start, self.shell.names_in(directory, start))
             }
             complete::Kind::Component => (word, self.shell.component_names()),
             kind => (word, complete::known(kind)),
         };
         let more = complete::common(start, &mut candidates);
+        candidates.sort_unstable();
         let mut out = Vec::new();
-        if more.is_empty() && candidates.len() > 1 {
+        if candidates.len() > complete::NAMES_MAX {
+            out.extend(format!("\r\n(more than {} names: type more of it)\r\n", complete::NAMES_MAX).bytes());
+            self.editor.draw(&mut out);
+        } else if more.is_empty() && candidates.len() > 1 {
             out.extend(b"\r\n");
             out.extend(candidates.join(" ").bytes());
             out.extend(b"\r\n");

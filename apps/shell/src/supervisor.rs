@@ -16,6 +16,9 @@ use zerocopy::{FromZeros, IntoBytes};
 /// Room for a log ring of the usual size.
 const LOG_BYTES: usize = 4096;
 
+/// What the terminal hangs on: stopped, nobody could type `service start`.
+const TERMINAL: [&str; 2] = ["console", "shell"];
+
 /// Slot of root, by definition of the manifest.
 const ROOT: u32 = 0;
 
@@ -126,6 +129,11 @@ impl Supervisor {
     /// Controls a component, and says what has been done.
     pub fn control(&self, verb: Verb, component: &str) -> Result<String> {
         let row = self.find(component)?;
+        if matches!(verb, Verb::Stop) && TERMINAL.contains(&component) {
+            return Err(format!(
+                "{component}: not stopped, since nobody could type its start; `service restart {component}` restarts it"
+            ));
+        }
         let slot = row.slot as SlotId;
         let (request, done) = match verb {
             Verb::Stop => {

@@ -55,7 +55,7 @@ pub type Board = bsp_bcm2835::Board<interrupts::Interrupts>;
 /// 1. Physical addresses `DEVICE_RANGES` are mapped as device memory at `offset` plus themselves, for ever.
 /// 2. Nobody else writes to the registers of the interrupt controllers, the power block, the mini UART and the pins'
 ///    functions while the value lives, except through another value made for a panic.
-/// 3. `console` is used only while no component has run.
+/// 3. `console` is used only while no component has run, or when none will run again.
 pub unsafe fn board(offset: usize) -> Board {
     // SAFETY: 1. to 3. are this function's own conditions.
     unsafe { Board::at(offset, &PLACES, interrupts::Interrupts::new(offset)) }

@@ -77,6 +77,10 @@ struct Port<D> {
     joined_first: u64,
     /// The superblock's block, relative to the volume, while its write is held back.
     superblock: Option<(u64, Vec<u8>)>,
+    /// Writes to these sectors, relative to the volume, are held back until [`Volume::release`].
+    held_sectors: Range<u64>,
+    /// Those writes, in their order.
+    held: Vec<(u64, Vec<u8>)>,
     counters: DeviceCounters,
     /// Sectors of the journal, relative to the volume.
     journal: Vec<Range<u64>>,
@@ -108,13 +112,33 @@ impl<D: BlockDevice> Port<D> {
         self.counters.reads += 1;
         self.counters.sectors_read += count;
         self.device.read(self.first_sector + first, buffer)?;
-        if let Some((held, data)) = &self.superblock {
+        for (held, data) in self.superblock.iter().chain(&self.held) {
             overlay(first, buffer, *held, data);
         }
         Ok(())
     }
 
+    /// Writes what is not to be held back.
     fn write(&mut self, first: u64, data: &[u8]) -> Result<(), DeviceError> {
+        let index = |sector: u64| {
+            let sectors = sector.saturating_sub(first).min((data.len() / SECTOR_BYTES) as u64);
+            sectors as usize * SECTOR_BYTES
+        };
+        let (start, end) = (index(self.held_sectors.start), index(self.held_sectors.end));
+        if start == end {
+            return self.write_now(first, data);
+        }
+        self.held.push((first + (start / SECTOR_BYTES) as u64, data[start..end].to_vec()));
+        if start > 0 {
+            self.write_now(first, &data[..start])?;
+        }
+        if end < data.len() {
+            self.write_now(first + (end / SECTOR_BYTES) as u64, &data[end..])?;
+        }
+        Ok(())
+    }
+
+    fn write_now(&mut self, first: u64, data: &[u8]) -> Result<(), DeviceError> {
         let sectors = first..first + (data.len() / SECTOR_BYTES) as u64;
         if sectors.contains(&SUPERBLOCK_SECTOR) {
             self.superblock = Some((first, data.to_vec()));
@@ -198,6 +222,8 @@ impl<D: BlockDevice> Volume<D> {
             joined: Vec::with_capacity(JOINED_BYTES_MAX),
             joined_first: 0,
             superblock: None,
+            held_sectors: 0..0,
+            held: Vec::new(),
             counters: DeviceCounters::default(),
             journal: Vec::new(),
             journal_sectors_written: 0,
@@ -229,6 +255,24 @@ impl<D: BlockDevice> Volume<D> {
         let mut port = self.0.borrow_mut();
         port.joined.clear();
         port.superblock = None;
+        port.held_sectors = 0..0;
+        port.held.clear();
+    }
+
+    /// Holds back what is written to these sectors until [`Self::release`]; it is read as if it were written.
+    pub(crate) fn hold(&self, sectors: Range<u64>) {
+        self.0.borrow_mut().held_sectors = sectors;
+    }
+
+    /// Hands to the device what was held back.
+    pub(crate) fn release(&self) -> Result<(), DeviceError> {
+        self.0.borrow_mut().fallible(|port| {
+            port.held_sectors = 0..0;
+            for (first, data) in mem::take(&mut port.held) {
+                port.write_now(first, &data)?;
+            }
+            port.submit()
+        })
     }
 }
 
@@ -331,6 +375,27 @@ mod tests {
         BlockIo::flush(&mut volume).unwrap();
         drop(volume);
         assert_eq!(fake.seen, [Seen::Write(50, 2), Seen::Flush, Seen::Write(2, 2), Seen::Flush]);
+    }
+
+    #[test]
+    fn what_is_held_is_read_and_written_when_it_is_released() {
+        let mut fake = Fake::default();
+        let mut volume = Volume::new(&mut fake, 0, 1000);
+        volume.hold(50..52);
+        write(&mut volume, 48, 6);
+        let mut buffer = vec![0; 2 * SECTOR_BYTES];
+        BlockIo::read(&mut volume, &mut buffer, SectorId::new(49), 2).unwrap();
+        assert_eq!(buffer[SECTOR_BYTES - 1..=SECTOR_BYTES], [0, 48]);
+        BlockIo::flush(&mut volume).unwrap();
+        volume.release().unwrap();
+        write(&mut volume, 50, 1);
+        BlockIo::flush(&mut volume).unwrap();
+        drop(volume);
+        let (before, after) = (Seen::Write(48, 2), Seen::Write(52, 2));
+        assert_eq!(
+            fake.seen,
+            [before, after, Seen::Flush, Seen::Write(50, 2), Seen::Write(50, 1), Seen::Flush]
+        );
     }
 
     #[test]

@@ -5,13 +5,14 @@
 //! the caches then hold nothing that the device does not, so the death of this process loses nothing
 //! acknowledged, and no error path of rsext4 has to be trusted to restore its caches.
 
+use core::ops::Range;
 use core::time::Duration;
 
 use protocols::files::{Facts, Kind, Status};
 use rsext4::{
     Clock, DirectoryEntryType, ErrorContext, Ext4, Ext4Error, Ext4ErrorKind, Ext4Result, Ext4Timestamp,
-    FileExtentTarget, FileName, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices,
-    NoopObserver,
+    FileExtentTarget, FileName, InodeFlags, InodeInfo, InodeNumber, MountOptions, MountServices,
+    MountedServices, NoopObserver, RangeOperation, ZeroRangeOptions,
 };
 
 use crate::Fatal;
@@ -110,6 +111,16 @@ impl<D: BlockDevice> Disk<D> {
         }
     }
 
+    /// Cuts a file down to `size`. What is cut off in its last block is cleared after the new size is on the medium: a loss
+    /// of power before that moment would otherwise leave a file of the old size without its old bytes. What a loss of power
+    /// after it leaves behind the end is cleared when the file grows over it, see [`clear_tail`].
+    pub(crate) fn shrink(&mut self, inode: InodeNumber, size: u64) -> Result<(), Stop> {
+        let tail = self.look(|disk| block_of(disk, inode, size))?;
+        self.volume.hold(tail.unwrap_or(0..0));
+        self.change(|disk| disk.truncate_inode(inode, size))?;
+        self.volume.release().map_err(|failure| Stop::Fatal(Fatal::Device(failure)))
+    }
+
     fn roll_back(&mut self) -> Result<(), Stop> {
         self.mounted = None;
         self.volume.forget_joined();
@@ -201,6 +212,35 @@ impl<D: BlockDevice> Disk<D> {
         }
         Ok((trail, file_name(last)?))
     }
+}
+
+/// The sectors of the block with byte `offset` of a file, if that byte lies in it and is no hole.
+fn block_of<D: BlockDevice>(
+    mounted: &mut Mounted<D>,
+    inode: InodeNumber,
+    offset: u64,
+) -> Ext4Result<Option<Range<u64>>> {
+    let block_bytes = mounted.statfs().block_size;
+    let map = mounted.inode_extents(inode, offset, 1, FileExtentTarget::Data, 1)?;
+    Ok(map.extents.first().map(|extent| {
+        let block = (extent.physical_start + (offset - extent.logical_start)) / block_bytes;
+        let sectors = block_bytes / SECTOR_BYTES as u64;
+        block * sectors..(block + 1) * sectors
+    }))
+}
+
+/// Clears what lies behind the end of a file in its last block, before the file grows over it.
+pub(crate) fn clear_tail<D: BlockDevice>(mounted: &mut Mounted<D>, file: &InodeInfo) -> Ext4Result<()> {
+    let block_bytes = mounted.statfs().block_size;
+    let tail = file.size.next_multiple_of(block_bytes) - file.size;
+    if tail == 0 || !file.flags.contains(InodeFlags::EXTENTS) {
+        return Ok(());
+    }
+    if block_of(mounted, file.number, file.size - 1)?.is_none() {
+        return Ok(());
+    }
+    let clear = RangeOperation::Zero(ZeroRangeOptions::KEEP_SIZE);
+    mounted.operate_inode_range(file.number, file.size, tail, clear)
 }
 
 /// Mounts, and says how many sectors of the journal may be filled.

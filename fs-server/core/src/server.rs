@@ -15,7 +15,7 @@ use rsext4::{
 
 use crate::Fatal;
 use crate::device::{BlockDevice, DeviceCounters, SECTOR_BYTES, Volume};
-use crate::disk::{Disk, Mounted, Stop, WallClock, facts, kind};
+use crate::disk::{Disk, Mounted, Stop, WallClock, clear_tail, facts, kind};
 use crate::path::names;
 use crate::record::{Call, Checkpoint, Found, OpenFile, Recalled, Record, Reply};
 use crate::volume::{self, MountError};
@@ -315,7 +315,12 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
     fn write(&mut self, inode: InodeNumber, offset: u64, data: &[u8]) -> Result<Answer, Stop> {
         require_size(offset, data.len() as u64)?;
         let before = self.disk()?.inode(inode)?;
-        let written = self.disk()?.change(|disk| disk.write_inode(inode, offset, data));
+        let written = self.disk()?.change(|disk| {
+            if offset > before.size {
+                clear_tail(disk, &before)?;
+            }
+            disk.write_inode(inode, offset, data)
+        });
         if written == Err(Stop::Refused(Status::NoSpace)) {
             self.give_back(&before)?;
         }
@@ -351,8 +356,13 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
     fn truncate(&mut self, inode: InodeNumber, size: u64) -> Result<Answer, Stop> {
         require_size(0, size)?;
         let disk = self.disk()?;
-        require_releasable(&disk.inode(inode)?)?;
-        disk.change(|disk| disk.truncate_inode(inode, size))?;
+        let before = disk.inode(inode)?;
+        require_releasable(&before)?;
+        if size < before.size {
+            disk.shrink(inode, size)?;
+        } else {
+            disk.change(|disk| disk.truncate_inode(inode, size))?;
+        }
         Ok(Answer::Done)
     }
 

@@ -1,11 +1,14 @@
 //! The log as people read it: defmt frames with file and line, deaths with symbolised backtraces.
 
 use super::frame::Clock;
-use super::split::Item;
+use super::split::{Item, Splitter};
 use super::symbols::Images;
+use crate::system::System;
 use abi::syscall::log::{DEFMT, TEXT};
-use abi::trace::{Event, Frame};
+use abi::trace::{Event, Frame, KERNEL_REGISTER_NAMES, KERNEL_REGISTERS};
+use anyhow::{Context, Result};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Turns what is on the evidence line into lines of text.
 pub struct LogPrinter {
@@ -13,12 +16,37 @@ pub struct LogPrinter {
     clock: Clock,
     names: BTreeMap<u8, String>,
     builds: BTreeMap<u8, [u8; 16]>,
+    /// The kernel that has found a bug in itself.
+    kernel: [u8; 16],
+    /// Its registers, as far as they have come.
+    registers: Vec<(String, u64)>,
 }
+
+/// Registers in one line.
+const REGISTERS_SHOWN: usize = 4;
 
 impl LogPrinter {
     /// A printer that knows these images.
     pub fn new(images: Images) -> Self {
-        Self { images, clock: Clock { frequency: 0 }, names: BTreeMap::new(), builds: BTreeMap::new() }
+        Self {
+            images,
+            clock: Clock { frequency: 0 },
+            names: BTreeMap::new(),
+            builds: BTreeMap::new(),
+            kernel: [0; 16],
+            registers: Vec::new(),
+        }
+    }
+
+    /// As [`Self::lines`], but only what the kernel tells of a bug in itself.
+    pub fn panic_lines(&mut self, item: &Item) -> Vec<String> {
+        let lines = self.lines(item);
+        let Item::Frame(frame) = item else { return Vec::new() };
+        let of_panic = matches!(
+            frame.view().event,
+            Event::KernelPanic { .. } | Event::KernelRegister { .. } | Event::KernelBacktrace { .. }
+        );
+        if of_panic { lines } else { Vec::new() }
     }
 
     /// The lines for the next item; often none.
@@ -61,6 +89,13 @@ impl LogPrinter {
                 lines
             }
             Event::Backtrace { slot, address } => self.places(slot, address, true),
+            Event::KernelPanic { text, build } => {
+                self.kernel = build;
+                self.registers.clear();
+                vec![stamp(format!("KERNEL PANIC: {text}"))]
+            }
+            Event::KernelRegister { register, value } => self.kernel_register(register, value),
+            Event::KernelBacktrace { address } => self.places_in(self.kernel, address, true),
             ref event => self.note(event).into_iter().map(stamp).collect(),
         }
     }
@@ -90,7 +125,6 @@ impl LogPrinter {
                 let what = if power_off { "switched off" } else { "reset" };
                 format!("the board is {what} because of {}", self.name(slot))
             }
-            Event::KernelPanic { text } => format!("KERNEL PANIC: {text}"),
             _ => return None,
         })
     }
@@ -124,8 +158,38 @@ impl LogPrinter {
         }
     }
 
+    /// Shows registers in rows, and behind the last one where the program counter and the link register were.
+    fn kernel_register(&mut self, register: u8, value: u64) -> Vec<String> {
+        let name = KERNEL_REGISTER_NAMES.as_chunks::<3>().0.get(usize::from(register));
+        let name = name.map_or("?".into(), |name| String::from_utf8_lossy(name));
+        self.registers.push((name.trim_end().to_owned(), value));
+        let is_last = usize::from(register) + 1 == KERNEL_REGISTERS;
+        if !is_last {
+            return Vec::new();
+        }
+        let registers = std::mem::take(&mut self.registers);
+        let rows = registers.chunks(REGISTERS_SHOWN).map(|row| {
+            row.iter()
+                .fold(String::from("   "), |line, (name, value)| line + &format!(" {name:>3} {value:016x}"))
+        });
+        let mut lines: Vec<String> = rows.collect();
+        let named = |wanted: &str| registers.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+        for (name, is_return) in [("pc", false), ("x30", true)] {
+            if let Some(address) = named(name) {
+                lines.push(format!("    {name}"));
+                lines.extend(self.places_in(self.kernel, address, is_return));
+            }
+        }
+        lines.push("    called from".to_owned());
+        lines
+    }
+
     fn places(&mut self, slot: u8, address: u64, is_return: bool) -> Vec<String> {
         let build = self.builds.get(&slot).copied().unwrap_or_default();
+        self.places_in(build, address, is_return)
+    }
+
+    fn places_in(&mut self, build: [u8; 16], address: u64, is_return: bool) -> Vec<String> {
         let functions = match self.images.by_id(build) {
             Ok(image) => image.functions(address, is_return),
             Err(reason) => vec![format!("(no symbols: {reason})")],
@@ -139,6 +203,18 @@ impl LogPrinter {
             }
         }
     }
+}
+
+/// What kernels have told of bugs in themselves on a recorded line.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn kernel_panics(system: &System, evidence: &Path) -> Result<Vec<String>> {
+    let bytes = std::fs::read(evidence).with_context(|| format!("reading {}", evidence.display()))?;
+    let mut printer = LogPrinter::new(Images::of(system));
+    let (mut splitter, mut lines) = (Splitter::new(), Vec::new());
+    splitter.push(&bytes, |item| lines.extend(printer.panic_lines(&item)));
+    Ok(lines)
 }
 
 #[cfg(test)]
@@ -172,6 +248,27 @@ mod tests {
         ]);
         assert_eq!(text[1], "[    3.000000] fs#3 died: panic: oops at main.rs:7");
         assert!(text.iter().any(|line| line.contains("0x300010") && line.contains("no symbols")));
+    }
+
+    #[test]
+    fn a_kernel_panic_is_told_with_registers_in_rows() {
+        let mut events = vec![Event::KernelPanic { text: "oops at shell.rs:7", build: [3; 16] }];
+        events.extend(
+            (0..36).map(|register| Event::KernelRegister { register, value: 0x1000 + u64::from(register) }),
+        );
+        events.push(Event::KernelBacktrace { address: 0x2000 });
+        let text = lines(&events);
+        assert!(text[0].ends_with("KERNEL PANIC: oops at shell.rs:7"), "{text:?}");
+        assert_eq!(
+            text[1],
+            "     x0 0000000000001000  x1 0000000000001001  x2 0000000000001002  x3 0000000000001003"
+        );
+        assert_eq!(
+            text[9],
+            "     pc 0000000000001020  ps 0000000000001021 esr 0000000000001022 far 0000000000001023"
+        );
+        assert!(text.iter().any(|line| line.contains("0x1020") && line.contains("no symbols")), "{text:?}");
+        assert!(text.last().unwrap().contains("0x2000"), "{text:?}");
     }
 
     #[test]

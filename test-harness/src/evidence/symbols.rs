@@ -113,13 +113,17 @@ pub struct Images {
 }
 
 impl Images {
-    /// The images of a system.
+    /// The images of a system, and its kernel.
     pub fn of(system: &System) -> Self {
         let known = system.slots.iter().filter_map(|slot| {
             let build = parse_id(slot.build_id.as_deref()?)?;
             Some((build, (slot.image.clone().unwrap_or_else(|| slot.name.clone()), system.elf(slot.slot)?)))
         });
-        Self { known: known.collect(), read: BTreeMap::new() }
+        let kernel = || {
+            let build = parse_id(system.kernel_build_id.as_deref()?)?;
+            Some((build, ("kernel".to_owned(), system.kernel_elf()?)))
+        };
+        Self { known: known.chain(kernel()).collect(), read: BTreeMap::new() }
     }
 
     /// No images: every frame will be refused.

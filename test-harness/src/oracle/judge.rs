@@ -260,7 +260,7 @@ impl Oracle {
                     )),
                 }
             }
-            Event::KernelPanic { text } => {
+            Event::KernelPanic { text, .. } => {
                 self.findings.push(Finding::at(Kind::Crash, now, format!("the kernel panicked: {text}")));
             }
             Event::Poisoned { slot, call } => {

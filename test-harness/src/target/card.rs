@@ -1,5 +1,6 @@
 //! Card images: making one that a file server can mount.
 
+use super::Lock;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -32,16 +33,20 @@ const FORMAT: [&str; 18] = [
     "hash_seed=5a3a5a7a-0000-4000-8000-000000000002,lazy_itable_init=0,lazy_journal_init=0",
 ];
 
-/// Makes an image of `bytes` bytes at `path`, sparse, with an empty ext4 file system. An existing file is replaced.
+/// Makes an image of `bytes` bytes at `path`, sparse, with an empty ext4 file system. An existing file is replaced, unless a run
+/// has it as its card.
 ///
 /// # Errors
-/// Fails when the size is no power of two, or `mkfs.ext4` is missing or fails; says what it said.
+/// Fails when the size is no power of two, the card is in use, or `mkfs.ext4` is missing or fails; says what it said.
 pub fn make(path: &Path, bytes: u64) -> Result<()> {
     if !bytes.is_power_of_two() {
         bail!("a card of {bytes} bytes: the emulator takes powers of two only");
     }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    if path.exists() {
+        drop(Lock::card(path)?);
     }
     // A new file, not the old one cut to nothing: what reads the old one goes on reading the old one.
     let _ = fs::remove_file(path);
@@ -62,11 +67,20 @@ pub fn make(path: &Path, bytes: u64) -> Result<()> {
 }
 
 /// Puts files into `/bin` of the card's file system, so that those of `folder` are there as they are; others stay. A journal that
-/// a power cut left is replayed first. Nothing is written if all is there already.
+/// a power cut left is replayed first. Nothing else is written if all is there already.
 ///
 /// # Errors
 /// A tool of e2fsprogs is missing or fails, or the card's file system is damaged; says what it said.
 pub fn install(path: &Path, folder: &Path) -> Result<()> {
+    // First: debugfs does not look into the journal, where the removal of a program may still be.
+    let checked = Command::new(tool("e2fsck")).args(["-p"]).arg(path).output().context("running e2fsck")?;
+    if checked.status.code().is_none_or(|code| code > 1) {
+        bail!(
+            "{} cannot take programs: {}; repair it with e2fsck, or remove it and the next run makes a new one",
+            path.display(),
+            String::from_utf8_lossy(&checked.stdout).trim()
+        );
+    }
     let mut commands = String::new();
     for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
         let entry = entry?;
@@ -77,14 +91,6 @@ pub fn install(path: &Path, folder: &Path) -> Result<()> {
     }
     if commands.is_empty() {
         return Ok(());
-    }
-    let checked = Command::new(tool("e2fsck")).args(["-p"]).arg(path).output().context("running e2fsck")?;
-    if checked.status.code().is_none_or(|code| code > 1) {
-        bail!(
-            "{} cannot take programs: {}; repair it with e2fsck, or remove it and the next run makes a new one",
-            path.display(),
-            String::from_utf8_lossy(&checked.stdout).trim()
-        );
     }
     let script = tempfile::NamedTempFile::new().context("making a file")?;
     fs::write(script.path(), format!("mkdir /bin\n{commands}"))?;
@@ -138,5 +144,62 @@ mod tests {
         make(&second, CARD_BYTES).unwrap();
         assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap());
         assert!(make(&first, CARD_BYTES + 512).is_err());
+    }
+
+    fn debugfs(card: &Path, commands: &str) {
+        let script = tempfile::NamedTempFile::new().unwrap();
+        fs::write(script.path(), commands).unwrap();
+        let script = script.path().display().to_string();
+        let output = Command::new(tool("debugfs")).args(["-w", "-f", &script]).arg(card).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Does `commands` to the card, so that all of it is in the journal and nothing in its place.
+    fn in_journal(card: &Path, commands: &str) {
+        const BLOCK: usize = 1024;
+        let done = card.with_extension("done");
+        fs::copy(card, &done).unwrap();
+        debugfs(&done, commands);
+        let (before, after) = (fs::read(card).unwrap(), fs::read(&done).unwrap());
+        let (mut numbers, mut contents) = (Vec::new(), Vec::new());
+        for (number, (old, new)) in before.chunks(BLOCK).zip(after.chunks(BLOCK)).enumerate() {
+            if old != new {
+                numbers.push(number.to_string());
+                contents.extend_from_slice(new);
+            }
+        }
+        let blocks = tempfile::NamedTempFile::new().unwrap();
+        fs::write(blocks.path(), contents).unwrap();
+        debugfs(card, &format!("jo\njw -b {} {}\njc\n", numbers.join(","), blocks.path().display()));
+    }
+
+    #[test]
+    fn a_program_whose_removal_is_in_the_journal_is_put_back() {
+        let scene = tempfile::tempdir().unwrap();
+        let (card, bin) = (scene.path().join("card.img"), scene.path().join("bin"));
+        let program = bin.join("program");
+        fs::create_dir(&bin).unwrap();
+        fs::write(&program, "a program").unwrap();
+        make(&card, 8 << 20).unwrap();
+        install(&card, &bin).unwrap();
+        in_journal(&card, "rm /bin/program\n");
+        assert!(has(&card, "program", &program).unwrap(), "the removal is in the journal only");
+        install(&card, &bin).unwrap();
+        // What the file server sees: it replays the journal.
+        let replay = Command::new(tool("e2fsck")).arg("-p").arg(&card).output().unwrap();
+        assert!(replay.status.success(), "{replay:?}");
+        assert!(has(&card, "program", &program).unwrap());
+    }
+
+    #[test]
+    fn a_card_in_use_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let card = folder.path().join("card.img");
+        fs::write(&card, "somebody's").unwrap();
+        let lock = Lock::card(&card).unwrap();
+        assert!(make(&card, CARD_BYTES).unwrap_err().to_string().contains("in use"));
+        assert_eq!(fs::read(&card).unwrap(), b"somebody's");
+        drop(lock);
+        make(&card, CARD_BYTES).unwrap();
     }
 }

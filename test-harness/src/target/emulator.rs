@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// Longest that the emulator may take to connect its lines, and to end when it was told to.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Lets the emulator wait for a debugger, at a port of its choice, for this computer only.
+const DEBUGGER: [&str; 2] = ["-gdb", "tcp:127.0.0.1:0"];
+
 /// A serial line.
 pub type Line = SerialLine;
 
@@ -101,6 +104,32 @@ impl Emulator {
     /// # Errors
     /// Fails when the emulator cannot be started or does not connect; says what it said.
     pub fn launch(launch: &Launch) -> Result<Self> {
+        let mut emulator = Self::start(launch)?;
+        if let Err(error) = emulator.qmp.command("cont", &json!({})) {
+            // An emulator that the guest's first instructions kill may not come to its answer: that is an ending, not a
+            // failed launch, and [`Emulator::end`] tells of it.
+            if emulator.process.wait_until(Instant::now() + Duration::from_secs(1))?.is_none() {
+                return Err(error.context(tail(&emulator.messages)));
+            }
+        }
+        Ok(emulator)
+    }
+
+    /// Starts the emulator for a debugger, which lets the guest run; returns the TCP port of this computer at which it is
+    /// waited for. The emulator chooses one that is free.
+    ///
+    /// # Errors
+    /// As [`Emulator::launch`].
+    pub fn launch_for_debugger(launch: &Launch) -> Result<(Self, u16)> {
+        let extra = [launch.extra, &DEBUGGER.map(str::to_owned)].concat();
+        let mut emulator = Self::start(&Launch { extra: &extra, ..*launch })?;
+        let lines = emulator.qmp.command("query-chardev", &json!({}))?;
+        let port = debugger_port(&lines).with_context(|| format!("no debugger's port among {lines}"))?;
+        Ok((emulator, port))
+    }
+
+    /// Starts the emulator, and no guest.
+    fn start(launch: &Launch) -> Result<Self> {
         launch.machine.check_emulator()?;
         fs::create_dir_all(launch.folder).with_context(|| format!("making {}", launch.folder.display()))?;
         let messages = launch.folder.join("emulator.txt");
@@ -123,15 +152,8 @@ impl Emulator {
         read_line(evidence, SerialLine::Evidence, sender.clone());
         let powered_off = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&powered_off);
-        let mut qmp = Qmp::new(control, move |event, data| report_event(&sender, &seen, event, data))
+        let qmp = Qmp::new(control, move |event, data| report_event(&sender, &seen, event, data))
             .map_err(explain)?;
-        if let Err(error) = qmp.command("cont", &json!({})) {
-            // An emulator that the guest's first instructions kill may not come to its answer: that is an ending, not a
-            // failed launch, and [`Emulator::end`] tells of it.
-            if process.wait_until(Instant::now() + Duration::from_secs(1))?.is_none() {
-                return Err(explain(error));
-            }
-        }
         Ok(Self { process, qmp, happenings, console: writer, messages, errors, powered_off })
     }
 
@@ -279,6 +301,13 @@ fn command(launch: &Launch, sockets: &Path, messages: &Path, errors: &Path) -> R
     let output = File::create(messages).with_context(|| format!("making {}", messages.display()))?;
     command.stdout(output.try_clone().context("duplicating a file")?).stderr(output);
     Ok(command)
+}
+
+/// The port of the line that the emulator calls `gdb`, which it shows as `disconnected:tcp:127.0.0.1:PORT,server=on`.
+fn debugger_port(lines: &Value) -> Option<u16> {
+    let line = lines.as_array()?.iter().find(|line| line["label"] == "gdb")?;
+    let address = line["filename"].as_str()?.split(',').next()?;
+    address.rsplit(':').next()?.parse().ok()
 }
 
 fn accept(listener: &UnixListener, process: &mut Guarded, deadline: Instant) -> Result<UnixStream> {

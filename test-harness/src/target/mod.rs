@@ -4,10 +4,12 @@
 
 pub mod card;
 mod emulator;
+mod lock;
 mod machine;
 mod process;
 mod qmp;
 pub mod terminal;
 
 pub use emulator::{Emulator, Ending, Happening, Launch, Line, Mode};
+pub use lock::Lock;
 pub use machine::Machine;

@@ -40,7 +40,7 @@ fn run(manifest: &str, fuzzer: &str, role: u32, seed: u64) -> (Board, Report) {
         {
             panic!("{fuzzer}: {text}")
         }
-        Event::KernelPanic { text } => panic!("the kernel panicked: {text}"),
+        Event::KernelPanic { text, .. } => panic!("the kernel panicked: {text}"),
         _ => None,
     };
     let mut judged = 0;

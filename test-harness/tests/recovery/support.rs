@@ -109,7 +109,7 @@ impl Evidence {
                 }
                 let time = self.clock.nanoseconds(frame.view().time);
                 let event = frame.view().event;
-                if let Event::KernelPanic { text } = event {
+                if let Event::KernelPanic { text, .. } = event {
                     panic!("the kernel panicked: {text}");
                 }
                 let last = is_last(time, &event);

@@ -25,6 +25,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use protocols::console::{Reply, Request, WRITE_MAX};
+use protocols::files::DESCRIPTORS_PER_CLIENT;
 use userlib::{DeathClass, Grant, Instant, binding, exit, recv_notifications};
 
 pub use files::{Failed, File, Files, about};
@@ -48,7 +49,13 @@ macro_rules! program {
 pub fn run(main: fn(&Arguments) -> Result<(), String>) -> ! {
     // The first receive says that the program is ready: faults can be injected from now on.
     let _ = recv_notifications(Instant::from_ticks(0));
-    match main(&Arguments::new()) {
+    let result = main(&Arguments::new());
+    // A file that is open cannot be removed, and the file server does not hear of this end.
+    let files = Files::new(binding!(call "files"));
+    for descriptor in 0..DESCRIPTORS_PER_CLIENT {
+        let _ = files.close(descriptor);
+    }
+    match result {
         Ok(()) => exit(DeathClass::Exit, "ended"),
         Err(text) => exit(DeathClass::Exit, &text),
     }

@@ -78,6 +78,7 @@ pub fn assemble(kernel: &Kernel, slots: &[SlotRights], bundle: &Bundle, board: &
         bundle_a: bundle_a as u32,
         bundle_b: bundle_b as u32,
         board: name_field(&board.name),
+        kernel: kernel.build_id,
         plan_base: board.plan.base,
         plan_size: board.plan.size(),
     };
@@ -129,7 +130,7 @@ mod tests {
     }
 
     fn kernel(bytes: usize) -> Kernel {
-        Kernel { bytes: vec![0x5A; bytes], zeroed: Vec::new() }
+        Kernel { build_id: [7; 16], bytes: vec![0x5A; bytes], zeroed: Vec::new() }
     }
 
     #[test]
@@ -161,7 +162,7 @@ mod tests {
             (header.magic, header.slot_count, header.image_count, header.page_count),
             (MAGIC, 2, 2, 3)
         );
-        assert_eq!(abi::name_text(&header.board), "raspi3b");
+        assert_eq!((abi::name_text(&header.board), header.kernel), ("raspi3b", [7; 16]));
         assert_eq!((header.plan_base, header.plan_size), (0x200_0000, 0x1_0000));
         let tables = &system[SystemHeader::SEALED..header.tables_end as usize];
         assert_eq!(CRC.checksum(tables), header.tables_crc);

@@ -5,6 +5,8 @@ use object::LittleEndian;
 use object::elf::{PF_X, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader};
 
+use test_harness::evidence::{ID_BYTES, build_id};
+
 use super::{PAGE, parse_elf};
 use crate::manifest::board::Range;
 
@@ -13,6 +15,8 @@ const LE: LittleEndian = LittleEndian;
 /// The kernel's file image and the memory that it zeroes itself.
 #[derive(Debug)]
 pub struct Kernel {
+    /// Build id of its ELF file.
+    pub build_id: [u8; ID_BYTES],
     /// Bytes from the base of the board's kernel range; the boot image goes on behind them at the next page.
     pub bytes: Vec<u8>,
     /// Ranges of zeroed memory, which nothing that is loaded may overlap.
@@ -29,7 +33,7 @@ pub fn raw(elf: &[u8], range: Range) -> Result<Kernel> {
 
 fn raw_elf(elf: &[u8], range: Range) -> Result<Kernel> {
     let file = parse_elf(elf)?;
-    let mut kernel = Kernel { bytes: Vec::new(), zeroed: Vec::new() };
+    let mut kernel = Kernel { build_id: build_id(elf)?, bytes: Vec::new(), zeroed: Vec::new() };
     let mut entry = None;
     for header in file.program_headers(LE, elf)?.iter().filter(|header| header.p_type(LE) == PT_LOAD) {
         let (base, size) = (header.p_paddr(LE), header.p_memsz(LE));

@@ -353,6 +353,22 @@ mod tests {
     }
 
     #[test]
+    fn no_register_of_the_usb_controller_that_starts_dma_can_be_written() {
+        for text in
+            [include_str!("../../../bsp/raspi3b/board.toml"), include_str!("../../../bsp/raspi4b/board.toml")]
+        {
+            let board = Board::read("board.toml", text).unwrap_or_else(|error| panic!("{error}"));
+            let device = board.device("usb").unwrap();
+            let endpoints = (0..16).flat_map(|n| [0x900, 0x914, 0xB00, 0xB14].map(|first| first + 0x20 * n));
+            let channels = (0..16).map(|n| 0x514 + 0x20 * n);
+            for offset in endpoints.chain(channels) {
+                assert!(device.starts_dma(offset, u32::MAX), "{}: {offset:#x}", board.name);
+            }
+            assert!([0x4FC, 0x700, 0x8FC, 0xD00].iter().all(|&offset| !device.starts_dma(offset, u32::MAX)));
+        }
+    }
+
+    #[test]
     fn hazards_count_only_in_the_pages_that_they_lie_in() {
         let text = format!(
             "{MEMORY}[devices.d]\nbase = 0x3F00_0000\nsize = 0x3000\n\

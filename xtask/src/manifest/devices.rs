@@ -123,9 +123,10 @@ fn check_mapping(component: &Component, device: &Device, line: usize, board: &Bo
 fn check_rule(device: &Device, rule: &Rule, source: &Source) {
     let what = format!("the rule for offset {:#x} of `{}`", rule.offset, device.name);
     let report = |message: &str, remedy: &str| source.report(rule.line, format!("{what} {message}"), remedy);
-    if !rule.offset.is_multiple_of(4) || rule.offset + 4 > device.registers.size() {
+    if !rule.offset.is_multiple_of(4) || rule.offset.saturating_add(4) > device.registers.size() {
         let size = device.registers.size();
         report("names no register", &format!("write a multiple of 4 below {size:#x}"));
+        return;
     }
     if !rule.read && !rule.write {
         report("allows nothing", "add `read = true` or `write = true`");

@@ -219,8 +219,10 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
             entry.missing(&what, key, example);
         }
     };
-    let spare = entry.flag("spare");
-    if !spare {
+    let (spare, rights) = (entry.flag("spare"), rights(entry));
+    if spare {
+        spare_slot(&what, entry, &rights);
+    } else {
         required("image", &format!("\"{}\"", name.value));
     }
     required("priority", "8");
@@ -246,7 +248,7 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
         store: size("store", 0),
         loads: entry.texts("loads", "[\"name\"]"),
         controls: entry.texts("controls", "[\"name\"]"),
-        rights: rights(entry),
+        rights,
         serves: entry.text("serves", "\"service\""),
         calls: entry
             .entries("calls", "{ service = { deadline_ms = 1000 } }")
@@ -265,6 +267,26 @@ fn component(name: At<String>, entry: &Reader<'_>) -> Option<Component> {
         name,
     };
     Some(component)
+}
+
+/// What a spare slot must have and must not have.
+fn spare_slot(what: &str, entry: &Reader<'_>, rights: &[At<Rights>]) {
+    if entry.has("image") {
+        let remedy = "remove one of them: a spare slot gets its programs from the card";
+        entry.source().report(
+            entry.line_of("image"),
+            format!("{what} is `spare` and has an `image`"),
+            remedy,
+        );
+    }
+    if !rights.iter().any(|at| at.value == Rights::MANUAL) {
+        let remedy = "add `rights = [\"manual\"]`: at boot there is no program that could be started";
+        entry.source().report(
+            entry.line_of("spare"),
+            format!("{what} is `spare` without the right `manual`"),
+            remedy,
+        );
+    }
 }
 
 fn rights(entry: &Reader<'_>) -> Vec<At<Rights>> {

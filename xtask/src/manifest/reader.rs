@@ -16,6 +16,10 @@ pub enum Unit {
     Milliseconds = 1_000_000,
 }
 
+/// Largest size that is read. Sums of all sizes of a system stay far below 2^64, so that whatever adds them up can say by
+/// how much they are too large.
+const SIZE_MAX: u64 = 1 << 40;
+
 /// One table of a file.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
@@ -39,6 +43,11 @@ impl<'a> Reader<'a> {
     /// Whether the key is there.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// The line of `key`, or that of the table if it is not there.
+    pub fn line_of(&self, key: &str) -> usize {
+        self.get(key).map_or(self.line, |(_, line)| line)
     }
 
     /// Whether the value of `key` is a text.
@@ -103,10 +112,19 @@ impl<'a> Reader<'a> {
         Some(At { value: number?, line })
     }
 
-    /// A size in bytes: a text with the unit K or M, or "0".
+    /// A size in bytes: a text with the unit K or M, or "0"; at most [`SIZE_MAX`].
     pub fn size(&self, key: &str, example: &str) -> Option<At<u64>> {
         let (value, line) = self.get(key)?;
         let size = value.as_str().and_then(parse_size);
+        if size.is_some_and(|size| size > SIZE_MAX) {
+            let message = format!("`{key}` is {}, more than any board has", describe(value));
+            self.source.report(
+                line,
+                message,
+                format!("write at most `{key} = \"{}\"`", format_size(SIZE_MAX)),
+            );
+            return None;
+        }
         if size.is_none() {
             let remedy = format!("write `{key} = \"{example}\"`: a number with K (1024 bytes) or M (1024 K)");
             self.source.report(line, format!("`{key}` is {}, not a size", describe(value)), remedy);
@@ -312,6 +330,22 @@ mod tests {
         fn sizes_round_trip(kilobytes in 0u64..1 << 40) {
             prop_assert_eq!(parse_size(&format_size(kilobytes << 10)), Some(kilobytes << 10));
         }
+    }
+
+    #[test]
+    fn a_size_beyond_every_board_is_refused_where_it_stands() {
+        for size in ["17592186044415M", "18014398509481983K", "1048577M"] {
+            let (value, defects) = read(&format!("\nmemory = \"{size}\""), |reader| {
+                reader.size("memory", "64K").map(|at| at.value)
+            });
+            assert_eq!(value, Some(None));
+            let expected = format!(
+                "f:2: `memory` is the text \"{size}\", more than any board has\n  remedy: write at most `memory = \"1048576M\"`"
+            );
+            assert_eq!(defects, [expected]);
+        }
+        let (value, _) = read("memory = \"1048576M\"", |reader| reader.size("memory", "64K"));
+        assert_eq!(value.flatten().map(|at| at.value), Some(SIZE_MAX));
     }
 
     #[test]

@@ -361,6 +361,44 @@ fn image() -> &'static [u8] {
     IMAGE.get_or_init(|| mkfs(4096, &[]))
 }
 
+/// A loss of power while a file is cut: the old bytes, or the new size. Whatever is left on the card behind the end never
+/// comes to light when the file grows over it.
+#[test]
+fn a_cut_is_whole_and_what_was_cut_off_stays_away() {
+    let (old, size) = (pattern(7, 9000), 4097);
+    for (fuse, newest) in (0..40).flat_map(|fuse| [(fuse, false), (fuse, true)]) {
+        let mut world = World::new(image());
+        world.ok(1, &Op::Create(0, "/a".into()));
+        world.ok(1, &Op::Write(0, 0, old.clone()));
+        world.board.0.borrow_mut().fuse = Some(fuse);
+        let sender = Sender { slot: 1, incarnation: 1 };
+        let call = fs_core::Call { id: 1 << 40, attempt: 0, sender };
+        let cutting = Op::Truncate(0, size);
+        let (request, input) = cutting.parts();
+        let acknowledged = world.server.as_mut().unwrap().handle(&call, &request, input, &mut []).is_ok();
+        world.server = None;
+        world.board.0.borrow_mut().lose_power(|n| if newest { n - 1 } else { 0 });
+        assert_clean(&world.board.card(), "after the loss of power");
+        let left = world.contents("/a");
+        let cut = left == old[..size as usize];
+        assert!(
+            cut || (!acknowledged && left == old),
+            "power lost after {fuse} events, {newest}: a torn file"
+        );
+        if cut {
+            world.ok(2, &Op::Open(0, RW, "/a".into()));
+            world.ok(2, &Op::Write(0, 5000, vec![1; 10]));
+            let grown = world.contents("/a");
+            assert!(
+                grown[size as usize..5000].iter().all(|byte| *byte == 0),
+                "power lost after {fuse} events"
+            );
+        }
+        world.ok(9, &Op::Unmount);
+        assert_clean(&world.board.card(), "after the recovery");
+    }
+}
+
 /// A device that forgets what it flushed must be found out: otherwise the test above proves nothing.
 #[test]
 fn a_lying_flush_is_found_out() {

@@ -105,6 +105,7 @@ unsafe extern "C" {
     static __rodata_end: u8;
     static __kernel_end: u8;
     static __guard_page: u8;
+    static __stack_top: u8;
 }
 
 fn physical(symbol: *const u8) -> usize {
@@ -114,6 +115,16 @@ fn physical(symbol: *const u8) -> usize {
 /// Physical address right behind the kernel: where the build has put the system's tables.
 pub fn kernel_end() -> usize {
     physical(&raw const __kernel_end)
+}
+
+/// Address of the page that is missing below the kernel's stack.
+pub fn guard_page() -> usize {
+    &raw const __guard_page as usize
+}
+
+/// Address behind the kernel's stack.
+pub fn stack_top() -> usize {
+    &raw const __stack_top as usize
 }
 
 /// Physical address of the table that maps nothing.

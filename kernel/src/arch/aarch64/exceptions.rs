@@ -3,12 +3,32 @@
 //! Rule: what happened is decoded here, what becomes of it is decided by `crate::exception`.
 
 use super::context::{FRAME_SIZE, Frame};
-use super::cpu;
-use aarch64_cpu::registers::{ELR_EL1, ESR_EL1, FAR_EL1, Readable, VBAR_EL1, Writeable};
+use super::{boot, cpu};
+use crate::panic::{self, Bug};
+use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable, VBAR_EL1, Writeable};
+use abi::trace::KERNEL_REGISTERS;
+use core::cell::UnsafeCell;
+use core::panic::PanicInfo;
 
 core::arch::global_asm!(include_str!("exceptions.s"));
 
 const _: () = assert!(FRAME_SIZE == 288, "exceptions.s knows the layout of a frame");
+const _: () = assert!(KERNEL_REGISTERS == 36, "exceptions.s knows the layout of the kernel's registers");
+
+/// Immediate of the `brk` by which a panic gets its registers saved.
+const PANIC: u64 = 0x5A5A;
+/// ESR_EL1 of that instruction: class 0x3C, an instruction of 32 bits.
+const PANIC_SYNDROME: u64 = 0x3C << 26 | 1 << 25 | PANIC;
+
+/// The registers of the kernel at its last exception.
+#[repr(transparent)]
+struct Registers(UnsafeCell<[u64; KERNEL_REGISTERS]>);
+
+// SAFETY: 1. exceptions.s writes to it on the way to `exception_from_kernel`, the only reader, which does not return.
+unsafe impl Sync for Registers {}
+
+#[unsafe(export_name = "kernel_registers")]
+static REGISTERS: Registers = Registers(UnsafeCell::new([0; KERNEL_REGISTERS]));
 
 unsafe extern "C" {
     // Both in exceptions.s.
@@ -65,6 +85,17 @@ impl Syndrome {
     }
 }
 
+/// The frame record at this address of the kernel's stack: the caller's frame record, and the return address (AAPCS64,
+/// 6.4.6). `None` elsewhere.
+pub fn frame_record(at: usize) -> Option<[u64; 2]> {
+    let bottom = boot::guard_page() + abi::PAGE_SIZE;
+    if !(bottom..boot::stack_top() - 8).contains(&at) || !at.is_multiple_of(8) {
+        return None;
+    }
+    // SAFETY: 1. the kernel's stack is mapped; 2. the address is aligned; 3. whoever runs there will not go on.
+    Some(unsafe { core::ptr::with_exposed_provenance::<[u64; 2]>(at).read_volatile() })
+}
+
 /// From here on exceptions lead to the vectors.
 pub fn initialise() {
     VBAR_EL1.set(&raw const exception_vectors as u64);
@@ -90,8 +121,17 @@ extern "C" fn exception_from_component(kind: u64) -> *mut Frame {
     crate::exception(kind, &Syndrome::read())
 }
 
+/// What the panic handler does: an exception, so that a panic takes the same way, with its registers and a stack of its own.
+pub fn trap(info: &PanicInfo<'_>) -> ! {
+    // SAFETY: 1. the exception is taken by `exception_from_kernel`, which does not return.
+    unsafe { core::arch::asm!("brk #{}", const PANIC, in("x0") info, options(noreturn)) }
+}
+
 #[unsafe(no_mangle)]
-extern "C" fn exception_from_kernel(kind: u64) -> ! {
-    let Syndrome { esr, far } = Syndrome::read();
-    panic!("exception {kind} in the kernel: ESR {esr:#x} FAR {far:#x} PC {:#x}", ELR_EL1.get())
+extern "C" fn exception_from_kernel(registers: &[u64; KERNEL_REGISTERS], kind: u64) -> ! {
+    let syndrome = Syndrome::read();
+    let info = registers[0] as *const PanicInfo<'_>;
+    // SAFETY: 1. this `brk` is nowhere but in `trap`, which holds a reference in x0 for ever.
+    let info = (syndrome.esr == PANIC_SYNDROME).then(|| unsafe { &*info });
+    panic::report(&Bug { info, kind, registers })
 }

@@ -1,5 +1,6 @@
 // Exception vectors. While a component runs, SP_EL1 points to its frame; while the kernel runs, to the kernel's stack.
-// Pair of exceptions.rs, which provides `exception_from_component`, `exception_from_kernel` and, by name, FRAME_SIZE.
+// Pair of exceptions.rs, which provides `exception_from_component`, `exception_from_kernel` and `kernel_registers`, and
+// asserts the sizes that are known here.
 // The linker script provides __stack_top and __emergency_stack_top.
 
 .macro FROM_COMPONENT kind
@@ -9,9 +10,19 @@
     b       save_component
 .endm
 
+// The stack may be what is broken, so nothing goes there: TPIDR_EL1 has no other use.
+.macro SAVE_FIRST
+    msr     tpidr_el1, x0
+    adrp    x0, kernel_registers
+    add     x0, x0, :lo12:kernel_registers
+    stp     x1, x2, [x0, #8]
+    str     x3, [x0, #24]
+.endm
+
 .macro FROM_KERNEL kind
 .balign 0x80
-    mov     x0, #\kind
+    SAVE_FIRST
+    mov     x1, #\kind
     b       kernel_bug
 .endm
 
@@ -24,12 +35,13 @@ exception_vectors:
     FROM_KERNEL 2
     FROM_KERNEL 3
 .balign 0x80                            // kind 4: the kernel's own; a register that the bus refuses is expected
+    SAVE_FIRST
     mrs     x2, elr_el1
     adr     x3, device_read
     sub     x2, x2, x3
     cmp     x2, #(device_access_end - device_read)
     b.lo    device_refused
-    mov     x0, #4
+    mov     x1, #4
     b       kernel_bug
     FROM_KERNEL 5
     FROM_KERNEL 6
@@ -122,8 +134,33 @@ device_refused:                         // back to who called device_read or dev
     mov     x1, #1
     ret
 
-kernel_bug:                             // the stack may be what is broken
-    adrp    x1, __emergency_stack_top
-    add     x1, x1, :lo12:__emergency_stack_top
-    mov     sp, x1
+kernel_bug:                             // x0: kernel_registers, x1: kind; x1 to x3 are saved, x0 is in TPIDR_EL1
+    stp     x4, x5, [x0, #32]
+    stp     x6, x7, [x0, #48]
+    stp     x8, x9, [x0, #64]
+    stp     x10, x11, [x0, #80]
+    stp     x12, x13, [x0, #96]
+    stp     x14, x15, [x0, #112]
+    stp     x16, x17, [x0, #128]
+    stp     x18, x19, [x0, #144]
+    stp     x20, x21, [x0, #160]
+    stp     x22, x23, [x0, #176]
+    stp     x24, x25, [x0, #192]
+    stp     x26, x27, [x0, #208]
+    stp     x28, x29, [x0, #224]
+    mov     x2, sp
+    stp     x30, x2, [x0, #240]
+    mrs     x2, elr_el1
+    mrs     x3, spsr_el1
+    stp     x2, x3, [x0, #256]
+    mrs     x2, esr_el1
+    mrs     x3, far_el1
+    stp     x2, x3, [x0, #272]
+    mrs     x2, tpidr_el1
+    str     x2, [x0]
+    adrp    x2, __emergency_stack_top
+    add     x2, x2, :lo12:__emergency_stack_top
+    mov     sp, x2
+    mov     x29, xzr
+    mov     x30, xzr
     b       exception_from_kernel

@@ -127,7 +127,7 @@ impl Story {
         match self.mishap {
             Mishap::OtherRestarted => self.start(5, 2),
             Mishap::UnplannedReset => self.boot(),
-            Mishap::KernelPanic => self.say(Event::KernelPanic { text: "oops" }),
+            Mishap::KernelPanic => self.say(Event::KernelPanic { text: "oops", build: [0; 16] }),
             Mishap::DamagedFrame => {
                 self.oracle.item(&Item::Damaged(abi::trace::FrameError::Checksum, vec![1, 2]));
             }

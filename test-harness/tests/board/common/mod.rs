@@ -253,6 +253,17 @@ impl Board {
         self.text(echo)
     }
 
+    /// Takes what comes for a while.
+    pub fn watch(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while self.pump(end) {}
+    }
+
+    /// Types on the console and waits for nothing.
+    pub fn type_bytes(&mut self, bytes: &[u8]) {
+        self.emulator.type_bytes(bytes).unwrap();
+    }
+
     /// Carries out a command of the emulator's control protocol.
     pub fn control(&mut self, command: &str, arguments: &Value) -> Value {
         self.emulator.control().command(command, arguments).unwrap()

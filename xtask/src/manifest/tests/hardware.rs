@@ -103,6 +103,11 @@ fn register_rules() {
             "29: the rule for offset 0x1000 of `gpio` names no register\n  remedy: write a multiple of 4 below 0x1000",
         ),
         (
+            &[("offset = 0x0C", "offset = 0xFFFF_FFFF_FFFF_FFFC")],
+            "29: the rule for offset 0xfffffffffffffffc of `gpio` names no register\n  \
+             remedy: write a multiple of 4 below 0x1000",
+        ),
+        (
             &[(", read = true, write = true", "")],
             "29: the rule for offset 0xc of `gpio` allows nothing\n  remedy: add `read = true` or `write = true`",
         ),

@@ -56,6 +56,27 @@ fn the_sum_of_all_memory_must_fit_the_board() {
     );
 }
 
+/// The largest sizes that are read, in every component that takes them: no sum overflows, and each is refused.
+#[test]
+fn the_largest_sizes_are_refused_and_do_not_overflow() {
+    let largest = GOOD
+        .replace("memory = \"128K\"", "memory = \"1048576M\"")
+        .replace("memory = \"256K\"", "memory = \"1048576M\"");
+    let spare = "\n[component.spare]\nspare = true\npriority = 5\nmemory = \"1048576M\"\nstack = \"16K\"\n\
+        store = \"1048576M\"\nrights = [\"manual\"]\npolicy = { heartbeat_ms = 0, hang_ms = 0, restart_bound_ms = 10 }\n";
+    let largest = largest.replace("\"fs\", \"client\"]", "\"fs\", \"client\", \"spare\"]") + spare;
+    let system = read(&largest).unwrap_or_else(|defects| panic!("{defects}"));
+    place(&system, &[Some(header(4, 0)); 6]);
+    let found = system.source.finish(()).unwrap_err().to_string();
+    assert!(found.contains("reduce `memory`, `store` or `arena`, beginning with the largest"), "{found}");
+
+    for (key, size) in [("stack", "16K"), ("heap", "64K"), ("arena", "64K"), ("checkpoint", "4K")] {
+        let text = GOOD.replacen(&format!("{key} = \"{size}\""), &format!("{key} = \"1048576M\""), 1);
+        let found = read(&text).err().unwrap().to_string();
+        assert!(found.contains(&format!("write at most `{key} = ")), "{found}");
+    }
+}
+
 #[test]
 fn ranges_are_disjoint_within_the_board_and_pages() {
     let system = read(GOOD).ok().unwrap();

@@ -83,6 +83,24 @@ fn parts_of_an_entry() {
 }
 
 #[test]
+fn a_spare_slot_has_no_image_and_is_not_started_at_boot() {
+    expect(&[
+        (
+            &[("image = \"workload\"\n", "spare = true\n")],
+            "42: component \"client\" is `spare` without the right `manual`\n  \
+             remedy: add `rights = [\"manual\"]`: at boot there is no program that could be started",
+        ),
+        (
+            &[("image = \"workload\"\n", "spare = true\nimage = \"workload\"\nrights = [\"manual\"]\n")],
+            "43: component \"client\" is `spare` and has an `image`\n  \
+             remedy: remove one of them: a spare slot gets its programs from the card",
+        ),
+    ]);
+    let spare = ("image = \"workload\"\n", "spare = true\nrights = [\"event\", \"manual\"]\n");
+    assert_eq!(defects(&[spare]), Vec::<String>::new());
+}
+
+#[test]
 fn names() {
     expect(&[
         (
@@ -160,7 +178,7 @@ fn at_most_32_slots() {
         let names: Vec<String> = (0..count).map(|n| format!("\"s{n}\"")).collect();
         let mut text = GOOD.replace("\"client\"]", &format!("\"client\", {}]", names.join(", ")));
         for n in 0..count {
-            let entry = "spare = true\npriority = 1\nmemory = \"64K\"\nstack = \"4K\"\n\
+            let entry = "spare = true\nrights = [\"manual\"]\npriority = 1\nmemory = \"64K\"\nstack = \"4K\"\n\
                          policy = { heartbeat_ms = 0, hang_ms = 0, restart_bound_ms = 1 }\n";
             text.extend([&format!("[component.s{n}]\n"), entry]);
         }
