@@ -5,7 +5,7 @@
 use aarch64_cpu::asm::{self, barrier};
 use aarch64_cpu::registers::{
     CNTFRQ_EL0, CNTKCTL_EL1, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, CPACR_EL1, MDSCR_EL1, Readable,
-    TTBR0_EL1, Writeable,
+    TPIDRRO_EL0, TTBR0_EL1, Writeable,
 };
 
 /// The clock in ticks. Not ordered with memory accesses: nothing here depends on that.
@@ -33,10 +33,13 @@ pub fn stop_timer() {
     CNTV_CTL_EL0.set(0);
 }
 
-/// Makes ready for components: the timer on, the clock readable for them, floating point and debugging not.
+/// Makes ready for components: the timer on, the clock readable for them, floating point and debugging not, no register that holds
+/// what was there before.
 pub fn initialise() {
     CPACR_EL1.set(0);
-    MDSCR_EL1.set(0);
+    // TDCC: the debug communication channel is nobody's (DDI 0487, D24.3.21).
+    MDSCR_EL1.set(1 << 12);
+    TPIDRRO_EL0.set(0);
     CNTKCTL_EL1.set(0b10);
     CNTV_CVAL_EL0.set(u64::MAX);
     CNTV_CTL_EL0.set(1);
