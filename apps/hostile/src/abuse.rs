@@ -1,11 +1,8 @@
-//! Components that harm: by what they use up, by a device that they do not quiet, by addresses that are not theirs.
+//! Components that harm by what they use up, or by a device that they do not quiet; and a worker that is to notice nothing.
 
 use crate::{idle, number, raw, say};
-use abi::layout::{
-    ARENA_BASE, DEVICE_BASE, DEVICE_STRIDE, HEAP_BASE, IMAGE_BASE, PLAN_BASE, STACK_LIMIT, STACK_TOP,
-    USER_END,
-};
-use userlib::{DeathClass, Instant, binding, log_text, sleep_until, sys};
+use abi::layout::DEVICE_BASE;
+use userlib::{Instant, binding, log_text, sleep_until, sys};
 
 /// When it begins, in nanoseconds since power-on.
 const BEGIN_NS: u64 = 40_000_000;
@@ -20,10 +17,9 @@ pub fn misbehave(kind: u64) -> ! {
         0 => loop {
             core::hint::spin_loop();
         },
-        1 => {
-            while sys::map(1).is_ok() {}
-            userlib::exit(DeathClass::QuotaExceeded, "took all there was")
-        }
+        1 => loop {
+            let _refused = sys::map(1);
+        },
         2 => {
             let peer = binding!(notify ?"measured").expect("it may notify `measured`");
             loop {
@@ -33,6 +29,10 @@ pub fn misbehave(kind: u64) -> ! {
         3 => sys::undefined_instruction(),
         4 => loop {
             log_text!("and so on and so on and so on and so on");
+        },
+        // As kind 0, in a component that is watched.
+        5 => loop {
+            core::hint::spin_loop();
         },
         _ => panic!("there is no kind {kind}"),
     }
@@ -56,54 +56,25 @@ pub fn deaf_driver() -> ! {
     }
 }
 
-/// An address of somebody else in each life: announces it, and reads or writes it.
-pub fn wild_access(incarnation: u32) -> ! {
-    // The first receive: who dies before it, again and again, ends in quarantine.
-    crate::pause(0);
-    // The manifest gives one device of 32 bytes in a page of its own.
-    assert!(binding!(window ?"system-timer").is_some(), "the manifest gives a device");
-    let addresses = [
-        0,
-        8,
-        IMAGE_BASE - 8,
-        STACK_LIMIT - 4096,
-        STACK_TOP,
-        HEAP_BASE,
-        ARENA_BASE,
-        PLAN_BASE - 8,
-        DEVICE_BASE + 0x1000,
-        DEVICE_BASE + DEVICE_STRIDE,
-        USER_END,
-        0x3F20_1000,
-        0x0008_0000,
-        0x0000_FFFF_FFFF_FFF8,
-        0xFFFF_FF80_0008_0000,
-        0xFFFF_FF80_3F20_1000,
-        0xFFFF_FFFF_FFFF_FFF8,
-    ];
-    let turn = incarnation as usize - 1;
-    if let Some(address) = addresses.get(turn / 2) {
-        let writes = turn % 2 == 1;
-        say(&[*address, u64::from(writes)]);
-        if writes {
-            raw::write(*address, 0xDEAD);
-        } else {
-            raw::read(*address);
-        }
-        panic!("{address:#x} was not refused");
-    }
-    if turn == 2 * addresses.len() {
-        let bottom = descend(0);
-        panic!("the stack has no end: {bottom}");
-    }
-    say(&[]);
-    idle()
-}
+/// Steps in one round of [`work`].
+const STEPS: u32 = 4_000;
+/// Between two reports.
+const REPORT_NS: u64 = 10_000_000;
 
-/// Goes down the stack until there is none.
-fn descend(depth: u64) -> u64 {
-    let frame = core::hint::black_box([depth; 32]);
-    // The condition keeps the compiler from making a loop of it.
-    let below = if core::hint::black_box(true) { descend(depth + 1) } else { 0 };
-    below + core::hint::black_box(frame)[0]
+/// Computes all the time, if the plan says so; says how many rounds it has done, now and then.
+pub fn work() -> ! {
+    if number(3) == 0 {
+        idle();
+    }
+    sleep_until(Instant::from_ns(BEGIN_NS));
+    let mut due = Instant::now();
+    for rounds in 0_u64.. {
+        userlib::recv_notifications(Instant::from_ticks(0));
+        if Instant::now() >= due {
+            say(&[rounds]);
+            due = due.plus_ns(REPORT_NS);
+        }
+        core::hint::black_box((0..STEPS).fold(1_u64, |value, step| value.rotate_left(7) ^ u64::from(step)));
+    }
+    unreachable!("as many rounds as numbers")
 }

@@ -88,24 +88,21 @@ pub fn patient() -> ! {
     idle()
 }
 
-/// Calls every 300 us; says after each hundred how many ticks the quickest and the slowest took and how many answers
-/// were wrong.
+/// Calls every 300 us; says of each call how many ticks it took, how many ticks too late it began, and whether the answer
+/// was wrong.
 pub fn measured() -> ! {
     let echo = echo();
+    number(0);
     sleep_until(Instant::from_ns(BEGIN_NS));
-    for hundred in 1.. {
-        let (mut least, mut most, mut wrong) = (u64::MAX, 0, 0);
-        for value in 0..100 {
-            pause(300 + value % 7);
-            let begin = sys::counter();
-            let [status, answer] = ask(&echo, Request::Echo(value));
-            let ticks = sys::counter() - begin;
-            (least, most) = (least.min(ticks), most.max(ticks));
-            wrong += u64::from(status != 0 || answer != value);
-        }
-        say(&[hundred, least, most, wrong]);
+    for call in 0.. {
+        let due = Instant::now().plus_ns(1000 * (300 + call % 7));
+        sleep_until(due);
+        let begin = sys::counter();
+        let [status, answer] = ask(&echo, Request::Echo(call));
+        let ticks = sys::counter() - begin;
+        say(&[call, ticks, begin - due.ticks(), u64::from(status != 0 || answer != call)]);
     }
-    idle()
+    unreachable!("as many calls as numbers")
 }
 
 /// Calls without a pause; without a plan that says so, never.

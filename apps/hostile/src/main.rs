@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 mod abuse;
+mod borders;
 mod clients;
 #[allow(unsafe_code, reason = "accesses and registers that no correct program has")]
 mod raw;
@@ -18,14 +19,14 @@ mod registers;
 mod servers;
 mod torment;
 
+use raw::Registers;
 use userlib::{Instant, Start, binding, log, plan, sleep_until};
-
-userlib::entry!(main);
 
 /// Most words of one event.
 const WORDS_MAX: usize = 8;
 
-fn main(start: Start) -> ! {
+/// `registers`: as they were at the first instruction.
+fn main(start: Start, registers: &Registers) -> ! {
     let role = binding!(parameter "role");
     match role {
         1 => servers::gather(),
@@ -39,11 +40,15 @@ fn main(start: Start) -> ! {
         9 => clients::flood(),
         10 => abuse::misbehave(binding!(parameter ?"kind").expect("a manifest says how it misbehaves")),
         11 => abuse::deaf_driver(),
-        12 => abuse::wild_access(start.incarnation),
-        13 => registers::keep_secrets(),
+        12 => borders::wild_access(start.incarnation),
+        13 => registers::keep_secrets(&start, registers),
         14 => registers::seek_secrets(&start),
         15 => servers::slow_copy(),
         16 => clients::generous(),
+        17 => abuse::work(),
+        18 => borders::checked_registers(start.incarnation),
+        19 => registers::peek(start.incarnation),
+        20 => idle(),
         role => panic!("there is no role {role}"),
     }
 }

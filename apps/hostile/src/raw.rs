@@ -3,6 +3,7 @@
 //! The assembly is in `raw.s` beside this file.
 
 use core::ptr;
+use userlib::{Start, Status, sys};
 
 core::arch::global_asm!(include_str!("raw.s"));
 
@@ -15,6 +16,17 @@ unsafe extern "C" {
     fn hostile_null(registers: *mut Registers);
     fn hostile_spin(registers: *mut Registers);
     fn hostile_die(registers: *mut Registers) -> !;
+    fn hostile_peek(number: u64) -> u64;
+}
+
+/// How many registers there are to [`peek`] at.
+pub const PEEKS: u64 = 35;
+
+// SAFETY: 1. raw.s calls it once, in place of `samsara_main`, with what the kernel gives to an incarnation; `registers` stays
+//    on the stack below which everything happens.
+#[unsafe(no_mangle)]
+extern "C" fn hostile_main(slot: u64, incarnation: u64, flags: u64, registers: &Registers) -> ! {
+    crate::main(Start::from_registers(slot, incarnation, flags), registers)
 }
 
 /// Reads a word at an address that the component may or may not have.
@@ -58,4 +70,18 @@ pub fn spin(registers: &mut Registers) {
 pub fn die(registers: &mut Registers) -> ! {
     // SAFETY: 1. The block is borrowed exclusively and as long as raw.s says. 2. The instruction ends the component.
     unsafe { hostile_die(registers) }
+}
+
+/// Reads a register that no component has, by its number in the table of raw.s; comes back only if the CPU lets it.
+pub fn peek(number: u64) -> u64 {
+    assert!(number < PEEKS, "there are {PEEKS} registers to look at");
+    // SAFETY: 1. The number is one of the table's. 2. Reads that are refused end the component. 3. Those that are not change
+    //    nothing but registers that the compiler expects a call to change: the floating-point ones are never used.
+    unsafe { hostile_peek(number) }
+}
+
+/// `reg` with a buffer of one word; `operation` is that of one register.
+pub fn reg_words(window: u32, operation: u64, offset: usize, word: &mut [u32; 1]) -> Result<(), Status> {
+    // SAFETY: 1. The buffer is borrowed exclusively and has one word.
+    unsafe { sys::reg_words(window, operation + 2, offset, word.as_mut_ptr(), 1) }
 }

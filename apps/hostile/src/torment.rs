@@ -6,6 +6,8 @@ use userlib::{Instant, SlotId, control, sleep_until};
 
 /// When it begins, in nanoseconds since power-on: everybody is at rest.
 const BEGIN_NS: u64 = 50_000_000;
+/// More than a restart takes, in microseconds.
+const RESTART_US: u64 = 200;
 
 /// Kills the slot of plan number 2 as often as number 0 says, so many microseconds (number 1) after it was ready.
 pub fn run() -> ! {
@@ -20,6 +22,8 @@ pub fn run() -> ! {
         pause(pause_us);
         let killed = control::inject(victim, Fault::Kill, control::trigger::NOW, 0);
         assert!(killed.is_ok(), "a component that is ready cannot be killed: {killed:?}");
+        // Longer than a restart: to look would lengthen it.
+        pause(RESTART_US);
     }
     wait_until_ready(victim);
     // Whatever its last life began is over.

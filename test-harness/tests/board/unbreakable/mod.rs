@@ -24,12 +24,15 @@ fn boot(name: &str, numbers: [u64; 4]) -> Board {
 fn words(board: &Board, component: &str) -> Vec<Vec<u64>> {
     let wanted = board.slot(component);
     let words = board.all().filter_map(|(_, event)| match event {
-        Event::Application { slot, data, .. } if slot == wanted => {
-            Some(data.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
-        }
+        Event::Application { slot, data, .. } if slot == wanted => Some(words_of(data)),
         _ => None,
     });
     words.collect()
+}
+
+/// The words of one event.
+fn words_of(data: &[u8]) -> Vec<u64> {
+    data.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
 /// Waits until a component has put so many events on the evidence line.
