@@ -105,16 +105,23 @@ pub fn measured() -> ! {
     unreachable!("as many calls as numbers")
 }
 
-/// Calls without a pause; without a plan that says so, never.
+/// Calls without a pause, half of the time with two windows to copy; without a plan that says so, never. Says how often.
 pub fn flood() -> ! {
     let echo = echo();
     if number(1) == 0 {
         idle();
     }
+    let (from, mut to) = ([0x5A; 64], [0; 64]);
     sleep_until(Instant::from_ns(BEGIN_NS));
-    loop {
-        ask(&echo, Request::Echo(1));
+    for count in 1_u64.. {
+        ask(&echo, Request::Echo(count));
+        let grants = [Grant::Read(&from), Grant::Write(&mut to)];
+        let _answer = echo.call(&Request::Copy(64).encode(), grants);
+        if count.is_multiple_of(256) {
+            say(&[2 * count]);
+        }
     }
+    unreachable!("as many calls as numbers")
 }
 
 /// Calls with a window of 64 KiB and a deadline of 1 ms, as often as the plan says; says what came of them.

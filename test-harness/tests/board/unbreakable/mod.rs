@@ -5,6 +5,7 @@
 
 mod borders;
 mod calls;
+mod others;
 mod restarts;
 
 use crate::common::{Board, Setup, system};
