@@ -25,7 +25,7 @@ fn patience() -> Duration {
 }
 
 /// Events that [`Board::fold`] keeps at most.
-const KEPT: usize = 1 << 16;
+const KEPT: usize = 1 << 18;
 
 /// Parameter of the plan that fuzzers read.
 const FUZZER_CALLS: usize = 3;

@@ -7,6 +7,7 @@ mod borders;
 mod calls;
 mod others;
 mod restarts;
+mod syscalls;
 
 use crate::common::{Board, Setup, system};
 use abi::plan::PlanHeader;
