@@ -15,7 +15,7 @@ pub fn misbehave(kind: u64) -> ! {
     sleep_until(Instant::from_ns(BEGIN_NS));
     match kind {
         0 => loop {
-            core::hint::spin_loop();
+            raw::burn();
         },
         1 => loop {
             let _refused = sys::map(1);
@@ -32,7 +32,7 @@ pub fn misbehave(kind: u64) -> ! {
         },
         // As kind 0, in a component that is watched.
         5 => loop {
-            core::hint::spin_loop();
+            raw::burn();
         },
         _ => panic!("there is no kind {kind}"),
     }
@@ -56,8 +56,8 @@ pub fn deaf_driver() -> ! {
     }
 }
 
-/// Steps in one round of [`work`].
-const STEPS: u32 = 4_000;
+/// Steps of 1,000 instructions in one round of [`work`].
+const STEPS: u32 = 10;
 /// Between two reports.
 const REPORT_NS: u64 = 10_000_000;
 
@@ -74,7 +74,7 @@ pub fn work() -> ! {
             say(&[rounds]);
             due = due.plus_ns(REPORT_NS);
         }
-        core::hint::black_box((0..STEPS).fold(1_u64, |value, step| value.rotate_left(7) ^ u64::from(step)));
+        (0..STEPS).for_each(|_| raw::burn());
     }
     unreachable!("as many rounds as numbers")
 }

@@ -1,6 +1,6 @@
 //! Clients of `echo`: honest ones who are to notice nothing, and greedy ones.
 
-use crate::{idle, number, pause, say};
+use crate::{Aligned, idle, number, pause, say};
 use protocols::echo::{Reply, Request};
 use userlib::{Client, Grant, Instant, NO_GRANTS, Start, binding, sleep_until, sys};
 
@@ -126,19 +126,23 @@ pub fn flood() -> ! {
 
 /// Calls with a window of 64 KiB and a deadline of 1 ms, as often as the plan says; says what came of them.
 pub fn generous() -> ! {
-    static WINDOW: [u8; 65_536] = [0; 65_536];
+    static WINDOW: Aligned<65_536> = Aligned([0; 65_536]);
     let echo = echo();
-    let (mut whole, mut expired, mut other) = (0, 0, 0);
+    let (mut whole, mut expired, mut other, mut last) = (0, 0, 0, [0; 2]);
     for _ in 0..number(0) {
         // The server is done with the last call, also with one that expired.
         pause(300);
-        let grants = [Grant::Read(&WINDOW), Grant::None];
+        let grants = [Grant::Read(&WINDOW.0), Grant::None];
         match echo.call_until(&Request::Copy(4096).encode(), grants, Instant::now().plus_ms(1)) {
             Ok(reply) if Reply::decode(&reply).value == 65_536 => whole += 1,
             Err(error) if error.0 == userlib::Status::UnknownExpired => expired += 1,
-            _ => other += 1,
+            answer => {
+                other += 1;
+                last =
+                    answer.map_or_else(|error| [error.0 as u64, 0], |reply| [0, Reply::decode(&reply).value]);
+            }
         }
     }
-    say(&[whole, expired, other]);
+    say(&[whole, expired, other, last[0], last[1]]);
     idle()
 }

@@ -25,6 +25,10 @@ use userlib::{Instant, Start, binding, log, plan, sleep_until};
 /// Most words of one event.
 const WORDS_MAX: usize = 8;
 
+/// Bytes whose copies take the same time wherever the compiler puts them.
+#[repr(align(64))]
+struct Aligned<const N: usize>([u8; N]);
+
 /// `registers`: as they were at the first instruction.
 fn main(start: Start, registers: &Registers) -> ! {
     let role = binding!(parameter "role");

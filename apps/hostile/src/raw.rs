@@ -17,6 +17,7 @@ unsafe extern "C" {
     fn hostile_spin(registers: *mut Registers);
     fn hostile_die(registers: *mut Registers) -> !;
     fn hostile_peek(number: u64) -> u64;
+    fn hostile_burn();
 }
 
 /// How many registers there are to [`peek`] at.
@@ -64,6 +65,12 @@ pub fn null(registers: &mut Registers) {
 pub fn spin(registers: &mut Registers) {
     // SAFETY: 1. The block is borrowed exclusively and as long as raw.s says.
     unsafe { hostile_spin(registers) };
+}
+
+/// 1,000 instructions without a branch, which an emulator executes quickly.
+pub fn burn() {
+    // SAFETY: 1. They do nothing.
+    unsafe { hostile_burn() };
 }
 
 /// Dies of an undefined instruction with these registers.

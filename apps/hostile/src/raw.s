@@ -93,6 +93,13 @@ hostile_spin:
     .endr
     store_all
 
+    .global hostile_burn
+hostile_burn:
+    .rept   1000
+    nop
+    .endr
+    ret
+
     .global hostile_die         // dies of an exception with every register as it is in the block
 hostile_die:
     load_all

@@ -1,6 +1,6 @@
 //! Servers of `echo` that do what a correct one does not: hold many requests, answer those that are over, copy too late.
 
-use crate::{answer_to, number, pause, say};
+use crate::{Aligned, answer_to, number, pause, say};
 use protocols::echo::{Reply, Request as Asked};
 use userlib::{Event, Instant, Message, Request, recv};
 
@@ -67,7 +67,8 @@ pub fn late() -> ! {
 
 /// Copies a window of 64 KiB about when the caller's deadline comes: some instants before it, or after it.
 pub fn slow_copy() -> ! {
-    let mut buffer = [0; 4096];
+    let mut buffer = Aligned([0; 4096]);
+    let buffer = &mut buffer.0;
     let mut round: u64 = 0;
     loop {
         let Event::Request(request) = recv(Instant::NEVER) else { continue };
@@ -76,7 +77,7 @@ pub fn slow_copy() -> ! {
         round += 1;
         let length = request.grant_length(0);
         let mut at = 0;
-        while at < length && request.copy_in(0, at, &mut buffer).is_ok() {
+        while at < length && request.copy_in(0, at, buffer).is_ok() {
             at += buffer.len();
         }
         let reply = Reply { done: at == length, value: at as u64, incarnation: 0, attempt: 0 };

@@ -206,7 +206,8 @@ fn line_09_whoever_goes_on_without_end_delays_and_starves_without_blame() {
                     kind.component
                 );
                 let named = format!("waits for the CPU, which {} has used most", kind.component);
-                assert!(run.logged.contains(&named), "{}", run.logged);
+                // It says so after 20 periods of 4 ms.
+                assert!(depth() == Depth::Quick || run.logged.contains(&named), "{}", run.logged);
             }
         }
         run.board.finish();
