@@ -2,17 +2,30 @@
 
 use crate::{Aligned, idle, number, pause, say};
 use protocols::echo::{Reply, Request};
+use protocols::progress;
 use userlib::{Client, Grant, Instant, NO_GRANTS, Start, binding, sleep_until, sys};
 
 /// When clients that begin together do, in nanoseconds since power-on.
 const BEGIN_NS: u64 = 40_000_000;
 /// Between the calls of two clients that begin together.
 const STAGGER_NS: u64 = 20_000;
+/// Bits of number 1 of the plan: there is a flood, and all calls are for the server that takes its time.
+const FLOOD: u64 = 1;
+const DOZING: u64 = 2;
 /// What a server that answers the wrong call writes to nobody's window.
 const UNTOUCHED: u64 = 0x7361_6D73_6172_6121;
 
 fn echo() -> Client {
     binding!(call ?"echo").expect("it calls `echo`")
+}
+
+fn progress() -> Client {
+    binding!(call ?"progress").expect("it calls `progress`")
+}
+
+/// Asks a server that takes its time; whether it answered.
+fn query(progress: &Client) -> bool {
+    progress.call(&progress::query(), NO_GRANTS).is_ok_and(|reply| progress::count(&reply).is_some())
 }
 
 /// Number of the status of a call (0: there was an answer), and the answer's value.
@@ -88,36 +101,60 @@ pub fn patient() -> ! {
     idle()
 }
 
+/// Calls every half millisecond, half as often as the plan has kills, so that some of them find a request; says how many
+/// were answered wrongly. It waits for something before and after, as it does in between.
+pub fn steady() -> ! {
+    let echo = echo();
+    let (kills, work) = (number(0), number(3));
+    let calls = if work == 0 { kills / 2 } else { 0 };
+    sleep_until(Instant::from_ns(BEGIN_NS + 15_000_000));
+    let mut wrong = 0;
+    for _ in 0..calls {
+        pause(500);
+        wrong += u64::from(ask(&echo, Request::Hold(20_000)) != [0, 20_000]);
+    }
+    say(&[calls, wrong]);
+    loop {
+        pause(3_600_000_000);
+    }
+}
+
 /// Calls every 300 us; says of each call how many ticks it took, how many ticks too late it began, and whether the answer
 /// was wrong.
 pub fn measured() -> ! {
-    let echo = echo();
-    number(0);
+    let (echo, progress) = (echo(), progress());
+    let dozing = number(1) & DOZING != 0;
     sleep_until(Instant::from_ns(BEGIN_NS));
     for call in 0.. {
         let due = Instant::now().plus_ns(1000 * (300 + call % 7));
         sleep_until(due);
         let begin = sys::counter();
-        let [status, answer] = ask(&echo, Request::Echo(call));
+        let right = if dozing { query(&progress) } else { ask(&echo, Request::Echo(call)) == [0, call] };
         let ticks = sys::counter() - begin;
-        say(&[call, ticks, begin - due.ticks(), u64::from(status != 0 || answer != call)]);
+        say(&[call, ticks, begin - due.ticks(), u64::from(!right)]);
     }
     unreachable!("as many calls as numbers")
 }
 
 /// Calls without a pause, half of the time with two windows to copy; without a plan that says so, never. Says how often.
 pub fn flood() -> ! {
-    let echo = echo();
-    if number(1) == 0 {
+    let (echo, progress) = (echo(), progress());
+    if number(1) & FLOOD == 0 {
         idle();
     }
+    let dozing = number(1) & DOZING != 0;
     let (from, mut to) = ([0x5A; 64], [0; 64]);
     sleep_until(Instant::from_ns(BEGIN_NS));
     for count in 1_u64.. {
-        ask(&echo, Request::Echo(count));
-        let grants = [Grant::Read(&from), Grant::Write(&mut to)];
-        let _answer = echo.call(&Request::Copy(64).encode(), grants);
-        if count.is_multiple_of(256) {
+        if dozing {
+            query(&progress);
+            query(&progress);
+        } else {
+            ask(&echo, Request::Echo(count));
+            let grants = [Grant::Read(&from), Grant::Write(&mut to)];
+            let _answer = echo.call(&Request::Copy(64).encode(), grants);
+        }
+        if count.is_multiple_of(16) {
             say(&[2 * count]);
         }
     }

@@ -52,7 +52,8 @@ fn main(start: Start, registers: &Registers) -> ! {
         17 => abuse::work(),
         18 => borders::checked_registers(start.incarnation),
         19 => registers::peek(start.incarnation),
-        20 => idle(),
+        20 => clients::steady(),
+        21 => servers::doze(),
         role => panic!("there is no role {role}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{Aligned, answer_to, number, pause, say};
 use protocols::echo::{Reply, Request as Asked};
+use protocols::progress;
 use userlib::{Event, Instant, Message, Request, recv};
 
 /// Most requests in hand.
@@ -87,4 +88,18 @@ pub fn slow_copy() -> ! {
             say(&[round]);
         }
     }
+}
+
+/// Answers one request of `progress` at a time, each after it has waited for its device, so to say, for 50 us.
+pub fn doze() -> ! {
+    for count in 0.. {
+        let request = loop {
+            if let Event::Request(request) = recv(Instant::NEVER) {
+                break request;
+            }
+        };
+        pause(50);
+        let _given_up = request.reply(&progress::answer(count));
+    }
+    unreachable!("as many requests as numbers")
 }

@@ -10,6 +10,10 @@ use abi::record::DeathClass;
 use abi::trace::Event;
 use std::collections::BTreeMap;
 
+/// Bits of number 1 of the plan: there is a flood, and all calls are for the server that takes its time.
+const FLOOD: u64 = 1;
+const DOZING: u64 = 2;
+
 /// Instructions of one tick of the board's clock.
 const TICK: u64 = 16;
 
@@ -99,9 +103,10 @@ impl Run {
         [rate(&said[0], said.last().unwrap()), stretches.fold(f64::INFINITY, f64::min)]
     }
 
-    /// Compares call by call, both in order of length. `late_bound`: by how many instructions the alarm may be later. As many
+    /// Compares call by call, both in order of length. `bounds`: by how many instructions a call may be longer, and
+    /// an alarm later. As many
     /// calls as RS may have hit are left out; these are bounded, too.
-    fn assert_close_to(&self, quiet: &Self, what: &str, late_bound: u64) {
+    fn assert_close_to(&self, quiet: &Self, what: &str, [call_bound, late_bound]: [u64; 2]) {
         let hit = 1 + self.deaths.len();
         let compare = |ours: &[u64], theirs: &[u64], bound: u64, left_out: usize| {
             let compared = ours.len().saturating_sub(left_out);
@@ -113,7 +118,7 @@ impl Run {
             [more, most]
         };
         // RS looks at everybody every 4 ms: about one alarm in thirteen is due then, but hardly a call.
-        let calls = compare(&self.calls, &quiet.calls, CALL_BOUND, hit + self.calls.len() / 500);
+        let calls = compare(&self.calls, &quiet.calls, call_bound, hit + self.calls.len() / 500);
         let late = compare(&self.late, &quiet.late, late_bound, hit + self.late.len() / 10);
         let [typical, most] = [self.calls[self.calls.len() / 2], *self.calls.last().unwrap()];
         println!(
@@ -131,9 +136,9 @@ impl Run {
 #[test]
 fn line_07_a_flood_from_below_costs_a_client_above_it_nothing() {
     let quiet = observe([0, 0, 0, 0]);
-    let flooded = observe([0, 1, 0, 0]);
+    let flooded = observe([0, FLOOD, 0, 0]);
     // The server is above its clients: what it has begun for the flood it ends before an alarm of theirs is served.
-    flooded.assert_close_to(&quiet, "flood", SERVICE_BOUND);
+    flooded.assert_close_to(&quiet, "flood", [CALL_BOUND, SERVICE_BOUND]);
     let flood: u64 = (1..=3).map(|number| flooded.last(&format!("flood-{number}"))).sum();
     let calls = flooded.calls.len() as u64;
     println!("{flood} calls of the flood beside {calls}");
@@ -145,10 +150,23 @@ fn line_07_a_flood_from_below_costs_a_client_above_it_nothing() {
 }
 
 #[test]
+fn line_07_a_client_above_a_flood_waits_for_one_request_of_it_at_most() {
+    // The server waits for its device with each request, so that the flood queues up.
+    let quiet = observe([0, DOZING, 0, 0]);
+    let flooded = observe([0, FLOOD | DOZING, 0, 0]);
+    let service = quiet.calls[quiet.calls.len() / 2];
+    assert!(service > 50_000, "{service} instructions are no waiting");
+    flooded.assert_close_to(&quiet, "flood of a slow server", [service + CALL_BOUND, CALL_BOUND]);
+    assert_eq!(flooded.deaths, [], "the flooded server, or anybody");
+    quiet.board.finish();
+    flooded.board.finish();
+}
+
+#[test]
 fn line_08_a_line_that_stays_high_leaves_the_others_nine_tenths_of_the_cpu() {
     let quiet = observe([0, 0, 0, 1]);
     let stuck = observe([0, 0, 1, 1]);
-    stuck.assert_close_to(&quiet, "stuck line", CALL_BOUND);
+    stuck.assert_close_to(&quiet, "stuck line", [CALL_BOUND, CALL_BOUND]);
     let [[undisturbed, _], [all, worst]] = [quiet.work(), stuck.work()];
     println!(
         "work: {undisturbed:.1} rounds/ms undisturbed, {all:.1} beside the line, {worst:.1} in the worst 20 ms"
@@ -189,7 +207,7 @@ fn line_09_whoever_goes_on_without_end_delays_and_starves_without_blame() {
     let quiet = observe([0, 0, 0, 1]);
     for kind in &KINDS {
         let run = observe([1 << kind.bit, 0, 0, 1]);
-        run.assert_close_to(&quiet, kind.component, kind.late_bound);
+        run.assert_close_to(&quiet, kind.component, [CALL_BOUND, kind.late_bound]);
         let deaths = run.deaths_of(kind.component);
         assert_eq!(deaths.len(), run.deaths.len(), "{:?}", run.deaths);
         match kind.dies {

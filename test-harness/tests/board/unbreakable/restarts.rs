@@ -54,17 +54,19 @@ fn line_06_the_last_of_many_restarts_leaves_and_costs_what_the_first_did() {
         Depth::Soak => 1_000_000,
     };
     let mut board = boot("torment", [cycles, 100, ECHO.into(), 0]);
-    let (torment, echo) = (board.slot("torment"), board.slot("echo"));
+    let (torment, echo, steady) = (board.slot("torment"), board.slot("echo"), board.slot("steady"));
     assert_eq!(echo, ECHO);
     let (mut counts, mut died, mut deaths) = (Vec::new(), None, 0);
     // From each death to the next life's first receive: instructions, by the way the board counts.
-    let mut outages = Vec::new();
+    let (mut outages, mut with_request, mut answered) = (Vec::new(), 0, Vec::new());
     board.fold("the counts before and after", |time, event| {
         match *event {
             Event::Application { slot, data, .. } if slot == torment => counts.push(super::words_of(data)),
-            Event::Died { slot, .. } if slot == echo => {
+            Event::Application { slot, data, .. } if slot == steady => answered = super::words_of(data),
+            Event::Died { slot, in_service, .. } if slot == echo => {
                 died = Some(time);
                 deaths += 1;
+                with_request += u64::from(in_service);
             }
             Event::Died { .. } => panic!("{event:?}"),
             Event::Ready { slot, .. } if slot == echo => outages.extend(died.take().map(|died| time - died)),
@@ -74,8 +76,13 @@ fn line_06_the_last_of_many_restarts_leaves_and_costs_what_the_first_did() {
     });
     assert_eq!(counts[0], counts[1], "bank bytes, ASIDs, deadlines, queued, in service, lines, running");
     assert_eq!((deaths, outages.len() as u64), (cycles, cycles));
+    assert_eq!(answered, [cycles / 2, 0], "calls of a client meanwhile, and those answered wrongly");
+    assert!(with_request > cycles / 100, "only {with_request} of {cycles} deaths had a request");
     let whole = assert_even(&outages);
-    println!("{cycles} restarts, instructions of the first ones {}, of the last ones {}", whole[0], whole[1]);
+    println!(
+        "{cycles} restarts, {with_request} with a request: medians of {} instructions at first, {} at last",
+        whole[0], whole[1]
+    );
     assert!(whole[1] <= whole[0] + whole[0] / 50, "{whole:?}: numbers of more bytes alone cost so much");
     board.finish();
 }
