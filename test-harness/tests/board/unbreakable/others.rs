@@ -97,7 +97,7 @@ impl Run {
 
     /// Rounds of the worker in a millisecond: overall, and in the worst stretch of 20 ms.
     fn work(&self) -> [f64; 2] {
-        let said = &self.said["worker"];
+        let said = self.said.get("worker").expect("the worker did not even begin");
         let rate = |from: &(u64, u64), to: &(u64, u64)| (to.1 - from.1) as f64 * 1e6 / (to.0 - from.0) as f64;
         let stretches = said.windows(3).map(|three| rate(&three[0], &three[2]));
         [rate(&said[0], said.last().unwrap()), stretches.fold(f64::INFINITY, f64::min)]
