@@ -37,7 +37,7 @@ fn ask(echo: &Client, request: Request) -> [u64; 2] {
 }
 
 /// One call among those of many slots, at its turn; the slot that the plan names asks for a crash.
-pub fn one_of_many(start: &Start) -> ! {
+pub fn one_of_many(start: Start) -> ! {
     let (echo, slot) = (echo(), u64::from(start.slot));
     let request = if number(0) == slot { Request::Crash } else { Request::Echo(slot) };
     sleep_until(Instant::from_ns(BEGIN_NS + slot * STAGGER_NS));
@@ -68,7 +68,7 @@ pub fn hasty() -> ! {
 }
 
 /// One call in each life, and word of its answer. Lives of odd number are ended while the call is in service.
-pub fn mortal(start: &Start) -> ! {
+pub fn mortal(start: Start) -> ! {
     let echo = echo();
     if number(2) == 0 {
         idle();

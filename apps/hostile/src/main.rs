@@ -34,10 +34,10 @@ fn main(start: Start, registers: &Registers) -> ! {
     let role = binding!(parameter "role");
     match role {
         1 => servers::gather(),
-        2 => clients::one_of_many(&start),
+        2 => clients::one_of_many(start),
         3 => servers::late(),
         4 => clients::hasty(),
-        5 => clients::mortal(&start),
+        5 => clients::mortal(start),
         6 => torment::run(),
         7 => clients::patient(),
         8 => clients::measured(),
@@ -45,8 +45,8 @@ fn main(start: Start, registers: &Registers) -> ! {
         10 => abuse::misbehave(binding!(parameter ?"kind").expect("a manifest says how it misbehaves")),
         11 => abuse::deaf_driver(),
         12 => borders::wild_access(start.incarnation),
-        13 => registers::keep_secrets(&start, registers),
-        14 => registers::seek_secrets(&start),
+        13 => registers::keep_secrets(start, registers),
+        14 => registers::seek_secrets(start),
         15 => servers::slow_copy(),
         16 => clients::generous(),
         17 => abuse::work(),

@@ -23,7 +23,7 @@ fn filled(mark: u64, nzcv: u64) -> Registers {
 
 /// Says which registers of a new incarnation are not zero. Fills every register with secrets and sleeps for 50 us, runs for a while, calls what does not exist; dies of it now
 /// and then.
-pub fn keep_secrets(start: &Start, found: &Registers) -> ! {
+pub fn keep_secrets(start: Start, found: &Registers) -> ! {
     number(0);
     // x0 to x2 are the kernel's to give, x29 and x30 userlib's to set.
     let left = (3..29).chain([TPIDR]).fold(0, |mask, index| mask | u64::from(found[index] != 0) << index);
@@ -58,7 +58,7 @@ fn compare(before: &Registers, after: &Registers, outputs: u64) -> [u64; 2] {
 }
 
 /// Makes calls and runs with known registers as often as the plan says, and says which ones came back changed.
-pub fn seek_secrets(start: &Start) -> ! {
+pub fn seek_secrets(start: Start) -> ! {
     let (mut changed, mut foreign, mut preempted) = (0, 0, 0);
     let mut note = |before: &Registers, after: &Registers, outputs: u64| {
         let [one, other] = compare(before, after, outputs);

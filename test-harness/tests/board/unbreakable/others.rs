@@ -23,6 +23,9 @@ const CALL_BOUND: u64 = 2_000;
 /// Instructions that the longest request of the flood takes, and more.
 const SERVICE_BOUND: u64 = 5_000;
 
+/// Instructions between two looks of RS at everybody.
+const LOOK_PERIOD: u64 = 4_000_000;
+
 /// Instructions by which anything of RS's may delay others: one restart, and one look at everybody.
 const SUPERVISOR_BOUND: u64 = 100_000;
 
@@ -103,9 +106,8 @@ impl Run {
         [rate(&said[0], said.last().unwrap()), stretches.fold(f64::INFINITY, f64::min)]
     }
 
-    /// Compares call by call, both in order of length. `bounds`: by how many instructions a call may be longer, and
-    /// an alarm later. As many
-    /// calls as RS may have hit are left out; these are bounded, too.
+    /// Compares call by call, both in order of length. The bounds: by how many instructions a call may be longer, and an
+    /// alarm later. As many calls as RS may have hit are left out; these are bounded, too.
     fn assert_close_to(&self, quiet: &Self, what: &str, [call_bound, late_bound]: [u64; 2]) {
         let hit = 1 + self.deaths.len();
         let compare = |ours: &[u64], theirs: &[u64], bound: u64, left_out: usize| {
@@ -117,8 +119,9 @@ impl Run {
             assert!(most <= SUPERVISOR_BOUND, "{what}: {most} instructions more than undisturbed at worst");
             [more, most]
         };
-        // RS looks at everybody every 4 ms: about one alarm in thirteen is due then, but hardly a call.
-        let calls = compare(&self.calls, &quiet.calls, call_bound, hit + self.calls.len() / 500);
+        // About one alarm in thirteen is due while RS looks; a call is hit as often as looks fall into calls.
+        let looks = (self.calls.iter().sum::<u64>() / LOOK_PERIOD) as usize;
+        let calls = compare(&self.calls, &quiet.calls, call_bound, hit + 2 * looks);
         let late = compare(&self.late, &quiet.late, late_bound, hit + self.late.len() / 10);
         let [typical, most] = [self.calls[self.calls.len() / 2], *self.calls.last().unwrap()];
         println!(
@@ -210,23 +213,19 @@ fn line_09_whoever_goes_on_without_end_delays_and_starves_without_blame() {
         run.assert_close_to(&quiet, kind.component, [CALL_BOUND, kind.late_bound]);
         let deaths = run.deaths_of(kind.component);
         assert_eq!(deaths.len(), run.deaths.len(), "{:?}", run.deaths);
-        match kind.dies {
-            Some(class) => {
-                assert!(deaths.len() > 3 && deaths.iter().all(|death| *death == class), "{deaths:?}");
-            }
-            None => {
-                assert_eq!(deaths, [], "{}", kind.component);
-                // Those below it had nothing, and RS has named who had.
-                assert_eq!(
-                    (run.last("worker"), run.last("starved")),
-                    (0, 0),
-                    "{} let others work",
-                    kind.component
-                );
-                let named = format!("waits for the CPU, which {} has used most", kind.component);
-                // It says so after 20 periods of 4 ms.
-                assert!(depth() == Depth::Quick || run.logged.contains(&named), "{}", run.logged);
-            }
+        if let Some(class) = kind.dies {
+            assert!(deaths.len() > 3 && deaths.iter().all(|death| *death == class), "{deaths:?}");
+        } else {
+            assert_eq!(deaths, [], "{}", kind.component);
+            // Those below it had nothing, and RS has named who had: after 20 periods of 4 ms.
+            assert_eq!(
+                (run.last("worker"), run.last("starved")),
+                (0, 0),
+                "{} let others work",
+                kind.component
+            );
+            let named = format!("waits for the CPU, which {} has used most", kind.component);
+            assert!(depth() == Depth::Quick || run.logged.contains(&named), "{}", run.logged);
         }
         run.board.finish();
     }
