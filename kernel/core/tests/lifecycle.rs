@@ -80,14 +80,19 @@ fn the_next_incarnation_has_what_the_slot_keeps_and_nothing_else() {
     assert_eq!((client.incarnation, client.started, client.last_receive), (2, 9, 9));
     assert_eq!((client.deaths, client.unacknowledged, client.ready), (1, true, false));
     assert_eq!((client.priority(), client.blocked_on(), client.cpu), (8, None, 0));
+    // Its times begin with it: it waits for the CPU, has it, and so on. The server takes the other's request, and waits.
+    core.recv(SERVER, 0, NEVER, 9, &mut notes);
+    core.recv(SERVER, 0, NEVER, 9, &mut notes);
+    assert_eq!(core.pick(10), Some(CLIENT));
+    assert_eq!((core.slot(CLIENT).starved, core.cpu_since_receive(CLIENT, 12)), (1, 2));
     // Call numbers go on, so that no answer to an earlier call is one to a later one.
-    core.call(CLIENT, SERVER, 3, NEVER, 9, &mut notes).expect("the server is open");
+    core.call(CLIENT, SERVER, 3, NEVER, 12, &mut notes).expect("the server is open");
     assert_eq!(core.slot(CLIENT).call_id(CLIENT), CallId::new(CLIENT, 2));
-    core.abandon(CLIENT, 9, &mut notes);
+    core.abandon(CLIENT, 12, &mut notes);
     // The word is sticky, but for the question whether the dead one lives.
-    core.recv(CLIENT, 0, NEVER, 9, &mut notes);
+    core.recv(CLIENT, 0, NEVER, 12, &mut notes);
     assert_eq!(notes.notified, [(CLIENT, 0b101 | bits::DEATH)]);
-    core.die(CLIENT, DEATH, 10, &mut notes);
+    core.die(CLIENT, DEATH, 13, &mut notes);
     assert_eq!(core.slot(CLIENT).deaths, 2);
 }
 
