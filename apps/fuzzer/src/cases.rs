@@ -32,7 +32,9 @@ pub const WINDOW: u64 = 64;
 const COPY: u64 = 4;
 
 /// Slot of the prey, and slots that the supervisor does not control: root and itself.
-const PREY: u64 = 2;
+pub const PREY: u64 = 2;
+/// The slot that is the supervisor's, too, and that it starts and leaves alone.
+pub const BYSTANDER: u64 = 3;
 const NOT_CONTROLLED: [u64; 2] = [0, 1];
 
 /// Ways to end: class, address and length of the text. Of each, one incarnation dies.
@@ -315,15 +317,20 @@ fn inspection(cases: &mut Cases, slot: u64) {
     }
 }
 
+/// Starts the bystander, which is to notice nothing of all the rest.
+pub fn start_bystander(memory: &Memory) {
+    start(&mut Cases { memory, count: 0 }, BYSTANDER);
+}
+
 /// All cases for a component that controls slot 2 and has the rights `reset`, `inject` and `inspect`.
 pub fn supervisor(memory: &Memory) -> u32 {
     let mut cases = Cases { memory, count: 0 };
     for call in [Call::Start, Call::Kill, Call::SlotCtl] {
-        cases.each(Status::BadHandle, call, &[0, 6], 0, &[PREY + 1, 1 << 32 | PREY]);
+        cases.each(Status::BadHandle, call, &[0, 6], 0, &[BYSTANDER + 1, 1 << 32 | PREY]);
         cases.each(Status::BadHandle, call, &[0, 6], 0, &NOWHERE);
         cases.each(Status::Denied, call, &[0, 6], 0, &NOT_CONTROLLED);
     }
-    start_prey(&mut cases);
+    start(&mut cases, PREY);
     cases.expect(Status::WrongState, Call::Start, &[PREY]);
     let no_class = [0, 15, 255, 1 << 32 | 6, u64::MAX];
     cases.each(Status::BadArgument, Call::Kill, &[PREY, 0], 1, &no_class);
@@ -350,20 +357,21 @@ pub fn supervisor(memory: &Memory) -> u32 {
     cases.count
 }
 
-fn start_prey(cases: &mut Cases) {
+/// Starts a slot that has never run.
+fn start(cases: &mut Cases, slot: u64) {
     loop {
-        let status = cases.attempt(Call::Start, &[PREY])[0];
+        let status = cases.attempt(Call::Start, &[slot])[0];
         if status == Status::Ok as u64 {
             break;
         }
-        assert!(status == Status::More as u64, "the prey cannot be started: {status}");
+        assert!(status == Status::More as u64, "slot {slot} cannot be started: {status}");
     }
     // It runs when nobody above it does, and is ready then.
     userlib::sleep_until(userlib::Instant::now().plus_ms(1));
 }
 
 fn injections(cases: &mut Cases) {
-    cases.each(Status::BadHandle, Call::Inject, &[0, 1, 0, 0], 0, &[PREY + 1, 1 << 32 | PREY]);
+    cases.each(Status::BadHandle, Call::Inject, &[0, 1, 0, 0], 0, &[BYSTANDER + 1, 1 << 32 | PREY]);
     cases.each(Status::BadHandle, Call::Inject, &[0, 1, 0, 0], 0, &NOWHERE);
     let no_fault = [0, Fault::ALL.len() as u64 + 1, 255, 1 << 32 | 1, u64::MAX];
     cases.each(Status::BadArgument, Call::Inject, &[PREY, 0, 0, 0], 1, &no_fault);

@@ -1,5 +1,6 @@
 //! Random combinations: any call, any registers. Any status is right, as long as there is one and the system goes on.
 
+use crate::cases::{BYSTANDER, PREY};
 use crate::raw::{IMMEDIATES, Memory, Registers};
 use abi::layout::{ARENA_BASE, DEVICE_BASE, IMAGE_BASE, PLAN_BASE, STACK_TOP, USER_END};
 use abi::message::GRANT_WRITABLE;
@@ -12,9 +13,6 @@ const HARMFUL_LABELS: [u64; 5] = [3, 5, 6, 7, 9];
 const ECHO_COPY: u64 = 4;
 /// A label of `echo` that does neither.
 const HARMLESS_LABEL: u64 = 1;
-
-/// The slot that the supervisor may do anything to.
-const PREY: u64 = 2;
 
 /// What came of the combinations.
 #[derive(Default)]
@@ -159,8 +157,13 @@ fn tame(immediate: u16, registers: &mut Registers, random: &mut Random, controls
         Some(Call::Recv | Call::ReplyRecv) => registers[0] = soon,
         // Only the report is an event.
         Some(Call::Log) if registers[0] == log::EVENT => registers[0] = log::TEXT,
-        Some(Call::Start | Call::Kill | Call::SlotCtl) if controls => registers[0] = random.below(4),
-        Some(Call::Inject) if controls && registers[0] < PREY => registers[0] = PREY,
+        Some(Call::Start | Call::Kill | Call::SlotCtl) if controls => {
+            let slot = random.below(4);
+            registers[0] = if slot == BYSTANDER { BYSTANDER + 1 } else { slot };
+        }
+        Some(Call::Inject) if controls && (registers[0] < PREY || registers[0] == BYSTANDER) => {
+            registers[0] = PREY;
+        }
         Some(Call::Reset) if [reset::RESET, reset::POWER_OFF].contains(&registers[0]) => {
             registers[0] = reset::PET;
         }

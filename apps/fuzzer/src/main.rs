@@ -1,8 +1,8 @@
 //! The fuzzer: makes every system call with arguments that no correct program has.
 //!
 //! *Role.* One program in several roles, chosen by the manifest's parameter `role`: one with the rights of an ordinary
-//! component, one with those of RS, a server, a witness that calls the same services all the while, and a prey that is
-//! controlled.
+//! component, one with those of RS, a server, a witness that calls the same services all the while, a prey that is controlled,
+//! and bystanders, whose memory the host compares with that of a run without calls.
 //!
 //! *Rules.*
 //! 1. Named cases have one right answer each; another one is a panic that names the case. Random combinations may have any
@@ -30,6 +30,7 @@ const WILD: u64 = 1;
 const SUPERVISOR: u64 = 2;
 const WITNESS: u64 = 3;
 const SERVER: u64 = 4;
+const BYSTANDER: u64 = 5;
 
 /// Parameter of the plan that lets the fuzzer and the witness begin: the number of random combinations.
 const COMBINATIONS: usize = 3;
@@ -47,11 +48,20 @@ fn main(start: Start) -> ! {
     if role == Some(SERVER) {
         serve(&raw::Memory::take());
     }
+    if role == Some(BYSTANDER) {
+        idle();
+    }
     let Some((header, _)) = plan::plan() else { idle() };
     let (seed, combinations) = (header.seed, header.parameters[COMBINATIONS] as u32);
     match role {
-        Some(role @ (WILD | SUPERVISOR)) if combinations > 0 => {
+        Some(role @ (WILD | SUPERVISOR)) => {
             let memory = raw::Memory::take();
+            if role == SUPERVISOR {
+                cases::start_bystander(&memory);
+            }
+            if combinations == 0 {
+                idle();
+            }
             let cases = if role == WILD {
                 rights_of_an_ordinary_component();
                 cases::exit_in_odd_ways(&memory, start.incarnation);

@@ -14,4 +14,5 @@ mod memory_size;
 mod power_cut;
 mod programs;
 mod terminal;
+mod unbreakable;
 mod wild_calls;

@@ -5,9 +5,10 @@ use super::repository::Repository;
 use super::rust::{Source, Token};
 
 /// Where `unsafe` may stand, and why just there. A folder ends with `/`.
-const HOMES: [(&str, &str); 11] = [
+const HOMES: [(&str, &str); 12] = [
     ("apps/bench/src/measure.rs", "system calls between two stamps of the clock, instruction by instruction"),
     ("apps/fuzzer/src/raw.rs", "system calls with arguments that are wrong on purpose"),
+    ("apps/hostile/src/raw.rs", "accesses and registers that no correct program has"),
     ("bsp/", "the registers that the kernel itself uses"),
     ("kernel/src/arch/", "what touches the processor"),
     ("kernel/src/boot.rs", "the hand-over from assembly, once, on one core"),

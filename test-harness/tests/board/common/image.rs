@@ -62,6 +62,13 @@ impl BootImage {
         &self.bytes[self.place(slot, 0, page)]
     }
 
+    /// What never changes while the board runs, with its physical addresses: the first `constant` bytes of the kernel, and the
+    /// tables and both bundles behind it.
+    pub fn constants(&self, constant: usize) -> [(u64, &[u8]); 2] {
+        let system = &self.bytes[self.base..];
+        [(LOADED_AT, &self.bytes[..constant]), (LOADED_AT + self.base as u64, system)]
+    }
+
     /// Flips one bit of a page of a slot's image in one copy.
     pub fn damage(&mut self, slot: u8, copy: usize, page: u32) {
         let at = self.place(slot, copy, page).start + 1234;

@@ -19,8 +19,13 @@ use test_harness::target::{Emulator, Ending, Happening, Launch, Line, Machine, M
 use workload_core::Record;
 use zerocopy::IntoBytes;
 
-/// Longest time of the host that one wait may take. The machine may be busy with other tests.
-const PATIENCE: Duration = Duration::from_mins(4);
+/// Longest time of the host that one wait may take. The machine may be busy with other tests, and a soak has long ones.
+fn patience() -> Duration {
+    if is_soak() { Duration::from_hours(6) } else { Duration::from_mins(4) }
+}
+
+/// Events that [`Board::fold`] keeps at most.
+const KEPT: usize = 1 << 18;
 
 /// Parameter of the plan that fuzzers read.
 const FUZZER_CALLS: usize = 3;
@@ -28,9 +33,29 @@ const FUZZER_CALLS: usize = 3;
 /// Events that a failed test shows.
 const SHOWN: usize = 30;
 
+/// How much is to be tested.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Depth {
+    /// `./x test --quick`, and every board but the first.
+    Quick,
+    /// `./x test`.
+    Full,
+    /// `./x test --soak`.
+    Soak,
+}
+
+/// What `./x test` was asked for.
+pub fn depth() -> Depth {
+    match std::env::var("SAMSARA_TEST_DEPTH").as_deref() {
+        Ok("quick") => Depth::Quick,
+        Ok("soak") => Depth::Soak,
+        _ => Depth::Full,
+    }
+}
+
 /// Whether the long versions of the tests are wanted.
 pub fn is_soak() -> bool {
-    std::env::var("SAMSARA_TEST_DEPTH").is_ok_and(|depth| depth == "soak")
+    depth() == Depth::Soak
 }
 
 /// The emulated board.
@@ -179,12 +204,42 @@ impl Board {
 
     /// Waits until `done` says so; a panic tells `what` was waited for.
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while !done(self) {
             let goes_on = self.pump(deadline);
             let why = if self.closed { "ended" } else { "went on for ever" };
             assert!(goes_on, "{what}: the board {why}; {}", self.story());
         }
+    }
+
+    /// Shows each event once to `fold` until it says that it has seen enough, and keeps only the last ones: for runs with
+    /// more events than there is memory. A panic tells `what` was waited for.
+    pub fn fold(&mut self, what: &str, mut fold: impl FnMut(u64, &Event) -> bool) {
+        let (mut seen, mut done) = (0, false);
+        while !done {
+            self.until(what, |board| {
+                for (time, event) in board.since(seen) {
+                    assert!(!matches!(event, Event::KernelPanic { .. }), "{what}: {}", board.story());
+                    done |= fold(time, &event);
+                }
+                seen = board.events.len();
+                done || seen > KEPT
+            });
+            if seen > KEPT {
+                seen = self.forget();
+            }
+        }
+    }
+
+    /// Drops all events but the last ones and the first of all, without which the others mean nothing; returns how many
+    /// are left.
+    fn forget(&mut self) -> usize {
+        let (old, mut index) = (self.events.len() - SHOWN, 0);
+        self.events.retain(|(_, frame)| {
+            index += 1;
+            index > old || matches!(frame.view().event, Event::Boot { .. })
+        });
+        self.events.len()
     }
 
     /// Waits until an event fits, beginning with number `from`; returns the number after it and its time.
@@ -293,7 +348,7 @@ impl Board {
     pub fn cut_power(mut self) -> Vec<(u64, Recorded)> {
         let process = rustix::process::Pid::from_raw(self.emulator.id().cast_signed()).unwrap();
         rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while self.pump(deadline) {}
         assert!(self.closed, "the emulator outlived its death");
         self.events
