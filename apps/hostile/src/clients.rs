@@ -101,16 +101,17 @@ pub fn patient() -> ! {
     idle()
 }
 
-/// Calls every half millisecond, half as often as the plan has kills, so that some of them find a request; says how many
-/// were answered wrongly. It waits for something before and after, as it does in between.
+/// Calls some twice in a millisecond, half as often as the plan has kills, so that some of them find a request; says how many
+/// were answered wrongly. It waits for something before and after, as it does in between. The pauses differ, so that they never
+/// keep time with the kills.
 pub fn steady() -> ! {
     let echo = echo();
     let (kills, work) = (number(0), number(3));
     let calls = if work == 0 { kills / 2 } else { 0 };
     sleep_until(Instant::from_ns(BEGIN_NS + 15_000_000));
     let mut wrong = 0;
-    for _ in 0..calls {
-        pause(500);
+    for call in 0..calls {
+        pause(450 + call % 101);
         wrong += u64::from(ask(&echo, Request::Hold(20_000)) != [0, 20_000]);
     }
     say(&[calls, wrong]);

@@ -110,6 +110,7 @@ fn callers_wait_for_the_next_incarnation_and_a_closed_slot_stays_closed() {
     assert!(core.slot(OTHER).is_closed() && !core.slot(SERVER).is_closed());
     assert!(!core.slot(OTHER).unacknowledged && core.slot(SERVER).unacknowledged);
     assert_eq!((core.next_dead(0, 0b111), core.next_dead(1, 0b111)), (Some(SERVER), None));
+    assert_eq!(core.next_dead(0, 0b110), None, "a dead one that is not asked for");
     core.recv(SERVER, 0, NEVER, 8, &mut notes);
     assert_eq!(notes.delivered, [CallId::new(CLIENT, 1)]);
 }
