@@ -10,7 +10,7 @@
 //! | `bin/` | program files for the card, if the system has spare slots to run them in |
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use abi::image::ImageHeader;
@@ -223,9 +223,20 @@ fn compile(tools: &Toolchain, system: &System, images: &[&str]) -> Result<Vec<Ve
         linker_script: Path::new(&system.board.linker_script),
         features: Some(kernel_features(&system.board.name)),
     });
+    // The kernels of all boards have one path there: nobody else builds until this one's files are read.
+    let _turn = take_turn(tools.target_dir())?;
     let files =
         tools.build(&programs, &[]).with_context(|| format!("building the programs of {}", system.name))?;
     files.iter().map(|file| fs::read(file).with_context(|| format!("reading {}", file.display()))).collect()
+}
+
+/// Waits until nobody else builds in `folder`; the next one's turn comes when the file is closed.
+fn take_turn(folder: &Path) -> Result<File> {
+    let path = folder.join(".x-build");
+    let turn = fs::create_dir_all(folder).and_then(|()| File::create(&path));
+    let turn = turn.with_context(|| format!("making {}", path.display()))?;
+    turn.lock().with_context(|| format!("locking {}", path.display()))?;
+    Ok(turn)
 }
 
 /// The features with which the kernel is a board's.
@@ -326,7 +337,26 @@ mod tests {
     use abi::image::SystemHeader;
     use abi::layout::IMAGE_BASE;
     use abi::rights::SlotRights;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use zerocopy::FromBytes;
+
+    #[test]
+    fn two_that_build_take_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let _turn = take_turn(folder.path()).unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0, "somebody else builds");
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+    }
 
     /// A program with these records in its read-only data.
     fn program(mark: u8, records: &[(u32, &str)]) -> Vec<u8> {
