@@ -33,6 +33,9 @@ pub struct Options {
     /// Only the tests that boot a board, on this one.
     #[arg(long)]
     board: Option<String>,
+    /// Only the tests of this package that run on the host: those of a driver's logic, for example. No board is built for.
+    #[arg(long, conflicts_with_all = ["board", "soak"])]
+    package: Option<String>,
     /// Only tests whose name contains this.
     filter: Option<String>,
 }
@@ -85,6 +88,9 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
         (_, true) => Depth::Soak,
         _ => Depth::Full,
     };
+    if let Some(package) = &options.package {
+        return package_tests(tools, package, options.filter.as_deref());
+    }
     let default = crate::run::machine(tools, options.board.as_deref())?.name;
     let others: Vec<String> = match options.board {
         Some(_) => Vec::new(),
@@ -118,6 +124,20 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     }
     ensure!(failed == 0, "{failed} of {} test runs failed", runs.len());
     Ok(())
+}
+
+/// The tests of one package's library.
+fn package_tests(tools: &Toolchain, name: &str, filter: Option<&str>) -> Result<()> {
+    let packages = tools.packages()?;
+    let known = || packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>().join(", ");
+    ensure!(
+        packages.iter().any(|package| package.name == name),
+        "there is no package {name}: these are {}",
+        known()
+    );
+    let mut command = tools.host_cargo("test");
+    command.args(["--profile", HOST_PROFILE, "--lib", "--package", name]).args(filter);
+    run_tool(&mut command)
 }
 
 /// Builds every system for a board.

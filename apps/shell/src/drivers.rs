@@ -97,7 +97,8 @@ fn ask_register(client: &Client, numbers: &[u64]) -> Result<String, String> {
     };
     let reply = call(client, &request.encode(), Grant::None)?;
     let value = registers::done(&reply).map_err(|error| format!("refused: {error:?}"))?;
-    Ok(format!("{:#06x}: {value:#010x}\n", numbers[0]))
+    let written = if numbers.len() == 2 { " written" } else { "" };
+    Ok(format!("{:#06x}: {value:#010x}{written}\n", numbers[0]))
 }
 
 fn ask_bytes(client: &Client, numbers: &[u64]) -> Result<String, String> {
@@ -116,7 +117,10 @@ fn ask_bytes(client: &Client, numbers: &[u64]) -> Result<String, String> {
 
 /// No number: what the medium is. A number: the beginning of this block. A second one: the block full of this byte.
 fn ask_block(client: &Client, numbers: &[u64]) -> Result<String, String> {
-    let failed = |error: block::Error| format!("the device failed: {error:?}");
+    let failed = |error: block::Error| match error {
+        block::Error::BadRequest | block::Error::OutOfRange => format!("refused: {error:?}"),
+        _ => format!("the device failed: {error:?}"),
+    };
     let (lba, value) = match *numbers {
         [] => {
             let reply = call(client, &block::Request::Info.encode(), Grant::None)?;
@@ -136,5 +140,5 @@ fn ask_block(client: &Client, numbers: &[u64]) -> Result<String, String> {
     }
     let read = block::Request::Read { lba, count: 1 };
     block::done(&call(client, &read.encode(), Grant::Write(&mut bytes))?).map_err(failed)?;
-    Ok(report::hex(&bytes[..BLOCK_SHOWN]))
+    Ok(format!("{}({BLOCK_SHOWN} of {BLOCK_SIZE} bytes)\n", report::hex(&bytes[..BLOCK_SHOWN])))
 }

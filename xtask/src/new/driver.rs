@@ -156,6 +156,22 @@ impl Driver<'_> {
         Ok(changes)
     }
 
+    /// Nobody has written in its entry: the device apart, which is a word of the command line.
+    fn check_entry(&self, root: &Path) -> Result<()> {
+        let manifest = read(root, MANIFEST)?;
+        let (entry, made) = (edit::section(&manifest, &self.header()), self.entry());
+        let work = |lines: Vec<&str>| {
+            let kept = lines.into_iter().filter(|line| !line.starts_with("devices = "));
+            kept.map(String::from).collect::<Vec<_>>()
+        };
+        ensure!(
+            work(entry) == work(edit::section(&made, &self.header())),
+            "{} in {MANIFEST} was changed by hand: keep what you need, and add --force",
+            self.header()
+        );
+        Ok(())
+    }
+
     /// All changes outside its folder that remove it.
     fn unmaking(&self, root: &Path) -> Result<Vec<Change>> {
         let manifest = read(root, MANIFEST)?;
@@ -173,12 +189,18 @@ impl Driver<'_> {
     }
 }
 
-/// The changed manifest proves on every board.
-fn prove(root: &Path, changes: &[Change]) -> Result<()> {
-    let (_, text) = changes.iter().find(|(path, _)| path == MANIFEST).context("the manifest is changed")?;
-    let (_, services) =
-        changes.iter().find(|(path, _)| path == SERVICES).context("the services are changed")?;
-    let services: Vec<Service> = protocols::SERVICES.iter().copied().chain(named(services)).collect();
+/// The changed manifest proves on every board. `remedy` is for whoever reads why not.
+fn prove(root: &Path, changes: &[Change], remedy: &str) -> Result<()> {
+    let changed = |wanted: &str| changes.iter().find(|(path, _)| path == wanted).map(|(_, text)| text);
+    let text = changed(MANIFEST).context("the manifest is changed")?;
+    let services = named(changed(SERVICES).context("the services are changed")?);
+    // This program was built with drivers that may be gone by now.
+    let was_made = named(&read(root, SERVICES)?);
+    let built_in = protocols::SERVICES
+        .iter()
+        .filter(|service| !was_made.iter().any(|made| made.name == service.name))
+        .copied();
+    let services: Vec<Service> = built_in.chain(services).collect();
     let known = boards(root);
     for board in &known {
         let file = format!("bsp/{board}/board.toml");
@@ -187,22 +209,20 @@ fn prove(root: &Path, changes: &[Change]) -> Result<()> {
         System::read(MANIFEST, text, &services, board, &known)
             .map_err(|defects| anyhow!("{defects}"))
             .with_context(|| {
-                format!(
-                    "{MANIFEST} would not be right on {name}, nothing was changed: choose another device with \
-                     --device, or remove a driver"
-                )
+                format!("{MANIFEST} would not be right on {name}, nothing was changed: {remedy}")
             })?;
     }
     Ok(())
 }
 
 /// The services of drivers that a text of [`SERVICES`] has, which may be more than this program was built with.
-fn named(text: &str) -> impl Iterator<Item = Service> {
-    text.lines().filter_map(|line| {
+fn named(text: &str) -> Vec<Service> {
+    let service = |line: &str| {
         let (protocol, name) = line.trim().strip_suffix("\"),")?.split_once("::SERVICE.named(\"")?;
         let kind = Kind::ALL.into_iter().find(|kind| kind.protocol().0 == protocol)?;
         Some(kind.protocol().1.named(Box::leak(Box::from(name))))
-    })
+    };
+    text.lines().filter_map(service).collect()
 }
 
 /// Makes the driver or removes it, and says what to do next.
@@ -223,9 +243,15 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
         "made drivers/{name}, which speaks protocols::{protocol} for the device `{}`\n\
          yours to write, in this order: src/device.rs, src/lib.rs (and its tests), src/main.rs, Cargo.toml\n\
          also changed: Cargo.toml, Cargo.lock, {SERVICES}, {SHELL}, {MANIFEST}\n\
-         try it: ./x run, and there: ps; ask {name}{}; fault {name} panic; log {name}\n\
+         its tests on the host: ./x test --package {name}\n\
+         {}try it: ./x run, and there: ps; ask {name}{}; fault {name} panic; log {name}\n\
          remove it: ./x new driver {name} --remove",
         driver.device,
+        if driver.device == DEVICE {
+            ""
+        } else {
+            "what is there is for the system timer, and starts by writing to it: first write src/device.rs and src/lib.rs, then\n"
+        },
         driver.kind.question(),
     );
     Ok(())
@@ -234,7 +260,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
 fn make(root: &Path, driver: &Driver) -> Result<()> {
     name::check_free(root, driver.name)?;
     let changes = driver.making(root)?;
-    prove(root, &changes)?;
+    prove(root, &changes, "choose another device with --device, or remove a driver")?;
     tree::write(root, &changes)
 }
 
@@ -250,8 +276,11 @@ fn remove(root: &Path, name: &str, force: bool) -> Result<PathBuf> {
     if !force {
         // The device is not known any more, and it is a word of the command line, no work of anybody's.
         package.check_kept(root, |line| !line.contains("binding!(window "))?;
+        driver.check_entry(root)?;
     }
-    tree::write(root, &driver.unmaking(root)?)?;
+    let changes = driver.unmaking(root)?;
+    prove(root, &changes, &format!("take {name} out of what is named"))?;
+    tree::write(root, &changes)?;
     package.put_away(root)
 }
 

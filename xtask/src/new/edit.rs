@@ -63,6 +63,12 @@ pub fn remove_item(text: &str, header: &str, key: &str, item: &str) -> Result<St
     Ok(format!("{}{}{}{}", &text[..start], &line[..at], &line[at + item.len()..], &text[end..]))
 }
 
+/// The lines of the section `header` behind it, up to the next one, without empty ones.
+pub fn section<'a>(text: &'a str, header: &str) -> Vec<&'a str> {
+    let behind = text.lines().skip_while(|line| *line != header).skip(1);
+    behind.take_while(|line| !line.starts_with('[')).filter(|line| !line.is_empty()).collect()
+}
+
 /// The text without the section `header`: from there to the next one, or to the comments in front of the next one.
 pub fn remove_section(text: &str, header: &str) -> Result<String> {
     let at = text.find(&format!("\n{header}\n")).with_context(|| format!("there is no section {header}"))?;
@@ -135,6 +141,8 @@ mod tests {
     #[test]
     fn sections_go_and_the_comments_of_others_stay() {
         let more = format!("{TEXT}\n[z]\nk = 1\n");
+        assert_eq!(section(&more, "[z]"), ["k = 1"]);
+        assert_eq!(section(&more, "[nobody]"), Vec::<&str>::new());
         assert_eq!(remove_section(&more, "[z]").unwrap(), TEXT);
         assert_eq!(remove_section(TEXT, "[x]").unwrap(), "a = 1\n\n# About y.\n[y]\nlist = [\"q\"]\n");
     }

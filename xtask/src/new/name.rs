@@ -89,6 +89,7 @@ pub fn check_free(root: &Path, name: &str) -> Result<()> {
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let header = format!("[component.{name}]");
         if text.lines().any(|line| line.trim() == header) {
+            let path = path.strip_prefix(root).unwrap_or(&path);
             bail!("{name:?} is a component in {}: {another}", path.display());
         }
     }

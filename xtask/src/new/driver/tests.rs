@@ -94,3 +94,29 @@ fn what_was_not_made_is_not_removed() {
     }
     assert_eq!(copy.files(), before);
 }
+
+#[test]
+fn a_driver_that_somebody_calls_and_an_entry_with_hand_written_lines_stay() {
+    let copy = copy("called");
+    make(copy.root(), &driver("mine", Kind::Char)).unwrap();
+    let file = copy.root().join(MANIFEST);
+    let made = fs::read_to_string(&file).unwrap();
+    let written = made.replace("image = \"mine\"\n", "image = \"mine\"\nlog = \"8K\"\n");
+    fs::write(&file, written).unwrap();
+    let before = copy.files();
+    let text = remove(copy.root(), "mine", false).unwrap_err().to_string();
+    assert!(text.contains("[component.mine]") && text.contains("--force"), "{text}");
+    assert_eq!(copy.files(), before);
+    let (call, more) = (
+        "gpio = { deadline_ms = 10000 } }\npolicy",
+        "gpio = { deadline_ms = 10000 }, mine = { deadline_ms = 10000 } }\npolicy",
+    );
+    assert!(made.contains(call), "the LED's entry");
+    fs::write(&file, made.replace(call, more)).unwrap();
+    let before = copy.files();
+    let text = format!("{:#}", remove(copy.root(), "mine", true).unwrap_err());
+    assert!(text.contains("no service `mine`") && text.contains("take mine out"), "{text}");
+    assert_eq!(copy.files(), before);
+    fs::write(&file, made).unwrap();
+    remove(copy.root(), "mine", false).unwrap();
+}
