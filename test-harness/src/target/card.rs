@@ -93,7 +93,10 @@ pub fn install(path: &Path, folder: &Path) -> Result<()> {
         return Ok(());
     }
     let script = tempfile::NamedTempFile::new().context("making a file")?;
-    fs::write(script.path(), format!("mkdir /bin\n{commands}"))?;
+    // debugfs that makes a folder which is there already spoils the card: it leaves an inode without a name behind, whose
+    // block the next file gets, too.
+    let mkdir = if stat(path, "/bin")?.contains("Type: directory") { "" } else { "mkdir /bin\n" };
+    fs::write(script.path(), format!("{mkdir}{commands}"))?;
     let script = script.path().display();
     let output = Command::new(tool("debugfs"))
         .args(["-w", "-f", &script.to_string()])
@@ -116,13 +119,20 @@ pub fn install(path: &Path, folder: &Path) -> Result<()> {
 
 /// Whether `/bin/<name>` is there with the contents of `file`.
 fn has(path: &Path, name: &str, file: &Path) -> Result<bool> {
-    let ask = |command: &str| -> Result<Vec<u8>> {
-        let mut debugfs = Command::new(tool("debugfs"));
-        let output = debugfs.args(["-R", &format!("{command} /bin/{name}")]).arg(path).output();
-        Ok(output.context("running debugfs (Debian: e2fsprogs)")?.stdout)
-    };
-    let is_there = String::from_utf8_lossy(&ask("stat")?).contains("Type: regular");
-    Ok(is_there && ask("cat")? == fs::read(file)?)
+    let file_on_card = format!("/bin/{name}");
+    let is_there = stat(path, &file_on_card)?.contains("Type: regular");
+    Ok(is_there && ask(path, &format!("cat {file_on_card}"))? == fs::read(file)?)
+}
+
+/// What debugfs says of a file or a folder; nothing if there is none.
+fn stat(path: &Path, file: &str) -> Result<String> {
+    Ok(String::from_utf8_lossy(&ask(path, &format!("stat {file}"))?).into_owned())
+}
+
+/// What debugfs answers to one command.
+fn ask(path: &Path, command: &str) -> Result<Vec<u8>> {
+    let output = Command::new(tool("debugfs")).args(["-R", command]).arg(path).output();
+    Ok(output.context("running debugfs (Debian: e2fsprogs)")?.stdout)
 }
 
 /// A tool of e2fsprogs, also where an ordinary user's path does not lead.
@@ -144,6 +154,21 @@ mod tests {
         make(&second, CARD_BYTES).unwrap();
         assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap());
         assert!(make(&first, CARD_BYTES + 512).is_err());
+    }
+
+    #[test]
+    fn a_program_that_has_changed_is_replaced_and_the_card_stays_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (card, bin) = (folder.path().join("card"), folder.path().join("bin"));
+        make(&card, CARD_BYTES).unwrap();
+        fs::create_dir(&bin).unwrap();
+        // Each is larger, and the only one: so it gets the blocks behind those of the one before.
+        for version in 1..=3_u8 {
+            fs::write(bin.join("hello"), vec![version; usize::from(version) * 40_000]).unwrap();
+            install(&card, &bin).unwrap();
+            let checked = Command::new(tool("e2fsck")).args(["-fn"]).arg(&card).output().unwrap();
+            assert!(checked.status.success(), "{version}: {}", String::from_utf8_lossy(&checked.stdout));
+        }
     }
 
     fn debugfs(card: &Path, commands: &str) {
