@@ -21,6 +21,8 @@ impl Kernel {
             _ => Done::Status(Status::BadArgument),
         }
     }
+
+    /// Sets the watchdog to its full time, in an image that has one.
     fn pet(&mut self) -> Status {
         match self.shell.table().header.watchdog_ns {
             0 => Status::Unsupported,
