@@ -1,7 +1,8 @@
-//! The protocol of drivers of bytes: what `x new driver --kind char` makes speaks it, each as a service of its own name.
+//! The protocol of drivers of bytes: the random number generator speaks it, and what `x new driver --kind char` makes, each as a
+//! service of its own name.
 //!
-//! *Rule.* Reading is idempotent: it takes nothing away. A device whose bytes are gone once they are read needs a protocol
-//! with positions, as `console` has.
+//! *Rule.* Reading is idempotent: it takes nothing away, and a repeated request may get other bytes. A device whose bytes are
+//! gone once they are read needs a protocol with positions, as `console` has.
 
 use crate::Service;
 use abi::Message;

@@ -17,7 +17,6 @@ pub mod echo;
 pub mod files;
 pub mod gpio;
 pub mod progress;
-pub mod random;
 pub mod registers;
 pub mod reincarnation;
 
@@ -51,6 +50,6 @@ pub const SERVICES: &[Service] = &[
     files::SERVICE,
     gpio::SERVICE,
     progress::SERVICE,
-    random::SERVICE,
+    bytes::SERVICE.named("random"),
     reincarnation::SERVICE,
 ];

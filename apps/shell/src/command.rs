@@ -5,7 +5,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use protocols::random::FILL_MAX;
+use protocols::bytes::FILL_MAX;
 
 /// What is done to a component.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -109,6 +109,14 @@ fn ask_bytes(client: &Client, numbers: &[u64]) -> Result<String, String> {
     };
     let count = u32::try_from(wanted).ok().filter(|count| (1..=FILL_MAX).contains(count));
     let count = count.ok_or_else(|| format!("{wanted} is no number of bytes from 1 to {FILL_MAX}"))?;
+    fill(client, count)
+}
+
+/// So many bytes of a driver, at most [`FILL_MAX`], as they are shown.
+///
+/// # Errors
+/// A text that says what is wrong and the remedy.
+pub fn fill(client: &Client, count: u32) -> Result<String, String> {
     let mut buffer = vec![0; count as usize];
     let reply = call(client, &Fill(count).encode(), Grant::Write(&mut buffer))?;
     bytes::done(&reply).map_err(|error| format!("the device failed: {error:?}"))?;

@@ -2,7 +2,7 @@
 //!
 //! *Rule.* An error ends the command and never the shell; it names the thing and the remedy.
 
-use crate::drivers::Driver;
+use crate::drivers::{Driver, fill};
 use crate::programs;
 use crate::supervisor::Supervisor;
 use crate::terminal::Terminal;
@@ -13,7 +13,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 use program::{Files, about};
 use protocols::files::{Cookie, Entry, Kind, OpenFlags, entries};
-use protocols::random::{self, Fill};
 use shell_core::command::{absolute, command, help, inside};
 use shell_core::{Command, Verb, complete, parse, report, table};
 use userlib::{Client, Grant, control, sys, time::now};
@@ -127,12 +126,7 @@ impl Shell {
 
     fn random(&self, count: u32) -> Result<String, String> {
         let client = self.random.ok_or("random: the manifest gives the shell no random number generator")?;
-        let mut bytes = vec![0; count as usize];
-        let reply = client.call(&Fill(count).encode(), [Grant::Write(&mut bytes), Grant::None]);
-        let reply =
-            reply.map_err(|error| format!("random: no answer ({:?}); `services` tells why", error.0))?;
-        random::done(&reply).map_err(|error| format!("random: the device failed: {error:?}"))?;
-        Ok(report::hex(&bytes))
+        fill(&client, count).map_err(|why| format!("random: {why}"))
     }
 
     fn ask(&self, name: &str, numbers: &[u64]) -> Result<String, String> {

@@ -15,7 +15,7 @@
 mod device;
 
 use device::{Block, Control, Status};
-use protocols::random::Error;
+use protocols::bytes::Error;
 use tock_registers::interfaces::{Readable, Writeable};
 use userlib::device::{Clock, Registers};
 use userlib::register;

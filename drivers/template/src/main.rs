@@ -25,7 +25,7 @@
 #![forbid(unsafe_code)]
 
 use defmt::{error, info};
-use protocols::random::{Error, FILL_MAX, Fill, reply};
+use protocols::bytes::{Error, FILL_MAX, Fill, reply};
 use template_driver::Generator;
 use userlib::driver::DriverClock;
 use userlib::server::{Answer, Server};
