@@ -15,7 +15,7 @@ use program::{Files, about};
 use protocols::files::{Cookie, Entry, Kind, OpenFlags, entries};
 use shell_core::command::{absolute, command, help, inside};
 use shell_core::{Command, Verb, complete, parse, report, table};
-use userlib::{Client, Grant, control, sys, time::now};
+use userlib::{Client, control, sys, time::now};
 
 /// Descriptor of a file that is read.
 const SOURCE: u8 = 0;
