@@ -78,20 +78,20 @@ pub fn run(trial: &Trial, observer: &mut dyn Observer) -> Result<Verdict> {
     };
     let mut oracle = Oracle::new(trial.system, trial.scenario, trial.plan)?;
     let mut emulator = Emulator::launch(&launch)?;
-    let resets = listen(trial, &mut emulator, &mut oracle, observer)?;
+    listen(trial, &mut emulator, &mut oracle, observer)?;
     let ending = emulator.end()?;
-    let findings = judge_ending(&emulator, &ending, resets, &oracle)?;
+    let findings = judge_ending(&emulator, &ending, &oracle)?;
     findings.into_iter().for_each(|finding| oracle.report(finding));
     oracle.finish(Some(trial.card))
 }
 
-/// Listens until the machine or its time ends; returns how often the guest has reset the board.
+/// Listens until the machine or its time ends.
 fn listen(
     trial: &Trial,
     emulator: &mut Emulator,
     oracle: &mut Oracle,
     observer: &mut dyn Observer,
-) -> Result<u32> {
+) -> Result<()> {
     let file = |name: &str| {
         let path = trial.folder.join(name);
         File::create(&path).with_context(|| format!("making {}", path.display()))
@@ -99,7 +99,6 @@ fn listen(
     let (mut console, mut evidence) = (file("console.txt")?, file("evidence.bin")?);
     let mut splitter = Splitter::new();
     let mut end = Instant::now() + trial.limit;
-    let mut resets = 0;
     let mut finished = false;
     loop {
         let silence = Instant::now() + SILENCE;
@@ -113,7 +112,7 @@ fn listen(
                 splitter.push(&bytes, |item| oracle.item(&item));
                 observer.progress(oracle)?;
             }
-            Happening::Reset(by_guest) => resets += u32::from(by_guest),
+            Happening::Reset(_) => {}
             Happening::Closed => break,
             Happening::Nothing if finished => break,
             Happening::Nothing => {
@@ -132,10 +131,10 @@ fn listen(
         }
     }
     splitter.finish(|item| oracle.item(&item));
-    Ok(resets)
+    Ok(())
 }
 
-fn judge_ending(emulator: &Emulator, ending: &Ending, resets: u32, oracle: &Oracle) -> Result<Vec<Finding>> {
+fn judge_ending(emulator: &Emulator, ending: &Ending, oracle: &Oracle) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     if let Ending::Died { reason } = ending {
         findings.push(Finding::overall(Kind::Emulator, reason.clone()));
@@ -149,6 +148,7 @@ fn judge_ending(emulator: &Emulator, ending: &Ending, resets: u32, oracle: &Orac
         findings.push(Finding::overall(Kind::GuestError, text));
     }
     let seen = oracle.boots().saturating_sub(1);
+    let resets = emulator.guest_resets();
     if resets != seen && oracle.is_finished() {
         let text = format!("the board was reset {resets} times, the evidence line tells of {seen}");
         findings.push(Finding::overall(Kind::Evidence, text));

@@ -111,13 +111,13 @@ fn run(guest: &Guest, mode: Mode, limit: Duration) -> Run {
         folder: folder.path(),
     };
     let mut emulator = Emulator::launch(&launch).unwrap();
-    let (mut console, mut evidence, mut resets, mut timed_out) = (vec![], vec![], 0, false);
+    let (mut console, mut evidence, mut timed_out) = (vec![], vec![], false);
     let end = Instant::now() + limit;
     loop {
         match emulator.next(end) {
             Happening::Bytes(Line::Console, bytes) => console.extend(bytes),
             Happening::Bytes(Line::Evidence, bytes) => evidence.extend(bytes),
-            Happening::Reset(by_guest) => resets += u32::from(by_guest),
+            Happening::Reset(_) => {}
             Happening::Closed => break,
             Happening::Nothing => {
                 timed_out = true;
@@ -133,7 +133,7 @@ fn run(guest: &Guest, mode: Mode, limit: Duration) -> Run {
             console.extend(bytes);
         }
     }
-    let errors = emulator.guest_errors().unwrap();
+    let (errors, resets) = (emulator.guest_errors().unwrap(), emulator.guest_resets());
     drop(emulator);
     assert!(!Path::new(&format!("/proc/{id}")).exists(), "the emulator is gone");
     Run { console, evidence, resets, timed_out, ending, errors }

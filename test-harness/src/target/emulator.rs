@@ -15,7 +15,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -94,8 +94,16 @@ pub struct Emulator {
     console: UnixStream,
     messages: PathBuf,
     errors: PathBuf,
+    told: Arc<Told>,
+}
+
+/// What the emulator has told of the guest over its control socket.
+#[derive(Debug, Default)]
+struct Told {
     /// The guest switched the board off.
-    powered_off: Arc<AtomicBool>,
+    powered_off: AtomicBool,
+    /// How often the guest has reset the board.
+    resets: AtomicU32,
 }
 
 impl Emulator {
@@ -150,11 +158,11 @@ impl Emulator {
         let writer = console.try_clone().context("duplicating the console's socket")?;
         read_line(console, SerialLine::Console, sender.clone());
         read_line(evidence, SerialLine::Evidence, sender.clone());
-        let powered_off = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&powered_off);
+        let told = Arc::new(Told::default());
+        let seen = Arc::clone(&told);
         let qmp = Qmp::new(control, move |event, data| report_event(&sender, &seen, event, data))
             .map_err(explain)?;
-        Ok(Self { process, qmp, happenings, console: writer, messages, errors, powered_off })
+        Ok(Self { process, qmp, happenings, console: writer, messages, errors, told })
     }
 
     /// What happens next, but not beyond `deadline`.
@@ -199,6 +207,12 @@ impl Emulator {
         fs::read(file.path()).context("reading the copy of memory")
     }
 
+    /// How often the guest has reset the board. Complete when [`Emulator::end`] or [`Emulator::wait`] has returned: the
+    /// evidence line may be closed before a reset that preceded it has been told, over another socket.
+    pub fn guest_resets(&self) -> u32 {
+        self.told.resets.load(Ordering::Acquire)
+    }
+
     /// Lines that the emulator wrote about errors of the guest: accesses that no correct program makes.
     ///
     /// # Errors
@@ -232,7 +246,7 @@ impl Emulator {
             });
         };
         self.qmp.drain();
-        Ok(match (status.success(), self.powered_off.load(Ordering::Acquire)) {
+        Ok(match (status.success(), self.told.powered_off.load(Ordering::Acquire)) {
             (true, true) => Ending::PoweredOff,
             (true, false) => Ending::Quit,
             (false, _) => Ending::Died { reason: format!("{}; {}", describe(status), tail(&self.messages)) },
@@ -345,12 +359,15 @@ fn read_line(mut stream: UnixStream, line: Line, sender: Sender<Happening>) {
     });
 }
 
-fn report_event(sender: &Sender<Happening>, powered_off: &AtomicBool, event: &str, data: &Value) {
+fn report_event(sender: &Sender<Happening>, told: &Told, event: &str, data: &Value) {
     let by_guest = data["guest"].as_bool().unwrap_or(false);
     match event {
-        // Nobody listens any more if this fails.
-        "RESET" => drop(sender.send(Happening::Reset(by_guest))),
-        "SHUTDOWN" if by_guest => powered_off.store(true, Ordering::Release),
+        "RESET" => {
+            told.resets.fetch_add(u32::from(by_guest), Ordering::AcqRel);
+            // Nobody listens any more if this fails.
+            let _ = sender.send(Happening::Reset(by_guest));
+        }
+        "SHUTDOWN" if by_guest => told.powered_off.store(true, Ordering::Release),
         _ => {}
     }
 }
