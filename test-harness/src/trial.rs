@@ -43,6 +43,8 @@ pub struct Trial<'a> {
     pub folder: &'a Path,
     /// Longest time of the host.
     pub limit: Duration,
+    /// Further arguments of the emulator.
+    pub extra: &'a [String],
 }
 
 /// Who watches a run.
@@ -73,7 +75,7 @@ pub fn run(trial: &Trial, observer: &mut dyn Observer) -> Result<Verdict> {
         plan: Some(&plan),
         seed: trial.seed,
         mode: Mode::Deterministic,
-        extra: &[],
+        extra: trial.extra,
         folder: trial.folder,
     };
     let mut oracle = Oracle::new(trial.system, trial.scenario, trial.plan)?;

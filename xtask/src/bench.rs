@@ -18,10 +18,12 @@ use serde_json::{Value, json};
 use test_harness::evidence::{Item, Recorded, Splitter};
 use test_harness::system::System;
 use test_harness::target::card::{self, CARD_BYTES};
+use test_harness::target::sections::{self, Section, Watch};
 use test_harness::target::{Emulator, Happening, Launch, Line, Lock, Machine, Mode};
 
 use crate::baselines::{self, Baselines};
 use crate::build::build_system;
+use crate::irq_off;
 use crate::json_file;
 use crate::tools::Toolchain;
 
@@ -57,7 +59,7 @@ const SEL4: &str = "seL4";
 
 /// The figures in their order. References: seL4 1326364b, gcc -O2, non-SMP, with its fast path, measured with sel4bench by
 /// the same method on the same emulated board; Linux 6.1 on the same board.
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 24] = [
     Row {
         name: "null_syscall",
         what: "enter the kernel and leave it",
@@ -115,6 +117,12 @@ const ROWS: [Row; 23] = [
         reference: Some((926_000_000, "Linux to init")),
     },
     Row {
+        name: IRQ_OFF,
+        what: "longest section without a look for interrupts",
+        goal: Some(5_000),
+        reference: None,
+    },
+    Row {
         name: "kernel_text",
         what: ".text and .rodata (bytes)",
         goal: Some(65_536),
@@ -158,12 +166,14 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     json_file::check(options.json.as_deref())?;
     let machine = crate::run::machine(tools, options.board.as_deref())?;
     let limit = Duration::from_secs(options.limit);
+    irq_off::build_plugin(tools)?;
     let boot = |manifest: &str| Boot::build(tools, &machine, manifest, limit);
     let boots = [boot(DEMO_MANIFEST)?, boot(MANIFEST)?, boot(FAULT_MANIFEST)?];
-    let figures = measure(&boots)?;
+    let (figures, longest) = measure(&boots)?;
     let kernel = &boots[0].system.kernel_sha256;
     println!("kernel {kernel}: that of {DEMO_MANIFEST}");
     print!("{}", table(&figures)?);
+    longest.iter().for_each(|line| println!("{line}"));
     let compiler = baselines::compiler()?;
     let mut baselines = Baselines::read(tools.root())?;
     match baselines.compare(&compiler, &machine.name, &figures) {
@@ -183,7 +193,7 @@ fn without_baseline(compiler: &str, board: &str) -> String {
 }
 
 /// The figures of three systems: the demo's, the operations', the faults'.
-fn measure([demo, bench, fault]: &[Boot; 3]) -> Result<Figures> {
+fn measure([demo, bench, fault]: &[Boot; 3]) -> Result<(Figures, Vec<String>)> {
     let kernel = &demo.system.kernel_sha256;
     for other in [bench, fault] {
         ensure!(
@@ -192,11 +202,26 @@ fn measure([demo, bench, fault]: &[Boot; 3]) -> Result<Figures> {
             other.system.manifest
         );
     }
-    let mut figures = operations(&bench.measure()?)?;
-    figures.extend(faults(&fault.measure()?)?);
+    let (operated, faulted) = (bench.measure()?, fault.measure()?);
+    let mut figures = operations(&operated)?;
+    figures.extend(faults(&faulted)?);
     figures.insert("boot_to_ready", demo.measure()?.boot_ns());
     figures.insert("kernel_text", kernel_text(&demo.system)?);
-    Ok(figures)
+    let mut lines = Vec::new();
+    if let Some(plugin) = &demo.plugin {
+        let (demonstrated, hash) = irq_off::of_demo(demo.machine, &demo.system, plugin, demo.limit)?;
+        lines.push(format!("the demo's trace hash while it was watched: {hash}"));
+        let watched = [(demo, &demonstrated), (bench, &operated.sections), (fault, &faulted.sections)];
+        for (boot, sections) in watched {
+            let longest = sections.first().map_or(0, Section::length);
+            let row = figures.entry(IRQ_OFF).or_default();
+            *row = longest.max(*row);
+            for line in irq_off::describe(&boot.system, sections) {
+                lines.push(format!("{IRQ_OFF} {}: {line}", boot.system.manifest));
+            }
+        }
+    }
+    Ok((figures, lines))
 }
 
 /// Values by the name of their row.
@@ -209,13 +234,19 @@ struct Boot<'a> {
     machine: &'a Machine,
     system: System,
     limit: Duration,
+    /// The emulator's plugin; none if it takes none.
+    plugin: Option<PathBuf>,
 }
 
 impl<'a> Boot<'a> {
     fn build(tools: &Toolchain, machine: &'a Machine, manifest: &str, limit: Duration) -> Result<Self> {
         let built = build_system(tools, manifest.as_ref(), &machine.name)?;
-        let system = System::in_folder(&built.folder)?;
-        Ok(Self { machine, system, limit })
+        Self::new(machine, System::in_folder(&built.folder)?, limit)
+    }
+
+    fn new(machine: &'a Machine, system: System, limit: Duration) -> Result<Self> {
+        let plugin = sections::are_possible(machine).then(sections::plugin).transpose()?;
+        Ok(Self { machine, system, limit, plugin })
     }
 
     /// Boots with an empty card and without a fault plan, and listens until the end that the evidence tells of.
@@ -225,6 +256,8 @@ impl<'a> Boot<'a> {
         let card = folder.join("card.img");
         card::make(&card, CARD_BYTES)?;
         let _card = Lock::card(&card)?;
+        let watch = self.plugin.as_deref().map(|plugin| Watch::new(plugin, &folder));
+        let extra = watch.as_ref().map_or_else(Vec::new, |watch| watch.arguments().to_vec());
         let launch = Launch {
             machine: self.machine,
             kernel: &self.system.kernel(),
@@ -232,7 +265,7 @@ impl<'a> Boot<'a> {
             plan: None,
             seed: 1,
             mode: Mode::Deterministic,
-            extra: &[],
+            extra: &extra,
             folder: &folder,
         };
         let mut emulator = Emulator::launch(&launch)?;
@@ -240,7 +273,11 @@ impl<'a> Boot<'a> {
         emulator.end()?;
         let errors = emulator.guest_errors()?;
         ensure!(errors.is_empty(), "{}: errors of the guest: {}", self.system.manifest, errors.join("; "));
-        heard
+        let mut evidence = heard?;
+        if let Some(watch) = &watch {
+            evidence.sections = watch.sections()?;
+        }
+        Ok(evidence)
     }
 
     fn listen(&self, emulator: &mut Emulator, folder: &Path) -> Result<Evidence> {
@@ -277,6 +314,8 @@ struct Evidence {
     died: Option<u64>,
     restarts: Vec<u64>,
     measures: bool,
+    /// The longest sections without a look for interrupts.
+    sections: Vec<Section>,
 }
 
 impl Evidence {
@@ -290,6 +329,7 @@ impl Evidence {
             died: None,
             restarts: Vec::new(),
             measures,
+            sections: Vec::new(),
         }
     }
 
@@ -462,14 +502,25 @@ fn kernel_text(system: &System) -> Result<u64> {
 
 // ------------------------------------------------------------------------------------------------------------- reporting
 
+/// The row that an emulator without plugins cannot show.
+const IRQ_OFF: &str = "irq_off_max";
 /// The rows that a board lacks if its timer has no interrupt line.
 const INTERRUPT: &str = "irq_to_driver";
 const ACKNOWLEDGE: &str = "irq_ack";
 
-/// The row's value; none for what the board cannot show.
+/// Why a row may be missing.
+fn excuse(name: &str) -> Option<&'static str> {
+    match name {
+        INTERRUPT | ACKNOWLEDGE => Some("the board's timer has no line"),
+        IRQ_OFF => Some("this emulator takes no plugins"),
+        _ => None,
+    }
+}
+
+/// The row's value; none for what the board or the emulator cannot show.
 fn value(figures: &Figures, row: &Row) -> Result<Option<u64>> {
     let value = figures.get(row.name).copied();
-    ensure!(value.is_some() || [INTERRUPT, ACKNOWLEDGE].contains(&row.name), "{} was not measured", row.name);
+    ensure!(value.is_some() || excuse(row.name).is_some(), "{} was not measured", row.name);
     Ok(value)
 }
 
@@ -492,8 +543,13 @@ fn table(figures: &Figures) -> Result<String> {
         let Some(value) = value(figures, row)? else {
             writeln!(
                 text,
-                "{:<22}{:>12}{:>14}  {:<36}{}: the board's timer has no line",
-                row.name, "-", "", "-", row.what
+                "{:<22}{:>12}{:>14}  {:<36}{}: {}",
+                row.name,
+                "-",
+                "",
+                "-",
+                row.what,
+                excuse(row.name).unwrap_or_default()
             )?;
             continue;
         };
@@ -544,6 +600,7 @@ mod tests {
             died: None,
             restarts: Vec::new(),
             measures: true,
+            sections: Vec::new(),
         };
         groups.into_iter().for_each(|group| evidence.groups.entry(group.series).or_default().push(group));
         evidence
@@ -556,9 +613,9 @@ mod tests {
             let name =
                 Path::new(manifest).file_stem().and_then(|name| name.to_str()).expect("a manifest's name");
             let system = System::under_test(board, name)?;
-            Ok::<_, anyhow::Error>(Boot { machine: &machine, system, limit: Duration::from_mins(10) })
+            Boot::new(&machine, system, Duration::from_mins(10))
         };
-        measure(&[boot(DEMO_MANIFEST)?, boot(MANIFEST)?, boot(FAULT_MANIFEST)?])
+        Ok(measure(&[boot(DEMO_MANIFEST)?, boot(MANIFEST)?, boot(FAULT_MANIFEST)?])?.0)
     }
 
     #[test]

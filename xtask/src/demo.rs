@@ -77,8 +77,17 @@ fn trial(
     let plan = draw(&scenario, system, options.seed)?;
     println!("{}: {} rows of faults, seed {}", machine.name, plan.rows.len(), options.seed);
     let limit = Duration::from_secs(options.limit);
-    let trial =
-        Trial { machine, system, scenario: &scenario, plan: &plan, seed: options.seed, card, folder, limit };
+    let trial = Trial {
+        machine,
+        system,
+        scenario: &scenario,
+        plan: &plan,
+        seed: options.seed,
+        card,
+        folder,
+        limit,
+        extra: &[],
+    };
     let mut table = Table::on_stdout();
     table.begin()?;
     let begun = Instant::now();

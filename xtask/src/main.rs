@@ -11,6 +11,7 @@ mod check;
 mod debugger;
 mod demo;
 mod image;
+mod irq_off;
 mod json_file;
 mod log;
 mod manifest;

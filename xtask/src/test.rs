@@ -99,6 +99,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<()> {
     for board in std::iter::once(&default).chain(&others) {
         prepare(tools, board)?;
     }
+    crate::irq_off::build_plugin(tools)?;
     let environment = environment(tools, depth)?;
     let mut runs = match options.board {
         Some(_) => vec![board_tests(tools, &default, depth)],

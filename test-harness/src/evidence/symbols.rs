@@ -154,7 +154,8 @@ impl Images {
     }
 }
 
-fn parse_id(digits: &str) -> Option<[u8; ID_BYTES]> {
+/// A build id from its hexadecimal digits.
+pub fn parse_id(digits: &str) -> Option<[u8; ID_BYTES]> {
     let mut id = [0; ID_BYTES];
     for (index, byte) in id.iter_mut().enumerate() {
         *byte = u8::from_str_radix(digits.get(index * 2..index * 2 + 2)?, 16).ok()?;

@@ -8,6 +8,7 @@ mod lock;
 mod machine;
 mod process;
 mod qmp;
+pub mod sections;
 pub mod terminal;
 
 pub use emulator::{Emulator, Ending, Happening, Launch, Line, Mode};

@@ -24,9 +24,20 @@ pub const SUPERVISOR: u32 = 2;
 
 /// Boots a system in which `fuzzer` makes so many calls at random, and waits for its report.
 pub fn run(manifest: &str, fuzzer: &str, role: u32, seed: u64, combinations: u32) -> (Board, Report) {
+    run_watched(manifest, fuzzer, role, seed, combinations, false)
+}
+
+fn run_watched(
+    manifest: &str,
+    fuzzer: &str,
+    role: u32,
+    seed: u64,
+    combinations: u32,
+    watched: bool,
+) -> (Board, Report) {
     let system = system(manifest);
     let plan = plan_with(seed, 0, &[], u64::from(combinations));
-    let mut board = Board::boot(&system, &Setup { plan: Some(plan), ..Setup::default() });
+    let mut board = Board::boot(&system, &Setup { plan: Some(plan), watched, ..Setup::default() });
     let slot = board.slot(fuzzer);
     let report = |event: &Event| match *event {
         Event::Application { slot: from, data, .. } if from == slot && data.len() == 20 => {
@@ -119,5 +130,18 @@ fn a_component_with_the_rights_of_the_supervisor_gets_errors_and_the_kernel_goes
         assert_eq!(others, 0, "{:?}", board.all_deaths());
         assert!(board.deaths("prey") > 1, "the calls at random did nothing");
         board.finish();
+    }
+}
+
+/// Instructions between two looks for interrupts, whatever a component asks for: the goal of the bench's `irq_off_max`.
+const IRQ_OFF_MAX: u64 = 5_000;
+
+#[test]
+fn no_call_keeps_interrupts_waiting_for_long() {
+    for (manifest, fuzzer, role) in [("test-wild", "wild", ORDINARY), ("test-wild-control", "rs", SUPERVISOR)]
+    {
+        let (board, _report) = run_watched(manifest, fuzzer, role, 1, combinations(), true);
+        let longest = board.longest_section();
+        assert!(longest <= IRQ_OFF_MAX, "{manifest}: {longest} instructions without a look for interrupts");
     }
 }

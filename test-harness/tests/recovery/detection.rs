@@ -40,6 +40,7 @@ fn run(system: &System, seed: u64) -> Verdict {
         card: &place.card,
         folder: place.folder.path(),
         limit: Duration::from_mins(15),
+        extra: &[],
     };
     trial::run(&trial, &mut |_: &_| Ok(())).unwrap()
 }

@@ -5,7 +5,7 @@ use super::repository::Repository;
 use super::rust::{Source, Token};
 
 /// Where `unsafe` may stand, and why just there. A folder ends with `/`.
-const HOMES: [(&str, &str); 12] = [
+const HOMES: [(&str, &str); 13] = [
     ("apps/bench/src/measure.rs", "system calls between two stamps of the clock, instruction by instruction"),
     ("apps/fuzzer/src/raw.rs", "system calls with arguments that are wrong on purpose"),
     ("apps/hostile/src/raw.rs", "accesses and registers that no correct program has"),
@@ -16,6 +16,7 @@ const HOMES: [(&str, &str); 12] = [
     ("kernel/src/panic.rs", "the debug UART is taken from whoever held it"),
     ("kernel/src/shell.rs", "the one set of register frames is made"),
     ("kernel/src/table.rs", "the sealed tables behind the kernel's image"),
+    ("test-harness/plugin/src/", "what the emulator calls, and what it provides"),
     ("test-harness/src/target/process.rs", "no emulator outlives the harness: between fork and exec"),
     ("userlib/src/", "system calls, start-up, heap and mapped registers, done once for every component"),
 ];

@@ -15,6 +15,7 @@ use test_harness::oracle::workload::Follower;
 use test_harness::plan::DrawnPlan;
 use test_harness::scenario::Scenario;
 use test_harness::system::System;
+use test_harness::target::sections::{self, Watch};
 use test_harness::target::{Emulator, Ending, Happening, Launch, Line, Machine, Mode};
 use workload_core::Record;
 use zerocopy::IntoBytes;
@@ -112,6 +113,8 @@ pub struct Setup<'a> {
     pub plan: Option<Vec<u8>>,
     /// Connects a debugger, with which physical memory can be written.
     pub debugger: bool,
+    /// Watches how long the kernel does not look for interrupts, see [`Board::longest_section`].
+    pub watched: bool,
 }
 
 /// A booted system.
@@ -128,6 +131,7 @@ pub struct Board {
     splitter: Splitter,
     clock: Clock,
     closed: bool,
+    watch: Option<Watch>,
     folder: tempfile::TempDir,
 }
 
@@ -138,7 +142,9 @@ impl Board {
         let machine = machine();
         let kernel = setup.kernel.clone().unwrap_or_else(|| system.kernel());
         let stub = format!("unix:{},server=on,wait=off", folder.path().join("gdb").display());
-        let extra = if setup.debugger { vec!["-gdb".to_owned(), stub] } else { Vec::new() };
+        let watch = setup.watched.then(|| Watch::new(&sections::plugin().unwrap(), folder.path()));
+        let mut extra = if setup.debugger { vec!["-gdb".to_owned(), stub] } else { Vec::new() };
+        extra.extend(watch.iter().flat_map(Watch::arguments));
         let launch = Launch {
             machine: &machine,
             kernel: &kernel,
@@ -159,6 +165,7 @@ impl Board {
             splitter: Splitter::new(),
             clock: Clock { frequency: 0 },
             closed: false,
+            watch,
             folder,
         }
     }
@@ -352,6 +359,14 @@ impl Board {
         while self.pump(deadline) {}
         assert!(self.closed, "the emulator outlived its death");
         self.events
+    }
+
+    /// Ends the emulator and returns the longest section of a watched kernel without a look for interrupts, in instructions.
+    pub fn longest_section(mut self) -> u64 {
+        self.emulator.end().unwrap();
+        let sections = self.watch.expect("watched").sections().unwrap();
+        println!("{}: the longest section has {} instructions", self.system.manifest, sections[0].length());
+        sections[0].length()
     }
 
     /// Ends the emulator in an orderly way. The guest must have done nothing that no correct program does.
