@@ -121,6 +121,8 @@ pub mod checkpoint {
     pub const COMMIT: u64 = 0;
     /// Reads the last committed checkpoint; `Corrupt` if it is damaged.
     pub const LOAD: u64 = 1;
+    /// To either: goes on where an interrupt stopped the caller's own operation.
+    pub const CONTINUE: u64 = 2;
 }
 
 /// Kinds of `log`.
@@ -131,6 +133,8 @@ pub mod log {
     pub const EVENT: u64 = 1;
     /// Plain text, readable without the ELF file: into the ring and, as a frame, to the evidence line.
     pub const TEXT: u64 = 2;
+    /// No record: waits until all that was put on the evidence line before is out.
+    pub const FLUSH: u64 = 3;
     /// Longest record in bytes.
     pub const BYTES_MAX: u64 = 192;
 }

@@ -10,7 +10,7 @@
 use crate::Kernel;
 use crate::arch::cpu;
 use crate::arch::exceptions::{Cause, Syndrome};
-use crate::shell::{Shell, send};
+use crate::shell::Shell;
 use abi::layout::{STACK_LIMIT, STACK_TOP};
 use abi::message::bits;
 use abi::record::{BACKTRACE_MAX, DeathClass, TEXT_MAX};
@@ -165,15 +165,18 @@ impl Shell {
         }
     }
 
-    /// Sends the next frame about the oldest death that is not told in whole: the death, then one return address each.
+    /// Makes the next frame about the oldest death that is not told in whole: the death, then one return address each, then
+    /// the request that is taken away from whom it killed.
     #[inline(never)]
     pub fn tell(&mut self) {
         let untold = (0..SLOTS_MAX as SlotId).filter(|&slot| self.untold & slot_bit(slot) != 0);
         let Some(slot) = untold.min_by_key(|&slot| self.records[usize::from(slot)].time) else { return };
         self.finish_record(slot);
         let record = &self.records[usize::from(slot)];
-        let Some(board) = &mut self.board else { return };
-        let event = match self.frames_told.checked_sub(1) {
+        let (time, told) = (record.time, self.frames_told);
+        let address = |index: usize| record.backtrace.get(index).copied().filter(|&address| address != 0);
+        let last = address(told).is_none();
+        let event = match told.checked_sub(1) {
             None => Event::Died {
                 slot,
                 incarnation: record.incarnation,
@@ -184,19 +187,30 @@ impl Shell {
                 in_service: record.in_service as u8,
                 text: name_text(&record.text),
             },
-            Some(index) => Event::Backtrace { slot, address: record.backtrace[index % BACKTRACE_MAX] },
+            Some(index) => Event::Backtrace { slot, address: address(index).unwrap_or_default() },
         };
-        send(board, record.time, event);
+        if let Some(board) = &mut self.board {
+            self.evidence.push(board, time, event);
+        }
         self.frames_told += 1;
-        if record.backtrace.get(self.frames_told - 1).is_none_or(|&address| address == 0) {
+        if last {
             self.untold &= !slot_bit(slot);
             self.frames_told = 0;
+            let call = core::mem::take(&mut self.poison[usize::from(slot)]);
+            if call != 0 {
+                self.record(time, Event::Poisoned { slot, call });
+            }
         }
+        self.press();
+        self.tell_ready();
     }
 
     /// Resets the board or switches it off, on behalf of `slot`.
     pub fn reset_board(&mut self, slot: SlotId, power_off: bool, now: u64) -> ! {
         self.emit(now, Event::Reset { slot, power_off });
+        while self.holds() {
+            self.send_piece();
+        }
         cpu::stop_timer();
         if power_off {
             self.board().power.power_off();

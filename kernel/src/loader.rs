@@ -12,14 +12,14 @@ use abi::image::ImageHeader;
 use abi::layout::{ARENA_BASE, DEVICE_BASE, DEVICE_STRIDE, IMAGE_BASE, PLAN_BASE, STACK_TOP};
 use abi::message::Meta;
 use abi::record::SlotState;
-use abi::rights::{Rights, slot_bit};
+use abi::rights::Rights;
 use abi::trace::Event;
 use abi::{PAGE_SIZE, SlotId, Status};
 
 /// How far the loading of a slot has come.
 #[derive(Clone, Copy)]
 pub struct Progress {
-    /// Pages of image, zeroed data and stack that are in place.
+    /// Pages of image, zeroed data, stack and arena that are in place.
     pub pages: u32,
     /// Number of the incarnation that runs or ran last.
     pub incarnation: u32,
@@ -40,11 +40,8 @@ impl Kernel {
         let Some(image) = self.shell.image(slot) else { return Status::Nothing };
         let image = &image;
         let fresh = self.core.slot(slot).state != SlotState::Loading;
-        while self.shell.untold & slot_bit(slot) != 0 {
-            self.shell.tell();
-            if cpu::interrupt_pending() {
-                return Status::More;
-            }
+        if !self.tell_all() {
+            return Status::More;
         }
         if let Err(status) = self.core.begin_loading(slot) {
             return status;
@@ -87,14 +84,18 @@ impl Shell {
     fn load_pages(&mut self, slot: SlotId, image: &ImageHeader, now: u64) -> Result<bool, Status> {
         let stack_pages = self.rights(slot).stack_size as u32 / PAGE_SIZE as u32;
         let image_pages = image.stored_pages() + image.bss_pages;
+        let arena_pages = (self.rights(slot).arena_size / 2 / PAGE_SIZE as u64) as u32;
         loop {
             let page = self.progress[usize::from(slot)].pages;
-            if page >= image_pages + stack_pages {
+            if page >= image_pages + stack_pages + arena_pages {
                 self.map_devices(slot).map_err(|BankFull| Status::QuotaExceeded)?;
                 return Ok(true);
             }
             if page < image_pages {
                 self.load_image_page(slot, image, page, now)?;
+            } else if page >= image_pages + stack_pages {
+                self.map_arena_page(slot, u64::from(page - image_pages - stack_pages))
+                    .map_err(|BankFull| Status::QuotaExceeded)?;
             } else {
                 let address = STACK_TOP - u64::from(page - image_pages + 1) * PAGE_SIZE as u64;
                 self.map_zeroed(slot, address)?;
@@ -157,7 +158,16 @@ impl Shell {
         space.map(address, page, Attributes::DATA).map_err(|BankFull| Status::QuotaExceeded)
     }
 
-    /// Maps what the manifest gives besides memory: device windows, the arena's half, the fault plan.
+    /// Maps a page of the arena's half that is this incarnation's.
+    fn map_arena_page(&mut self, slot: SlotId, page: u64) -> Result<(), BankFull> {
+        let rights = self.rights(slot);
+        let parity = u64::from(self.progress[usize::from(slot)].incarnation % 2);
+        let offset = page * PAGE_SIZE as u64;
+        let physical = rights.arena_base + parity * (rights.arena_size / 2) + offset;
+        self.space_mut(slot).map(ARENA_BASE + offset, physical as usize, Attributes::ARENA)
+    }
+
+    /// Maps what else the manifest gives besides memory: device windows, the fault plan.
     fn map_devices(&mut self, slot: SlotId) -> Result<(), BankFull> {
         let rights = self.rights(slot);
         for (index, window) in (0..).zip(&rights.windows) {
@@ -166,9 +176,6 @@ impl Shell {
                 self.map_range(slot, address, window.base, window.size, Attributes::DEVICE)?;
             }
         }
-        let half = rights.arena_size / 2;
-        let parity = u64::from(self.progress[usize::from(slot)].incarnation % 2);
-        self.map_range(slot, ARENA_BASE, rights.arena_base + parity * half, half, Attributes::ARENA)?;
         if Rights::from_bits_truncate(rights.flags).contains(Rights::PLAN) {
             let header = self.table().header;
             self.map_range(slot, PLAN_BASE, header.plan_base, header.plan_size, Attributes::READ_ONLY)?;

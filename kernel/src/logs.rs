@@ -14,6 +14,8 @@ pub struct Ring {
     size: usize,
     start: usize,
     used: usize,
+    /// How many records have been added: while it is the same, so are the records.
+    pushes: u32,
 }
 
 impl Ring {
@@ -22,7 +24,7 @@ impl Ring {
 
     /// An empty ring in `base..base + size`.
     pub const fn new(base: usize, size: usize) -> Self {
-        Self { base, size, start: 0, used: 0 }
+        Self { base, size, start: 0, used: 0, pushes: 0 }
     }
 
     /// Adds a record of at most 255 bytes; drops it if the whole ring is too small.
@@ -42,11 +44,17 @@ impl Ring {
         self.put(self.start + self.used, &[kind, data.len() as u8, a, b, c, d]);
         self.put(self.start + self.used + HEADER, data);
         self.used += needed;
+        self.pushes = self.pushes.wrapping_add(1);
     }
 
     /// Bytes of all records.
     pub const fn used(&self) -> usize {
         self.used
+    }
+
+    /// Differs from what it was before any other record was added.
+    pub const fn version(&self) -> u64 {
+        self.pushes as u64
     }
 
     /// Copies bytes of the records, counted from the oldest.

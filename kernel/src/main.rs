@@ -19,6 +19,7 @@ mod arch;
 mod boot;
 mod death;
 mod emulate;
+mod evidence;
 mod interrupts;
 mod loader;
 mod logs;
@@ -120,7 +121,7 @@ impl Kernel {
     /// Gives the CPU to whoever is to have it, waiting for somebody to want it.
     fn resume(&mut self) -> *mut Frame {
         loop {
-            if self.shell.due != 0 || self.must_tell() {
+            if self.shell.pressing != 0 || self.must_tell() {
                 self.settle();
             }
             let before = self.core.current();
@@ -137,10 +138,18 @@ impl Kernel {
         }
     }
 
+    /// Waits for an interrupt; what waits for the evidence line goes out before.
     #[cold]
     #[inline(never)]
     fn idle(&mut self) {
-        cpu::wait_for_interrupt();
+        if self.shell.evidence.frames.is_empty() {
+            cpu::wait_for_interrupt();
+        } else {
+            self.shell.send_piece();
+            if !cpu::interrupt_pending() {
+                return;
+            }
+        }
         self.interrupts(cpu::now());
     }
 
@@ -151,23 +160,38 @@ impl Kernel {
         untold != 0 && untold & !self.core.next().map_or(0, |slot| self.shell.rights(slot).controls) != 0
     }
 
-    /// What comes before anybody runs: faults whose triggers have fired, and frames about deaths. Between frames interrupts
-    /// have their turn.
+    /// What comes before anybody runs: faults whose triggers have fired, and frames. Between the steps interrupts have their
+    /// turn.
     #[cold]
     #[inline(never)]
     fn settle(&mut self) {
         loop {
-            if self.shell.due != 0 {
-                self.fire_injections(cpu::now());
-            }
-            if !self.must_tell() {
+            if self.shell.holds() {
+                self.shell.send_piece();
+            } else if self.must_tell() || self.shell.untold != 0 && self.shell.due() != 0 {
+                self.shell.tell();
+            } else if self.shell.due() != 0 {
+                self.fire_injection(cpu::now());
+            } else {
                 return;
             }
-            self.shell.tell();
             if cpu::interrupt_pending() {
                 self.interrupts(cpu::now());
             }
         }
+    }
+
+    /// Makes the frames of all deaths, as long as no interrupt waits; whether all are made. Before what must come after them
+    /// on the evidence line.
+    #[inline(never)]
+    fn tell_all(&mut self) -> bool {
+        while self.shell.untold != 0 {
+            self.shell.tell();
+            if cpu::interrupt_pending() {
+                break;
+            }
+        }
+        self.shell.untold == 0
     }
 }
 

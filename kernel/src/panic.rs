@@ -4,8 +4,9 @@
 //! the first component runs it is an image that cannot be used, and the next boot would find the same one: then the console
 //! names the remedy, and the board stops.
 //!
-//! Rule: nothing of the kernel's state is used, not even its lock, since it may be what is broken. Nothing waits without
-//! limit, and a bug in here is told in a constant text, so that whatever happens, the board is reset.
+//! Rule: nothing of the kernel's state is used, since it may be what is broken, but the bytes that wait for the evidence line,
+//! as bytes: they come first. Nothing waits without limit, and a bug in here is told in a constant text, so that whatever
+//! happens, the board is reset.
 
 use crate::arch::boot::{self, KERNEL_OFFSET};
 use crate::arch::{cpu, exceptions};
@@ -14,6 +15,7 @@ use core::fmt::Write;
 use core::hint::black_box;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
+use kernel_core::frames::PLACES;
 
 /// What the console says around the message, if the kernel has never been up, and if it has.
 const CANNOT_START: [&str; 2] =
@@ -98,6 +100,13 @@ impl Report {
         self.board.console.initialise();
         let text = message(bug);
         let text = core::str::from_utf8(&text.bytes[..text.length]).unwrap_or("");
+        // SAFETY: 1. whoever had a reference to the kernel's state never runs again.
+        let waiting = unsafe { &mut (*crate::KERNEL.0.get()).shell.evidence.frames };
+        // Whatever state they are in: there are no more than so many.
+        for _ in 0..PLACES {
+            self.board.uart.send(waiting.next(FRAME_MAX));
+            waiting.drop_oldest();
+        }
         for part in [before, text, after] {
             self.say(part.as_bytes());
         }

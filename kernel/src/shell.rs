@@ -5,6 +5,7 @@
 use crate::arch::context::Frames;
 use crate::arch::cpu;
 use crate::arch::paging::Space;
+use crate::evidence::Evidence;
 use crate::interrupts::Lines;
 use crate::loader::Progress;
 use crate::logs::Ring;
@@ -17,7 +18,7 @@ use abi::plan::Fault;
 use abi::record::{Counters, DeathRecord};
 use abi::rights::{Rights, SlotRights};
 use abi::syscall::{received, trigger};
-use abi::trace::{Event, FRAME_MAX, Frame as TraceFrame, encode};
+use abi::trace::Event;
 use abi::{SLOTS_MAX, SlotId, Status};
 use kernel_core::Effects;
 use zerocopy::FromZeros;
@@ -29,8 +30,8 @@ pub struct Shell {
     pub armed: u32,
     /// Slots whose death has not been told, or not in whole.
     pub untold: u32,
-    /// Slots whose trigger has fired and whose fault has not been executed.
-    pub due: u32,
+    /// What nobody runs before: slots whose trigger has fired and whose fault has not been executed; and [`HELD`].
+    pub pressing: u64,
     /// Dead slots whose record lacks what their memory still says.
     pub unfinished: u32,
     /// Direct switches by `call`, and by `reply_recv`: what they add to the counters.
@@ -42,13 +43,12 @@ pub struct Shell {
     /// Of each slot: those that control it.
     pub controllers: [u32; SLOTS_MAX],
     pub counters: Counters,
-    pub records: [DeathRecord; SLOTS_MAX],
     pub checkpoints: [Checkpoint; SLOTS_MAX],
     pub rings: [Ring; SLOTS_MAX],
     pub progress: [Progress; SLOTS_MAX],
     pub lines: Lines,
     pub triggers: [Trigger; SLOTS_MAX],
-    /// Of the death that is being told: frames that have been sent.
+    /// Of the death that is being told: frames that have been made.
     pub frames_told: usize,
     /// Slots whose log records go to their ring only.
     pub muted: u32,
@@ -58,7 +58,17 @@ pub struct Shell {
     /// Set at boot and never changed.
     table: Option<Table>,
     pub board: Option<bsp::Board>,
+    /// Of each slot: the request that its untold death has poisoned.
+    pub poison: [u64; SLOTS_MAX],
+    /// Slots that have received for the first time while a death is untold.
+    pub ready_untold: u32,
+    // The large ones last: what is used often is near.
+    pub records: [DeathRecord; SLOTS_MAX],
+    pub evidence: Evidence,
 }
+
+/// Of [`Shell::pressing`]: the kernel's own frames are not out yet.
+const HELD: u64 = 1 << 32;
 
 /// What a slot has that the manifest does not name.
 static NO_RIGHTS: SlotRights = zerocopy::transmute!([0u8; size_of::<SlotRights>()]);
@@ -89,8 +99,11 @@ impl Shell {
             rights: [&NO_RIGHTS; SLOTS_MAX],
             unfinished: 0,
             frames_told: 0,
+            poison: [0; SLOTS_MAX],
+            ready_untold: 0,
+            evidence: Evidence::EMPTY,
             controllers: [0; SLOTS_MAX],
-            due: 0,
+            pressing: 0,
             muted: 0,
             stores: [None; SLOTS_MAX],
             spaces: [Space::new(0, 0); SLOTS_MAX],
@@ -176,12 +189,55 @@ impl Shell {
         (argument < self.slot_count() as u64).then_some(argument as SlotId)
     }
 
-    /// Sends an event on the evidence line, behind every death before it.
+    /// Puts an event on the evidence line, behind every death before it; nobody runs before it is out.
     pub fn emit(&mut self, time: u64, event: Event<'_>) {
         while self.untold != 0 {
             self.tell();
         }
-        send(self.board(), time, event);
+        self.press();
+        self.record(time, event);
+    }
+
+    /// Nobody runs before what waits for the evidence line is out.
+    pub const fn press(&mut self) {
+        self.pressing |= HELD;
+    }
+
+    /// Tells who has received for the first time, unless a death is to be told before: then it is told behind that.
+    pub fn tell_ready(&mut self) {
+        while self.untold == 0 && self.ready_untold != 0 {
+            let slot = self.ready_untold.trailing_zeros() as SlotId;
+            self.ready_untold &= self.ready_untold - 1;
+            let incarnation = self.progress[usize::from(slot) % SLOTS_MAX].incarnation;
+            self.emit(cpu::now(), Event::Ready { slot, incarnation });
+        }
+    }
+
+    /// Puts a frame on the evidence line that others need not wait for.
+    pub fn record(&mut self, time: u64, event: Event<'_>) {
+        if let Some(board) = &mut self.board {
+            self.evidence.push(board, time, event);
+        }
+    }
+
+    /// Sends a piece of what waits for the evidence line.
+    pub fn send_piece(&mut self) {
+        if let Some(board) = &mut self.board {
+            self.evidence.send_piece(board);
+        }
+        if self.evidence.frames.is_empty() {
+            self.pressing &= !HELD;
+        }
+    }
+
+    /// Whether frames of the kernel's own wait.
+    pub const fn holds(&self) -> bool {
+        self.pressing & HELD != 0
+    }
+
+    /// Slots whose trigger has fired.
+    pub const fn due(&self) -> u32 {
+        self.pressing as u32
     }
 
     /// Whether a switch has nothing to see to but itself: no trigger counts messages, and no death is to be told before.
@@ -209,12 +265,12 @@ impl Shell {
     /// Forgets the trigger of `slot`, if it has one.
     #[inline(always)]
     pub fn disarm(&mut self, slot: SlotId) {
-        if (self.armed | self.due) & abi::rights::slot_bit(slot) == 0 {
+        if (self.armed | self.due()) & abi::rights::slot_bit(slot) == 0 {
             return;
         }
         self.triggers[usize::from(slot)] = Trigger::NONE;
         self.armed &= !abi::rights::slot_bit(slot);
-        self.due &= !abi::rights::slot_bit(slot);
+        self.pressing &= !u64::from(abi::rights::slot_bit(slot));
     }
 
     /// Counts messages for the triggers that are set.
@@ -229,7 +285,7 @@ impl Shell {
     /// Counts an event for the trigger of `slot`, if one is set.
     fn count_message(&mut self, slot: SlotId, kind: u64) {
         if self.triggers[usize::from(slot)].count(kind) {
-            self.due |= abi::rights::slot_bit(slot);
+            self.pressing |= u64::from(abi::rights::slot_bit(slot));
         }
     }
 
@@ -244,22 +300,13 @@ impl Shell {
 
     /// Takes the fault of the lowest slot whose trigger has fired.
     pub fn next_due(&mut self) -> Option<(SlotId, Fault)> {
-        if self.due == 0 {
+        if self.due() == 0 {
             return None;
         }
-        let slot = self.due.trailing_zeros() as SlotId;
+        let slot = self.due().trailing_zeros() as SlotId;
         let fault = self.triggers[usize::from(slot)].fault;
         self.disarm(slot);
         Some((slot, fault))
-    }
-}
-
-/// Sends an event on the evidence line.
-#[inline(never)]
-pub fn send(board: &mut bsp::Board, time: u64, event: Event<'_>) {
-    let mut bytes = [0; FRAME_MAX];
-    if let Some(length) = encode(&TraceFrame { time, event }, &mut bytes) {
-        board.uart.send(&bytes[..length]);
     }
 }
 
@@ -299,11 +346,12 @@ impl Effects for Shell {
     }
 
     fn ready(&mut self, slot: SlotId) {
-        let incarnation = self.progress[usize::from(slot)].incarnation;
-        self.emit(cpu::now(), Event::Ready { slot, incarnation });
+        self.ready_untold |= abi::rights::slot_bit(slot);
+        self.tell_ready();
     }
 
     fn poisoned(&mut self, server: SlotId, call: CallId) {
-        self.emit(cpu::now(), Event::Poisoned { slot: server, call: call.0 });
+        // The server is dying: told with its death.
+        self.poison[usize::from(server) % SLOTS_MAX] = call.0;
     }
 }

@@ -48,28 +48,6 @@ impl Shell {
         Ok(())
     }
 
-    /// Copies from physical memory that is not the component's into the component's memory.
-    ///
-    /// # Errors
-    /// [`Status::BadAddress`] if the component could not write all of it.
-    pub fn write_user_from(
-        &self,
-        slot: SlotId,
-        address: u64,
-        from: usize,
-        length: usize,
-    ) -> Result<(), Status> {
-        let mut done = 0;
-        while done < length {
-            let at = address.checked_add(done as u64).ok_or(Status::BadAddress)?;
-            let step = in_page(at, length - done);
-            let to = self.space(slot).translate(at, Access::Write).ok_or(Status::BadAddress)?;
-            memory::copy(to, from + done, step);
-            done += step;
-        }
-        Ok(())
-    }
-
     /// Reads an aligned word of a component.
     pub fn read_user_word(&self, slot: SlotId, address: u64) -> Option<u64> {
         let physical = self.space(slot).translate(address, Access::Read)?;

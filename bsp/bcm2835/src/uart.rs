@@ -66,7 +66,7 @@ const fn console_divisor(hertz: u32) -> u32 {
 
 /// Looks at a full queue before a line counts as dead. A byte takes 87 us at 115,200 baud, and a read of a device register
 /// tens of nanoseconds.
-const PATIENCE: u32 = 1 << 16;
+pub const PATIENCE: u32 = 1 << 16;
 
 /// Speed of both lines in baud.
 const BAUD: u32 = 115_200;
@@ -129,18 +129,28 @@ impl DebugUart {
         registers.cntl.write(Cntl::TX_ENABLE::SET);
     }
 
-    /// Sends bytes, waiting for room; a line that does not go on loses the rest.
+    /// Sends what there is room for now; returns how many bytes that was.
     #[inline(never)]
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub fn offer(&mut self, bytes: &[u8]) -> usize {
+        let mut sent = 0;
         for &byte in bytes {
-            let mut patience = PATIENCE;
-            while !self.registers.lsr.is_set(Lsr::TX_EMPTY) {
-                patience -= 1;
-                if patience == 0 {
-                    return;
-                }
+            if !self.registers.lsr.is_set(Lsr::TX_EMPTY) {
+                break;
             }
             self.registers.io.set(u32::from(byte));
+            sent += 1;
+        }
+        sent
+    }
+
+    /// Sends bytes, waiting for room; a line that does not go on loses the rest.
+    #[inline(never)]
+    pub fn send(&mut self, mut bytes: &[u8]) {
+        let mut patience = PATIENCE;
+        while !bytes.is_empty() && patience > 0 {
+            let sent = self.offer(bytes);
+            patience = if sent > 0 { PATIENCE } else { patience - 1 };
+            bytes = &bytes[sent..];
         }
     }
 }
@@ -221,7 +231,7 @@ mod tests {
         fake.set(0x18, 1 << 5);
         uart.send(b"a");
         console.send(b"b");
-        assert_eq!((fake.get(0x40), fake.get(0x00)), (0, 0));
+        assert_eq!((uart.offer(b"a"), fake.get(0x40), fake.get(0x00)), (0, 0, 0));
     }
 
     #[test]

@@ -14,7 +14,7 @@
 pub mod interrupts;
 
 use bsp_bcm2835::ram::Layout;
-pub use bsp_bcm2835::{device_tree, ram::Ranges, refusal};
+pub use bsp_bcm2835::{device_tree, ram::Ranges, refusal, uart::PATIENCE};
 
 /// Name of the board, as manifests and images spell it.
 pub const NAME: &str = "raspi3b";

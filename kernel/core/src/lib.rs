@@ -15,6 +15,7 @@
 mod accounting;
 mod calls;
 mod direct;
+pub mod frames;
 mod lifecycle;
 mod schedule;
 mod slot;

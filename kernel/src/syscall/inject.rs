@@ -56,6 +56,7 @@ impl Kernel {
             return Done::Status(Status::WrongState);
         }
         match kind {
+            trigger::NOW if !self.tell_all() => return Done::Again,
             trigger::NOW => {
                 self.inject(target, fault, now);
                 if target == slot {
@@ -70,12 +71,12 @@ impl Kernel {
         Done::Status(Status::Ok)
     }
 
-    /// Executes the faults whose triggers have fired.
-    pub fn fire_injections(&mut self, now: u64) {
-        while let Some((slot, fault)) = self.shell.next_due() {
-            if self.core.slot(slot).state == SlotState::Running {
-                self.inject(slot, fault, now);
-            }
+    /// Executes the fault of the lowest slot whose trigger has fired.
+    pub fn fire_injection(&mut self, now: u64) {
+        if let Some((slot, fault)) = self.shell.next_due()
+            && self.core.slot(slot).state == SlotState::Running
+        {
+            self.inject(slot, fault, now);
         }
     }
 

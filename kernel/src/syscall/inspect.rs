@@ -5,6 +5,7 @@
 
 use super::Done;
 use crate::Kernel;
+use crate::arch::cpu;
 use abi::record::{Counters, NO_SLOT, SlotInfo};
 use abi::rights::{Rights, slot_bit};
 use abi::syscall::inspect::{COUNTERS, DEATH, LOG, NEXT_DEAD, POLICY, SLOT};
@@ -41,7 +42,10 @@ impl Kernel {
                 self.give(slot, buffer, length, record.as_bytes())
             }
             POLICY => self.give(slot, buffer, length, self.shell.rights(target).policy.as_bytes()),
-            LOG => self.give_log(slot, target, buffer, length),
+            LOG => Ok(match self.give_log(slot, target, buffer, length)? {
+                Some(count) => Done::Value(Status::Ok, count as u64),
+                None => Done::Again,
+            }),
             _ => Err(Status::BadArgument),
         }
     }
@@ -53,16 +57,33 @@ impl Kernel {
         Ok(Done::Value(Status::Ok, count as u64))
     }
 
-    fn give_log(&mut self, slot: SlotId, target: SlotId, buffer: u64, length: u64) -> Result<Done, Status> {
+    /// Copies the log ring. An interrupt that comes between is served: the call is then made again with what is done in `x4`
+    /// and the ring's version in `x5`; it begins anew if the ring has changed.
+    #[inline(never)]
+    fn give_log(
+        &mut self,
+        slot: SlotId,
+        target: SlotId,
+        buffer: u64,
+        length: u64,
+    ) -> Result<Option<usize>, Status> {
         let ring = self.shell.rings[usize::from(target)];
         let count = ring.used().min(length as usize).min(4 * PAGE_SIZE);
+        let x = &self.shell.frames.get(slot).x;
+        let mut done = if x[5] == ring.version() { x[4] as usize } else { 0 };
         let mut chunk = [0; 256];
-        for offset in (0..count).step_by(chunk.len()) {
-            let part = &mut chunk[..256.min(count - offset)];
-            ring.read(offset, part);
-            self.shell.write_user(slot, buffer.wrapping_add(offset as u64), part)?;
+        while done < count {
+            let part = &mut chunk[..256.min(count - done)];
+            ring.read(done, part);
+            self.shell.write_user(slot, buffer.wrapping_add(done as u64), part)?;
+            done += part.len();
+            if done < count && cpu::interrupt_pending() {
+                let x = &mut self.shell.frames.get_mut(slot).x;
+                (x[4], x[5]) = (done as u64, ring.version());
+                return Ok(None);
+            }
         }
-        Ok(Done::Value(Status::Ok, count as u64))
+        Ok(Some(count))
     }
 
     fn slot_info(&mut self, target: SlotId, now: u64) -> SlotInfo {

@@ -16,7 +16,7 @@ impl Kernel {
         let x = &self.shell.frames.get(slot).x;
         let status = self.notify(slot, x[0], x[1], now).err().unwrap_or(Status::Ok);
         self.shell.frames.get_mut(slot).x[0] = status as u64;
-        if self.core.keeps_cpu(slot) && self.shell.due == 0 {
+        if self.core.keeps_cpu(slot) && self.shell.pressing == 0 {
             self.shell.frames.pointer(slot)
         } else {
             self.resume()

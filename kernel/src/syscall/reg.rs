@@ -4,6 +4,7 @@
 
 use super::Done;
 use crate::Kernel;
+use crate::arch::cpu;
 use crate::arch::memory::{self, BusError};
 use abi::rights::{RegisterRule, SlotRights, Window};
 use abi::syscall::reg::{READ, READ_WORDS, WRITE, WRITE_WORDS};
@@ -57,40 +58,44 @@ impl Kernel {
             WRITE => write_masked(register, word(argument)?, word(extent)?, mask, zero)?,
             _ if mask != u32::MAX => return Err(Status::Denied),
             _ if extent > WORDS_MAX => return Err(Status::BadArgument),
-            READ_WORDS => self.read_words(slot, register, argument, extent as usize)?,
-            _ => self.write_words(slot, register, argument, extent as usize)?,
+            _ if !self.move_words(slot, kind == READS, register)? => return Ok(Done::Again),
+            _ => {}
         }
         Ok(Done::Status(Status::Ok))
     }
 
-    fn read_words(&mut self, slot: SlotId, register: usize, buffer: u64, words: usize) -> Result<(), Status> {
+    /// Moves words between a register and the caller's buffer. An interrupt that comes between is served: the call is then
+    /// made again with the rest. Whether all are moved.
+    #[inline(never)]
+    fn move_words(&mut self, slot: SlotId, reads: bool, register: usize) -> Result<bool, Status> {
         let mut bytes = [0; 4 * CHUNK];
-        for start in (0..words).step_by(CHUNK) {
-            let count = CHUNK.min(words - start);
-            for word in bytes[..4 * count].as_chunks_mut::<4>().0 {
-                *word = memory::read_register(register)?.to_le_bytes();
+        loop {
+            let x = &self.shell.frames.get(slot).x;
+            let (buffer, words) = (x[3], x[4]);
+            let count = words.min(CHUNK as u64);
+            let part = &mut bytes[..4 * count as usize];
+            if !reads {
+                self.shell.read_user(slot, buffer, part)?;
             }
-            self.shell.write_user(slot, buffer.wrapping_add(4 * start as u64), &bytes[..4 * count])?;
-        }
-        Ok(())
-    }
-
-    fn write_words(
-        &mut self,
-        slot: SlotId,
-        register: usize,
-        buffer: u64,
-        words: usize,
-    ) -> Result<(), Status> {
-        let mut bytes = [0; 4 * CHUNK];
-        for start in (0..words).step_by(CHUNK) {
-            let count = CHUNK.min(words - start);
-            self.shell.read_user(slot, buffer.wrapping_add(4 * start as u64), &mut bytes[..4 * count])?;
-            for word in bytes[..4 * count].as_chunks::<4>().0 {
-                memory::write_register(register, u32::from_le_bytes(*word))?;
+            for word in part.as_chunks_mut::<4>().0 {
+                if reads {
+                    *word = memory::read_register(register)?.to_le_bytes();
+                } else {
+                    memory::write_register(register, u32::from_le_bytes(*word))?;
+                }
+            }
+            if reads {
+                self.shell.write_user(slot, buffer, part)?;
+            }
+            if words == count {
+                return Ok(true);
+            }
+            let x = &mut self.shell.frames.get_mut(slot).x;
+            (x[3], x[4]) = (buffer.wrapping_add(4 * count), words - count);
+            if cpu::interrupt_pending() {
+                return Ok(false);
             }
         }
-        Ok(())
     }
 }
 

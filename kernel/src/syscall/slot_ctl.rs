@@ -25,8 +25,10 @@ impl Kernel {
             Ok(target) => target,
             Err(status) => return Done::Status(status),
         };
-        match self.shell.frames.get(slot).x[1] {
+        let operation = self.shell.frames.get(slot).x[1];
+        match operation {
             ACKNOWLEDGE => self.core.acknowledge(target),
+            OPEN | CLOSE if !self.tell_all() => return Done::Again,
             OPEN => {
                 self.core.open(target);
                 self.shell.emit(now, Event::Opened { slot: target });

@@ -170,9 +170,16 @@ pub fn copy_page(to: usize, from: usize) -> u32 {
     !crc
 }
 
+/// State of a CRC-32 of which no byte has been seen.
+pub const NO_BYTES: u32 = u32::MAX;
+
 /// CRC-32 (ISO-HDLC) of bytes.
 pub fn checksum(data: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
+    !extend(NO_BYTES, data)
+}
+
+/// The state of a CRC-32 with more bytes; its complement is the checksum.
+fn extend(mut crc: u32, data: &[u8]) -> u32 {
     let (words, rest) = data.as_chunks::<8>();
     for word in words {
         let word = u64::from_le_bytes(*word);
@@ -189,13 +196,20 @@ pub fn checksum(data: &[u8]) -> u32 {
                 inout(reg) crc, in(reg) u32::from(byte), options(nostack, nomem, pure));
         }
     }
-    !crc
+    crc
 }
 
 /// CRC-32 (ISO-HDLC) of a range that no system call is changing.
 pub fn checksum_range(physical: usize, length: usize) -> u32 {
     // SAFETY: 1. the slice ends with this function; 2. the kernel runs to completion, so nobody writes meanwhile.
     checksum(unsafe { bytes(physical, length) })
+}
+
+/// The state of a CRC-32, [`NO_BYTES`] at first, with the bytes of a range that no system call is changing; its complement is
+/// the checksum.
+pub fn checksum_on(crc: u32, physical: usize, length: usize) -> u32 {
+    // SAFETY: 1. the slice ends with this function; 2. the kernel runs to completion, so nobody writes meanwhile.
+    extend(crc, unsafe { bytes(physical, length) })
 }
 
 /// Writes back the data cache for a page that holds code, so that instruction fetch finds it.
