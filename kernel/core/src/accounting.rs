@@ -102,12 +102,9 @@ impl<const N: usize> Core<N> {
             record.budget_ends = now + settings.budget_period;
         }
         record.demoted = record.budget_used >= settings.budget;
-        let due = if record.demoted || !wants_cpu {
-            record.budget_ends
-        } else {
-            now + settings.budget - record.budget_used
-        };
         if wants_cpu {
+            let due =
+                if record.demoted { record.budget_ends } else { now + settings.budget - record.budget_used };
             self.timer = self.timer.min(due);
         }
     }

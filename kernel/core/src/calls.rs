@@ -117,8 +117,9 @@ impl<const N: usize> Core<N> {
             let record = self.slot(caller);
             (record.request.attempt() > 0, record.settings.priority, core::cmp::Reverse(record.stamp))
         })?;
-        let alone = self.slot(next).request.attempt() > 0 && service.in_service != 0;
-        (!alone).then_some(next)
+        // A death leaves nothing in service, and those that outlived it come first.
+        debug_assert!(service.in_service == 0 || self.slot(next).request.attempt() == 0);
+        Some(next)
     }
 
     /// `server` answers `call`; its registers hold the answer.
