@@ -1,7 +1,7 @@
 //! The direct switch against the general way: in a million states of random histories both lead to the same state, field by
 //! field, and to the same effects; and where the direct one declines it has changed nothing.
 
-use abi::message::{CallId, Meta};
+use abi::message::{CallId, Meta, NEVER};
 use abi::record::SlotState;
 use abi::{SlotId, Status};
 use kernel_core::{Core, Death, Effects, Marks, Settings};
@@ -219,4 +219,19 @@ fn the_direct_switch_equals_the_general_way_in_a_million_states() {
     let World { calls, replies, .. } = world;
     assert!(calls > DIRECT_MIN && replies > DIRECT_MIN, "{calls} direct calls, {replies} direct replies");
     println!("{STATES} states, {calls} direct calls, {replies} direct replies");
+}
+
+#[test]
+fn without_a_deadline_and_without_a_timer_both_ways_are_direct() {
+    let (server, caller) = (0, 1);
+    let mut core = Core::<2>::new(100);
+    for slot in [server, caller] {
+        core.configure(slot, Settings { priority: 9 - slot, ..Settings::default() });
+        core.begin_loading(slot).expect("nothing lives");
+        core.begin_running(slot, 0);
+    }
+    core.recv(server, 0, NEVER, 1, &mut Notes::default());
+    assert_eq!((core.pick(1), core.timer()), (Some(caller), NEVER));
+    let call = core.call_directly(server, 0, NEVER, 2).expect("the server waits");
+    assert_eq!(core.reply_directly(call, NEVER, 3), Some(caller));
 }

@@ -415,6 +415,7 @@ fn equals_take_turns_and_a_spent_budget_demotes_until_the_period_ends() {
     while now < 200 {
         let slot = core.pick(now).unwrap();
         let next = core.timer().min(200);
+        assert!(next > now, "time passes");
         ran[usize::from(slot)] += next - now;
         now = next;
         core.tick(now, &mut notes);

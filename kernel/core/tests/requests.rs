@@ -144,6 +144,21 @@ fn the_only_request_that_waits_is_not_received_beside_one_that_outlived_a_server
 }
 
 #[test]
+fn either_mark_is_enough_to_be_delivered_again_and_so_are_both() {
+    let (idempotent, deduplicated, both) = (1, 2, 3);
+    let marks =
+        Marks { idempotent: 1 << idempotent | 1 << both, deduplicated: 1 << deduplicated | 1 << both };
+    for (label, again) in [(0, false), (idempotent, true), (deduplicated, true), (both, true)] {
+        let mut world = World::new();
+        world.core.configure(SERVER, Settings { priority: 20, marks, ..Settings::default() });
+        world.call(LOW, label);
+        world.recv(SERVER);
+        world.restart();
+        assert_eq!(world.core.slot(LOW).activity() == Activity::Queued, again, "label {label}");
+    }
+}
+
+#[test]
 fn attempts_are_counted_up_to_255_and_no_further() {
     let mut world = World::new();
     world.call(LOW, AGAIN);
