@@ -9,6 +9,10 @@
 //! *Why.* A driver that dies with a request in service is replaced, and the kernel delivers the request again: with
 //! absolute writes nobody has to remember anything for that.
 
+mod device;
+
+pub use device::{Device, Remote, Window};
+
 use crate::Service;
 use abi::Message;
 
@@ -84,6 +88,9 @@ pub enum Error {
     Corrupt = 8,
     /// The medium or the controller reports a fault of its own, after all repetitions.
     Device = 9,
+    /// What was read is not what was last written there, after all repetitions: nothing was delivered. Of a flush: the
+    /// medium does not keep what it is told to keep.
+    Integrity = 10,
 }
 
 /// Label of a reply that says success.
@@ -91,7 +98,7 @@ pub const OK: u64 = 0;
 
 impl Error {
     /// Every error.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BadRequest,
         Self::OutOfRange,
         Self::WriteProtected,
@@ -101,6 +108,7 @@ impl Error {
         Self::Timeout,
         Self::Corrupt,
         Self::Device,
+        Self::Integrity,
     ];
 
     fn from_label(label: u64) -> Self {

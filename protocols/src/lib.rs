@@ -45,6 +45,9 @@ impl Service {
 pub const SERVICES: &[Service] = &[
     bench::SERVICE,
     block::SERVICE,
+    // A block service below another one: what layers between a driver and a file server call.
+    block::SERVICE.named("medium"),
+    block::SERVICE.named("card"),
     console::SERVICE,
     echo::SERVICE,
     files::SERVICE,

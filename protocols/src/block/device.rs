@@ -1,0 +1,123 @@
+//! The service as a trait, for logic that stands between a client and a driver, and a stub that calls the service.
+//!
+//! *Rule.* No retry here: the kernel delivers a request again when its server dies, and what a driver could not mend its
+//! caller has to judge.
+
+use super::{BLOCK_SIZE, Error, Info, Request, done};
+use abi::Message;
+
+/// What serves blocks: a driver's service, a layer over it, or a simulated medium in a test.
+///
+/// Slices are whole blocks, at most [`BLOCKS_MAX`](super::BLOCKS_MAX) of them. Errors as in [`Error`].
+pub trait Device {
+    /// As [`Request::Info`].
+    fn info(&mut self) -> Result<Info, Error>;
+
+    /// Fills `buffer` from block `lba` on.
+    fn read(&mut self, lba: u64, buffer: &mut [u8]) -> Result<(), Error>;
+
+    /// Writes `data` from block `lba` on.
+    fn write(&mut self, lba: u64, data: &[u8]) -> Result<(), Error>;
+
+    /// Returns when everything written before is on the medium.
+    fn flush(&mut self) -> Result<(), Error>;
+}
+
+impl<D: Device + ?Sized> Device for &mut D {
+    fn info(&mut self) -> Result<Info, Error> {
+        (**self).info()
+    }
+
+    fn read(&mut self, lba: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        (**self).read(lba, buffer)
+    }
+
+    fn write(&mut self, lba: u64, data: &[u8]) -> Result<(), Error> {
+        (**self).write(lba, data)
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        (**self).flush()
+    }
+}
+
+/// What a request lets the server see of the caller's memory.
+#[derive(Debug)]
+pub enum Window<'a> {
+    /// Nothing.
+    None,
+    /// Data to be written to the medium.
+    Read(&'a [u8]),
+    /// Room for what is read from the medium.
+    Write(&'a mut [u8]),
+}
+
+/// A service behind calls: `call` sends a message with one window and returns the reply, or `None` if there was none.
+#[derive(Debug)]
+pub struct Remote<C> {
+    call: C,
+}
+
+impl<C: FnMut(&Message, Window<'_>) -> Option<Message>> Remote<C> {
+    /// The service that `call` reaches.
+    pub const fn new(call: C) -> Self {
+        Self { call }
+    }
+
+    /// Without a reply nobody knows what has become of the request: [`Error::Device`].
+    fn ask(&mut self, request: Request, window: Window<'_>) -> Result<Message, Error> {
+        (self.call)(&request.encode(), window).ok_or(Error::Device)
+    }
+}
+
+/// Blocks in a slice of whole blocks.
+const fn blocks(bytes: &[u8]) -> u32 {
+    (bytes.len() / BLOCK_SIZE) as u32
+}
+
+impl<C: FnMut(&Message, Window<'_>) -> Option<Message>> Device for Remote<C> {
+    fn info(&mut self) -> Result<Info, Error> {
+        Info::decode(&self.ask(Request::Info, Window::None)?)
+    }
+
+    fn read(&mut self, lba: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let request = Request::Read { lba, count: blocks(buffer) };
+        done(&self.ask(request, Window::Write(buffer))?)
+    }
+
+    fn write(&mut self, lba: u64, data: &[u8]) -> Result<(), Error> {
+        let request = Request::Write { lba, count: blocks(data) };
+        done(&self.ask(request, Window::Read(data))?)
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        done(&self.ask(Request::Flush, Window::None)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::reply;
+
+    #[test]
+    fn requests_go_out_as_messages_and_replies_come_back_as_results() {
+        let mut device =
+            Remote::new(|message: &Message, window: Window<'_>| match Request::decode(message) {
+                Ok(Request::Read { lba: 7, count: 2 }) => {
+                    let Window::Write(buffer) = window else { panic!("{window:?}") };
+                    buffer.fill(7);
+                    Some(reply(Ok(())))
+                }
+                Ok(Request::Write { lba: 9, count: 1 }) => Some(reply(Err(Error::Integrity))),
+                Ok(Request::Info) => Some(Info { blocks: 5, write_protected: false, identity: 6 }.encode()),
+                _ => None,
+            });
+        let mut buffer = [0; 2 * BLOCK_SIZE];
+        assert_eq!(device.read(7, &mut buffer), Ok(()));
+        assert_eq!(buffer, [7; 2 * BLOCK_SIZE]);
+        assert_eq!(device.write(9, &[0; BLOCK_SIZE]), Err(Error::Integrity));
+        assert_eq!(device.info().unwrap().blocks, 5);
+        assert_eq!(device.flush(), Err(Error::Device), "no reply");
+    }
+}
