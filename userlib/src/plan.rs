@@ -13,14 +13,18 @@ const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 /// Bytes mapped at [`PLAN_BASE`].
 const PLAN_BYTES: usize = 64 * 1024;
 
-/// The plan that was in memory before boot; `None` if there is none or it is damaged.
+/// The whole plan range, whatever is in it.
 ///
 /// Without the right `plan` in the manifest this ends the component.
-pub fn plan() -> Option<(&'static PlanHeader, &'static [PlanEntry])> {
+pub fn range() -> &'static [u8] {
     // SAFETY: 1. The kernel maps the plan range here, read-only, for the component's whole life, and nobody writes to it.
     //    2. Without that right the page is not mapped: the MMU ends the component.
-    let bytes: &'static [u8] =
-        unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(PLAN_BASE as usize), PLAN_BYTES) };
+    unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(PLAN_BASE as usize), PLAN_BYTES) }
+}
+
+/// The plan that was in memory before boot; `None` if there is none or it is damaged. The right is as for [`range`].
+pub fn plan() -> Option<(&'static PlanHeader, &'static [PlanEntry])> {
+    let bytes = range();
     let (header, rest) = PlanHeader::ref_from_prefix(bytes).ok()?;
     let count = header.count as usize;
     if header.magic != MAGIC || count > ENTRIES_MAX {

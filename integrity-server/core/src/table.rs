@@ -1,0 +1,181 @@
+//! A block of the table, on the medium and in memory.
+//!
+//! On the medium: the checksum of the rest and of the block's place, how often it was written, and 63 pairs of checksums,
+//! all little-endian words of 32 bits. Both checksums of a pair are acceptable. In memory each entry also says which of the
+//! two are acceptable now: this incarnation knows what it has written.
+
+use crate::layout::{Block, ENTRIES, is_sealed, seal};
+use protocols::block::BLOCK_SIZE;
+
+const HEADER: usize = 8;
+const PAIR: usize = 8;
+
+const BOTH: u8 = 0b11;
+
+const _: () = assert!(HEADER + ENTRIES as usize * PAIR == BLOCK_SIZE);
+
+/// What is known of one block of the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What the medium says, or will say when the table's block has been written.
+    pair: [u32; 2],
+    /// Which of the pair may be read now: bit 0 the first, bit 1 the second.
+    accepted: u8,
+}
+
+impl Entry {
+    /// The entry of a block that surely has this checksum.
+    pub const fn settled(sum: u32) -> Self {
+        Self { pair: [sum, sum], accepted: BOTH }
+    }
+
+    /// The pair, for a report.
+    pub const fn pair(self) -> [u32; 2] {
+        self.pair
+    }
+
+    /// Whether a block with this checksum may be read now.
+    pub fn accepts(self, sum: u32) -> bool {
+        (0..2).any(|index| self.accepted & 1 << index != 0 && self.pair[index] == sum)
+    }
+
+    /// Whether the pair has this checksum: a power cut may leave it without any block being called bad.
+    pub fn has(self, sum: u32) -> bool {
+        self.pair.contains(&sum)
+    }
+
+    /// The one checksum that may be read now; `None` if there are two.
+    pub fn exact(self) -> Option<u32> {
+        match self {
+            Self { pair: [old, new], .. } if old == new => Some(old),
+            Self { pair: [old, _], accepted: 0b01 } => Some(old),
+            Self { pair: [_, new], accepted: 0b10 } => Some(new),
+            _ => None,
+        }
+    }
+
+    /// From now on only this one of the pair may be read.
+    pub fn narrow(&mut self, sum: u32) {
+        let bit = |index: usize| u8::from(self.pair[index] == sum) << index;
+        self.accepted = bit(0) | bit(1);
+    }
+
+    /// From now on both may be read: a write has begun.
+    pub const fn widen(&mut self) {
+        self.accepted = BOTH;
+    }
+
+    /// A write of a block with checksum `new` is to begin: the pair is what is there and what will be. If two may be there,
+    /// the medium kept neither.
+    pub fn announce(&mut self, new: u32) {
+        let old = self.exact().unwrap_or(self.pair[1]);
+        *self = Self { pair: [old, new], accepted: 0b01 };
+    }
+
+    /// Whether [`Entry::settle`] would change what the medium says.
+    pub fn can_settle(self) -> bool {
+        self.pair[0] != self.pair[1] && self.exact().is_some()
+    }
+
+    /// What may be read now is durable: nothing else is acceptable any more. Without effect while there are two.
+    pub fn settle(&mut self) {
+        if let Some(sum) = self.exact() {
+            *self = Self::settled(sum);
+        }
+    }
+}
+
+/// A block of the table in memory.
+#[derive(Clone, Debug)]
+pub struct TableBlock {
+    /// Its number in the table.
+    pub index: u64,
+    /// How often it was written, modulo 2³².
+    pub generation: u32,
+    /// One for each block that it is about.
+    pub entries: [Entry; ENTRIES as usize],
+    /// The medium surely says what [`Entry::pair`]s say.
+    pub durable: bool,
+    /// Moment of the last use, in uses of the cache.
+    pub used: u64,
+}
+
+impl TableBlock {
+    /// A block whose entries all have the checksum 0 and are to be filled in.
+    pub const fn new(index: u64) -> Self {
+        Self { index, generation: 0, entries: [Entry::settled(0); ENTRIES as usize], durable: false, used: 0 }
+    }
+
+    /// Reads block `index` of the table, which is block `lba` of the medium; `None` if it is rotten.
+    pub fn decode(index: u64, lba: u64, block: &Block) -> Option<Self> {
+        if !is_sealed(lba, block) {
+            return None;
+        }
+        let word = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
+        let mut table = Self { generation: word(4), durable: true, ..Self::new(index) };
+        for (at, entry) in (HEADER..).step_by(PAIR).zip(&mut table.entries) {
+            *entry = Entry { pair: [word(at), word(at + 4)], accepted: BOTH };
+        }
+        Some(table)
+    }
+
+    /// What is written to block `lba` of the medium.
+    pub fn encode(&self, lba: u64, block: &mut Block) {
+        block[4..HEADER].copy_from_slice(&self.generation.to_le_bytes());
+        for (bytes, entry) in block[HEADER..].chunks_exact_mut(PAIR).zip(&self.entries) {
+            bytes[..4].copy_from_slice(&entry.pair[0].to_le_bytes());
+            bytes[4..].copy_from_slice(&entry.pair[1].to_le_bytes());
+        }
+        seal(lba, block);
+    }
+
+    /// Whether the medium has to be told something that is known here.
+    pub fn is_unsettled(&self) -> bool {
+        !self.durable || self.entries.iter().any(|entry| entry.can_settle())
+    }
+
+    /// First of the client's blocks that it is about.
+    pub const fn first(&self) -> u64 {
+        self.index * ENTRIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_goes_from_one_checksum_to_the_next() {
+        let mut entry = Entry::settled(1);
+        assert!(!entry.can_settle());
+        entry.announce(2);
+        assert!(entry.accepts(1) && !entry.accepts(2), "announced, not yet written");
+        entry.widen();
+        assert!(entry.accepts(1) && entry.accepts(2) && entry.exact().is_none() && !entry.can_settle());
+        entry.narrow(2);
+        assert!(!entry.accepts(1) && entry.accepts(2) && entry.has(1) && entry.can_settle());
+        entry.settle();
+        assert_eq!(entry, Entry::settled(2));
+    }
+
+    #[test]
+    fn a_block_comes_back_with_both_checksums_acceptable() {
+        let mut table = TableBlock::new(3);
+        table.generation = 9;
+        table.entries[0].announce(1);
+        table.entries[62].announce(2);
+        let mut block = [0xFF; BLOCK_SIZE];
+        table.encode(77, &mut block);
+        let read = TableBlock::decode(3, 77, &block).unwrap();
+        assert_eq!((read.index, read.generation, read.first()), (3, 9, 189));
+        assert_eq!(read.entries[62].pair(), [0, 2]);
+        assert!(read.entries[62].accepts(0) && read.entries[62].accepts(2) && !read.is_unsettled());
+        assert!(TableBlock::decode(3, 78, &block).is_none(), "another place");
+        for bit in 0..BLOCK_SIZE * 8 {
+            let mut rotten = block;
+            rotten[bit / 8] ^= 1 << (bit % 8);
+            assert!(TableBlock::decode(3, 77, &rotten).is_none());
+        }
+        assert!(TableBlock::decode(0, 0, &[0; BLOCK_SIZE]).is_none(), "never written");
+    }
+}

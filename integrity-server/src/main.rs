@@ -1,0 +1,107 @@
+//! The integrity layer's process: requests in, blocks through a buffer of its own, the medium's identity to the checkpoint.
+//!
+//! Rule: everything that decides is in `integrity-core`. The identity is committed before anybody hears of it, so that the
+//! next incarnation finds out a medium that was exchanged meanwhile. Everything else that must survive is on the medium.
+
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::boxed::Box;
+use alloc::vec;
+use defmt::{error, info, warn};
+use integrity_core::{Finding, Layer};
+use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Error, Remote, Request, Window, reply};
+use userlib::server::{Answer, Server};
+use userlib::{Client, Grant, Message, Start, binding, checkpoint, serve};
+
+/// Blocks of the table in memory, unless the manifest says otherwise: what 2 MiB of the medium need, in 50 KiB of the heap.
+const TABLE_BLOCKS: usize = 64;
+
+/// The service below.
+fn medium(client: Client) -> impl Device {
+    Remote::new(move |message: &Message, window: Window<'_>| {
+        let grant = match window {
+            Window::None => Grant::None,
+            Window::Read(bytes) => Grant::Read(bytes),
+            Window::Write(bytes) => Grant::Write(bytes),
+        };
+        client.call(message, [grant, Grant::None]).ok()
+    })
+}
+
+fn tell(finding: Finding) {
+    match finding {
+        Finding::Mismatch { lba, found, pair: [old, new] } => {
+            warn!("block {=u64} has checksum {=u32:08x}, not {=u32:08x} or {=u32:08x}", lba, found, old, new);
+        }
+        Finding::Mended { lba, attempts } => info!("block {=u64} is right at read {=u32}", lba, attempts),
+        Finding::Lost { lba } => error!("block {=u64} is not what was written there last", lba),
+        Finding::Table { lba } => error!("block {=u64} of the table is rotten or an old one", lba),
+        Finding::NotKept { lba } => warn!("block {=u64} of the table was not kept: written again", lba),
+        Finding::NoTable => error!("the medium has no table of checksums"),
+    }
+}
+
+struct Process<L> {
+    layer: L,
+    /// Identity of the medium that the checkpoint has.
+    kept: Option<u128>,
+    buffer: Box<[u8]>,
+}
+
+impl<D: Device> Server for Process<Layer<D, fn(Finding)>> {
+    fn request(&mut self, request: &userlib::Request) -> Answer {
+        let done = match Request::decode(&request.message) {
+            Ok(Request::Info) => return Answer::Reply(self.info()),
+            Ok(Request::Read { lba, count }) => self.read(request, lba, count),
+            Ok(Request::Write { lba, count }) => self.write(request, lba, count),
+            Ok(Request::Flush) => self.layer.flush(),
+            Err(error) => Err(error),
+        };
+        Answer::Reply(reply(done))
+    }
+}
+
+impl<D: Device> Process<Layer<D, fn(Finding)>> {
+    fn info(&mut self) -> Message {
+        let told = self.layer.info();
+        if self.kept != self.layer.known() {
+            self.kept = self.layer.known();
+            let identity = self.kept.unwrap_or_default().to_le_bytes();
+            checkpoint::commit(&identity).expect("the manifest's checkpoint has 16 bytes");
+        }
+        told.map_or_else(|error| reply(Err(error)), |info| info.encode())
+    }
+
+    fn read(&mut self, request: &userlib::Request, lba: u64, count: u32) -> Result<(), Error> {
+        let bytes = &mut self.buffer[..count as usize * BLOCK_SIZE];
+        if request.grant_length(0) < bytes.len() || !request.grant_is_writable(0) {
+            return Err(Error::BadRequest);
+        }
+        self.layer.read(lba, bytes)?;
+        request.copy_out(0, 0, bytes).map_err(|_| Error::BadRequest)
+    }
+
+    fn write(&mut self, request: &userlib::Request, lba: u64, count: u32) -> Result<(), Error> {
+        let bytes = &mut self.buffer[..count as usize * BLOCK_SIZE];
+        request.copy_in(0, 0, bytes).map_err(|_| Error::BadRequest)?;
+        self.layer.write(lba, bytes)
+    }
+}
+
+userlib::entry!(main);
+
+fn main(_start: Start) -> ! {
+    let mut saved = [0; 16];
+    let kept = checkpoint::load(&mut saved).and_then(|bytes| bytes.try_into().ok()).map(u128::from_le_bytes);
+    let capacity = binding!(parameter ? "table_blocks").map_or(TABLE_BLOCKS, |blocks| blocks as usize);
+    info!("starts; medium known from before: {=bool}", kept.is_some());
+    serve(&mut Process {
+        layer: Layer::new(medium(binding!(call "medium")), tell as fn(Finding), capacity, kept),
+        kept,
+        buffer: vec![0; BLOCKS_MAX as usize * BLOCK_SIZE].into_boxed_slice(),
+    })
+}
