@@ -1,8 +1,11 @@
-//! Card images: making one that a file server can mount.
+//! Card images: making one that a file server can mount, with or without a table of checksums at its end.
 
 use super::Lock;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use integrity_core::Geometry;
+use protocols::block::{BLOCK_SIZE, Device, Error, Info};
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,6 +42,73 @@ const FORMAT: [&str; 18] = [
 /// # Errors
 /// Fails when the size is no power of two, the card is in use, or `mkfs.ext4` is missing or fails; says what it said.
 pub fn make(path: &Path, bytes: u64) -> Result<()> {
+    make_with(path, bytes, bytes)
+}
+
+/// As [`make`], with a file system that leaves the end of the card to a table of checksums, which is made, too
+/// (`integrity-server`). The tools of the file system see it where it always is, and need not know of the table.
+///
+/// # Errors
+/// As [`make`]; the table cannot be written.
+pub fn make_checked(path: &Path, bytes: u64) -> Result<()> {
+    let geometry = Geometry::of(bytes / BLOCK_SIZE as u64).context("too small for a table of checksums")?;
+    make_with(path, bytes, geometry.data * BLOCK_SIZE as u64)?;
+    check_again(path)
+}
+
+/// Makes the table of checksums of a card for what is on it now, whatever the table said before: after a change by hand.
+///
+/// # Errors
+/// The card cannot be read or written.
+pub fn check_again(path: &Path) -> Result<()> {
+    let formatted = integrity_core::format(&mut Image::open(path)?);
+    formatted.map(drop).map_err(|error| anyhow!("making the table of {}: {error:?}", path.display()))
+}
+
+/// The blocks of a card with a table that are not what the table says, by number.
+///
+/// # Errors
+/// The card cannot be read, or has no table.
+pub fn scrub(path: &Path) -> Result<Vec<u64>> {
+    let scrubbed = integrity_core::scrub(&mut Image::open(path)?);
+    scrubbed.map_err(|error| anyhow!("looking through {}: {error:?}", path.display()))
+}
+
+/// A card image as a device of blocks.
+struct Image {
+    file: File,
+    blocks: u64,
+}
+
+impl Image {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        let blocks = file.metadata()?.len() / BLOCK_SIZE as u64;
+        Ok(Self { file, blocks })
+    }
+}
+
+impl Device for Image {
+    fn info(&mut self) -> Result<Info, Error> {
+        Ok(Info { blocks: self.blocks, write_protected: false, identity: 0 })
+    }
+
+    fn read(&mut self, lba: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.file.read_exact_at(buffer, lba * BLOCK_SIZE as u64).map_err(|_| Error::Device)
+    }
+
+    fn write(&mut self, lba: u64, data: &[u8]) -> Result<(), Error> {
+        self.file.write_all_at(data, lba * BLOCK_SIZE as u64).map_err(|_| Error::Device)
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Makes an image of `bytes` bytes, of which the file system has the first `used` ones.
+fn make_with(path: &Path, bytes: u64, used: u64) -> Result<()> {
     if !bytes.is_power_of_two() {
         bail!("a card of {bytes} bytes: the emulator takes powers of two only");
     }
@@ -57,6 +127,7 @@ pub fn make(path: &Path, bytes: u64) -> Result<()> {
     command
         .args(FORMAT)
         .arg(path)
+        .arg(format!("{}k", used / 1024))
         .env("E2FSPROGS_FAKE_TIME", "1700000000")
         .env("SOURCE_DATE_EPOCH", "1700000000");
     let output = command.output().context("running mkfs.ext4 (Debian: e2fsprogs)")?;
@@ -154,6 +225,25 @@ mod tests {
         make(&second, CARD_BYTES).unwrap();
         assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap());
         assert!(make(&first, CARD_BYTES + 512).is_err());
+    }
+
+    #[test]
+    fn a_table_at_the_end_is_no_business_of_the_file_system() {
+        let folder = tempfile::tempdir().unwrap();
+        let card = folder.path().join("card");
+        make_checked(&card, CARD_BYTES).unwrap();
+        assert_eq!(scrub(&card).unwrap(), Vec::<u64>::new());
+        let check = || Command::new(tool("e2fsck")).args(["-fn"]).arg(&card).output().unwrap();
+        assert!(check().status.success(), "{:?}", check());
+        let image = File::options().write(true).open(&card).unwrap();
+        // In a block that no file has.
+        image.write_all_at(b"rot", 20_000_000).unwrap();
+        assert!(check().status.success());
+        assert_eq!(scrub(&card).unwrap(), [20_000_000 / 512]);
+        check_again(&card).unwrap();
+        assert_eq!(scrub(&card).unwrap(), Vec::<u64>::new());
+        make(&card, CARD_BYTES).unwrap();
+        assert!(scrub(&card).is_err(), "no table");
     }
 
     #[test]

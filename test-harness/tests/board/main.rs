@@ -7,6 +7,7 @@ mod bundle_copy;
 mod cards;
 mod common;
 mod gpio;
+mod integrity;
 mod kernel_panic;
 mod made;
 mod memory_dump;
