@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(written(Lie::Short, 9), [0, 0, 7, 7, 7, 0, 0, 0, 0, 0]);
         assert_eq!(written(Lie::Lost, 0), [0; 10]);
         assert_eq!(written(Lie::Misdirected, 2), [0, 0, 0, 0, 7, 7, 7, 7, 0, 0]);
-        assert_eq!(written(Lie::Misdirected, -2_i64 as u64), [7, 7, 7, 7, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(written(Lie::Misdirected, u64::MAX - 1), [7, 7, 7, 7, 0, 0, 0, 0, 0, 0]);
         assert_eq!(written(Lie::Rot, 512 * 8 + 1), [0, 0, 7, 5, 7, 7, 0, 0, 0, 0]);
         assert_eq!(written(Lie::Stale, 0), [0, 0, 7, 7, 7, 7, 0, 0, 0, 0], "not for writes");
     }

@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(lies(read(&plan, 3)), [Lie::Rot, Lie::Lost]);
         assert_eq!(read(&plan, 4), [(Lie::Busy, Order::new(4, Lie::Busy))]);
         assert_eq!(read(&plan, 5), []);
-        assert_eq!(read(&[0; 1 << 16], 3), [], "no orders");
+        assert_eq!(read(&vec![0; 1 << 16], 3), [], "no orders");
         assert_eq!(read(&[], 3), []);
     }
 

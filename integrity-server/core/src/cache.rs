@@ -2,6 +2,7 @@
 
 use crate::table::TableBlock;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Generations that are remembered.
 const REMEMBERED: usize = 256;
@@ -40,12 +41,12 @@ impl Cache {
         self.blocks.iter_mut()
     }
 
-    /// The block that goes if there is no room for one more.
-    pub(crate) fn next_to_go(&self) -> Option<&TableBlock> {
+    /// The block that goes if there is no room for one more. Those in `kept` stay: they are needed together.
+    pub(crate) fn next_to_go(&self, kept: &Range<u64>) -> Option<&TableBlock> {
         if self.blocks.len() < self.capacity {
             return None;
         }
-        self.blocks.iter().min_by_key(|block| block.used)
+        self.blocks.iter().filter(|block| !kept.contains(&block.index)).min_by_key(|block| block.used)
     }
 
     /// Lets a block go.
@@ -82,11 +83,12 @@ mod tests {
     fn the_least_recently_used_block_goes_and_an_older_one_does_not_come_back() {
         let mut cache = Cache::new(2);
         cache.insert(TableBlock { generation: 4, ..TableBlock::new(1) });
-        assert!(cache.next_to_go().is_none());
+        assert!(cache.next_to_go(&(0..0)).is_none());
         cache.insert(TableBlock::new(2));
-        assert_eq!(cache.next_to_go().unwrap().index, 1);
+        assert_eq!(cache.next_to_go(&(0..0)).unwrap().index, 1);
+        assert_eq!(cache.next_to_go(&(0..2)).unwrap().index, 2);
         cache.get(1).unwrap();
-        assert_eq!(cache.next_to_go().unwrap().index, 2);
+        assert_eq!(cache.next_to_go(&(0..0)).unwrap().index, 2);
         cache.remove(1);
         assert!(!cache.has(1) && cache.has(2));
         assert!(cache.is_stale(&TableBlock { generation: 3, ..TableBlock::new(1) }));

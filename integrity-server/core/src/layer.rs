@@ -184,29 +184,33 @@ impl<D: Device, R: Report> Layer<D, R> {
             let missing = (next..indices.end).take_while(|&index| !self.cache.has(index)).count() as u64;
             let run = next..next + missing.min(RUN_MAX);
             next = run.end;
-            self.load_run(geometry, run)?;
+            self.load_run(geometry, run, &indices)?;
         }
         Ok(())
     }
 
-    fn load_run(&mut self, geometry: Geometry, run: Range<u64>) -> Result<(), Error> {
+    /// Reads blocks of the table; those of `kept` are not to go for them.
+    fn load_run(&mut self, geometry: Geometry, run: Range<u64>, kept: &Range<u64>) -> Result<(), Error> {
         let bytes = (run.end - run.start) as usize * BLOCK_SIZE;
         let lba = geometry.table_block(run.start);
         let mut buffer = vec![0; bytes];
         self.device.read(lba, &mut buffer)?;
         let (blocks, _) = buffer.as_chunks::<BLOCK_SIZE>();
-        run.zip(blocks).try_for_each(|(index, block)| self.take_in(geometry, index, *block))
+        for (index, block) in run.zip(blocks) {
+            let table = self.decoded(geometry, index, *block)?;
+            self.make_room(geometry, kept)?;
+            self.cache.insert(table);
+        }
+        Ok(())
     }
 
-    /// Puts a block of the table that was read into memory, reading it again if it is rotten.
-    fn take_in(&mut self, geometry: Geometry, index: u64, mut block: Block) -> Result<(), Error> {
+    /// What a block of the table that was read says. It is read again if it is rotten.
+    fn decoded(&mut self, geometry: Geometry, index: u64, mut block: Block) -> Result<TableBlock, Error> {
         let lba = geometry.table_block(index);
         for attempt in 1..=ATTEMPTS {
             let decoded = TableBlock::decode(index, lba, &block).filter(|table| !self.cache.is_stale(table));
             if let Some(table) = decoded {
-                self.make_room(geometry)?;
-                self.cache.insert(table);
-                return Ok(());
+                return Ok(table);
             }
             self.report.report(Finding::Table { lba });
             if attempt < ATTEMPTS {
@@ -217,8 +221,8 @@ impl<D: Device, R: Report> Layer<D, R> {
     }
 
     /// Lets the least recently used block of the table go, if it must. What only this incarnation knows is written first.
-    fn make_room(&mut self, geometry: Geometry) -> Result<(), Error> {
-        let Some(oldest) = self.cache.next_to_go() else { return Ok(()) };
+    fn make_room(&mut self, geometry: Geometry, kept: &Range<u64>) -> Result<(), Error> {
+        let Some(oldest) = self.cache.next_to_go(kept) else { return Ok(()) };
         let index = oldest.index;
         if oldest.is_unsettled() {
             self.settle_all(geometry)?;

@@ -58,6 +58,7 @@
 //! # What it does not find
 //! - A medium that goes back with a block *and* its block of the table to one earlier moment, over a death of the layer or
 //!   a power cut. Within a life the table's blocks are in memory, and the generations of those that had to make room are.
+//!   One that writes data *and* table to a wrong place, and reads the table from there when it is compared, does the same.
 //! - With a probability of 2⁻³² for each damaged block, damage ([`checksum()`]).
 //!
 //! A rotten block of the table takes the 63 blocks that it is about with it, for reading and writing: to make a new one

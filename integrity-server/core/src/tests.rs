@@ -5,7 +5,7 @@ mod lies;
 mod medium;
 mod model;
 
-use crate::{Finding, Geometry, Layer, format, scrub};
+use crate::{ENTRIES, Finding, Geometry, Layer, format, scrub};
 use medium::{Medium, contents};
 use protocols::block::{BLOCK_SIZE, Device, Error};
 use std::vec;
@@ -79,6 +79,18 @@ fn a_medium_without_a_table_is_refused_and_so_is_another_size() {
     let mut larger = Medium::formatted(TOTAL);
     larger.grow(1);
     assert_eq!(layer(&mut larger).info(), Err(Error::Unsupported));
+}
+
+/// To make room is to write all that is unsettled, which must not count as a use: the request's own were used before.
+#[test]
+fn the_blocks_of_the_table_that_a_request_needs_stay_together() {
+    let mut medium = Medium::formatted(TOTAL);
+    let mut layer = calm(&mut medium);
+    for table in [0, 3, 4, 5, 6, 7, 8, 9] {
+        let lba = table * ENTRIES;
+        layer.write(lba, &contents(lba..lba + 1, 1)).unwrap();
+    }
+    layer.write(62, &contents(62..190, 1)).unwrap();
 }
 
 #[test]

@@ -42,8 +42,6 @@ fn ends() -> impl Strategy<Value = End> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn incarnations_follow_each_other(
         lives in proptest::collection::vec((asks(blocks(), 12), 0..200_u64, ends()), 1..8),
@@ -93,7 +91,7 @@ fn power_fails_after_every_write() {
         Ask::Flush,
     ];
     let mut seed = 1;
-    for (how, rounds) in [(End::Cut, 8), (End::Death, 1)] {
+    for (how, rounds) in [(End::Cut, 3), (End::Death, 1)] {
         for round in 0..rounds {
             for writes in 0..250 {
                 let (mut medium, mut client) = (Medium::formatted(TOTAL), Client::new(blocks()));
