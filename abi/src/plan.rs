@@ -12,6 +12,9 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"SAMSPLAN");
 /// Most entries that fit into the plan range of 64 KiB.
 pub const ENTRIES_MAX: usize = 1024;
 
+/// Free parameters in a plan.
+pub const PARAMETERS: usize = 6;
+
 /// Start of the plan; the entries follow it.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -27,7 +30,7 @@ pub struct PlanHeader {
     /// Virtual time in nanoseconds at which the workload stops making changes and unmounts; 0: never.
     pub end: u64,
     /// Free parameters of workloads and benchmarks.
-    pub parameters: [u64; 4],
+    pub parameters: [u64; PARAMETERS],
 }
 
 /// One step of the plan.
@@ -70,10 +73,13 @@ pub enum Fault {
     Leak = 9,
     /// It goes on receiving notifications and takes no request.
     Deaf = 10,
+    /// Whatever a debugger does to it from outside while the kernel stands at its `fault_point`; nothing, if none waits
+    /// there.
+    Outside = 100,
 }
 
 impl Fault {
-    /// All faults, in the order of their numbers.
+    /// All faults that the guest carries out by itself, in the order of their numbers.
     pub const ALL: [Self; 10] = [
         Self::Kill,
         Self::Exit,
@@ -89,7 +95,7 @@ impl Fault {
 
     /// The fault with this number.
     pub fn from_code(code: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|fault| *fault as u32 == code)
+        Self::ALL.into_iter().chain([Self::Outside]).find(|fault| *fault as u32 == code)
     }
 
     /// What people call it, on the command line and in reports.
@@ -105,10 +111,11 @@ impl Fault {
             Self::StackOverflow => "stack-overflow",
             Self::Leak => "leak",
             Self::Deaf => "deaf",
+            Self::Outside => "outside",
         }
     }
 
-    /// The fault with this name.
+    /// The fault with this name, among those that the guest carries out by itself.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|fault| fault.name() == name)
     }

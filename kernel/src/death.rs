@@ -10,6 +10,7 @@
 use crate::Kernel;
 use crate::arch::cpu;
 use crate::arch::exceptions::{Cause, Syndrome};
+use crate::arch::fault_point::{self, PROBE_SYNDROME};
 use crate::shell::Shell;
 use abi::layout::{STACK_LIMIT, STACK_TOP};
 use abi::message::bits;
@@ -37,6 +38,9 @@ impl Kernel {
             return;
         }
         let syndrome = Syndrome::read();
+        if syndrome.esr == PROBE_SYNDROME && fault_point::stop(self.shell.frames.get_mut(slot)) {
+            return;
+        }
         let class = match syndrome.cause() {
             Cause::Abort if self.shell.is_below_stack(slot, syndrome.far) => DeathClass::StackOverflow,
             Cause::Abort => DeathClass::MmuException,

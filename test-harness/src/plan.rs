@@ -4,7 +4,7 @@
 
 use crate::scenario::{Scenario, Stuck, Trigger, fault};
 use crate::system::System;
-use abi::plan::{ENTRIES_MAX, Fault, PlanEntry, PlanHeader};
+use abi::plan::{ENTRIES_MAX, Fault, PARAMETERS, PlanEntry, PlanHeader};
 use abi::syscall::trigger;
 use anyhow::{Result, bail};
 use injector_core::{JOINED, parameter};
@@ -191,7 +191,7 @@ impl Drawing {
     }
 
     fn finish(self, seed: u64, end: u64, scenario: &Scenario) -> DrawnPlan {
-        let mut parameters = [0; 4];
+        let mut parameters = [0; PARAMETERS];
         parameters[parameter::SETTLE] = scenario.settle_us * 1000;
         parameters[parameter::TRIGGER_LIMIT] = scenario.trigger_limit_us * 1000;
         parameters[parameter::PAUSE] = scenario.pause_us * 1000;

@@ -16,7 +16,7 @@ use core::ptr;
 /// Where the wild write goes: in the megabyte below all stacks, which is never mapped.
 const WILD: usize = STACK_LIMIT as usize - 0x10_0000;
 
-/// Executes the fault with this number. `Kill` never comes here: the kernel does it.
+/// Executes the fault with this number. `Kill` and `Outside` never come here: the kernel or a debugger does them.
 #[unsafe(no_mangle)]
 extern "C" fn samsara_fault_stub(fault: u64) -> ! {
     match Fault::from_code(fault as u32) {
@@ -30,7 +30,7 @@ extern "C" fn samsara_fault_stub(fault: u64) -> ! {
             exit(DeathClass::Exit, if descend(0) == 0 { "no" } else { "stack without end" })
         }
         Some(Fault::Leak) => leak(),
-        Some(Fault::Exit | Fault::Kill) | None => exit(DeathClass::Exit, "injected exit"),
+        Some(Fault::Exit | Fault::Kill | Fault::Outside) | None => exit(DeathClass::Exit, "injected exit"),
     }
 }
 

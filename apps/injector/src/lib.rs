@@ -31,11 +31,17 @@ pub mod parameter {
     pub const TRIGGER_LIMIT: usize = 1;
     /// Pause of the workload between two operations.
     pub const PAUSE: usize = 2;
+    /// Operations after which the workload stops making changes and unmounts; 0: only the plan's end counts.
+    pub const OPERATIONS: usize = 4;
 }
 
 /// [`abi::plan::PlanEntry::count`] of an entry without a trigger that is joined to the entry before it. Its delay after
 /// the actual injection of that entry is the difference of the two times in the plan.
 pub const JOINED: u32 = 1;
+
+/// Longest that the workload may take after the plan's end to come to its own, in nanoseconds. Only workloads that are
+/// limited by [`parameter::OPERATIONS`] are held to it.
+pub const GRACE: u64 = 500_000_000;
 
 /// Between two looks at a target that is not ready, in nanoseconds.
 pub const POLL: u64 = 100_000;

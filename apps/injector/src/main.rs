@@ -11,7 +11,7 @@ use abi::plan::Fault;
 use abi::record::SlotState;
 use defmt::{Debug2Format, error, info};
 use injector_core::record::RECORD_MAX;
-use injector_core::{Action, POLL, Plan, PlanError, Progress, Record, Schedule, Target};
+use injector_core::{Action, GRACE, POLL, Plan, PlanError, Progress, Record, Schedule, Target, parameter};
 use userlib::{Instant, SlotId, Start, Status, checkpoint, control, log, plan, sleep_until};
 
 userlib::entry!(main);
@@ -44,11 +44,12 @@ fn carry_out(plan: Plan<'static>) -> ! {
     let later_boot = progress.is_none() && plan.is_later_boot(now);
     info!("plan of {=u32} entries, begun before: {=bool}", plan.header.count, progress.is_some());
     say(Record::Begin { entries: plan.header.count, later_boot });
+    let deadline = deadline(&plan);
     let mut schedule = Schedule::new(plan, progress, now);
-    loop {
+    while Instant::now().ns() < deadline {
         match schedule.step(Instant::now().ns(), look) {
             Action::Sleep(until) => {
-                sleep_until(Instant::from_ns(until));
+                sleep_until(Instant::from_ns(until.min(deadline)));
             }
             Action::Inject { entry, overdue } => inject(&mut schedule, entry, overdue),
             Action::Arm { entry, until } => {
@@ -56,12 +57,24 @@ fn carry_out(plan: Plan<'static>) -> ! {
                 // The end of this sleep is the alarm.
                 sleep_until(Instant::from_ns(until));
             }
-            Action::Finish => break,
+            Action::Finish => {
+                say(Record::Finished);
+                info!("the plan is carried out");
+                break;
+            }
         }
     }
-    say(Record::Finished);
-    info!("the plan is carried out");
+    sleep_until(Instant::from_ns(deadline));
+    say(Record::Deadline);
     idle()
+}
+
+/// When a workload that is limited by its operations must be over; others have all the time.
+fn deadline(plan: &Plan) -> u64 {
+    match plan.header.parameters[parameter::OPERATIONS] {
+        0 => u64::MAX,
+        _ => plan.header.end.saturating_add(GRACE),
+    }
 }
 
 fn inject(schedule: &mut Schedule, index: usize, overdue: bool) {

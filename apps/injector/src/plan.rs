@@ -94,7 +94,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn bytes(entries: &[PlanEntry]) -> Vec<u8> {
-        let header = PlanHeader { magic: 0, crc: 0, count: 0, seed: 7, end: 9, parameters: [1, 2, 3, 4] };
+        let header =
+            PlanHeader { magic: 0, crc: 0, count: 0, seed: 7, end: 9, parameters: [1, 2, 3, 4, 5, 6] };
         let mut bytes = sealed(header, entries).as_bytes().to_vec();
         bytes.extend_from_slice(entries.as_bytes());
         bytes

@@ -32,6 +32,8 @@ pub enum Record {
     },
     /// All entries have been carried out and their targets are ready again.
     Finished,
+    /// The workload has not come to its end [`crate::GRACE`] after the plan's end; the clock runs.
+    Deadline,
 }
 
 impl Record {

@@ -208,7 +208,7 @@ mod tests {
     const LIMIT: u64 = 50_000;
 
     fn header() -> PlanHeader {
-        let parameters = [SETTLE, LIMIT, 0, 0];
+        let parameters = [SETTLE, LIMIT, 0, 0, 0, 0];
         PlanHeader { magic: 0, crc: 0, count: 0, seed: 0, end: 0, parameters }
     }
 

@@ -81,7 +81,10 @@ pub fn run(_start: Start, files: Service, console: Option<Service>) -> ! {
         None if plan.is_later_boot(Instant::now().ns()) => client.verify(),
         None => client.say(&Record::Begin { seed: header.seed, operation: 0, fresh: true }),
     }
-    while header.end == 0 || Instant::now().ns() < header.end {
+    let operations = header.parameters[parameter::OPERATIONS];
+    while (header.end == 0 || Instant::now().ns() < header.end)
+        && (operations == 0 || u64::from(client.state.operation) < operations)
+    {
         client.work();
     }
     client.finish()

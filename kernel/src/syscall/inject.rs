@@ -6,6 +6,7 @@
 
 use super::Done;
 use crate::Kernel;
+use crate::arch::fault_point;
 use crate::death::Demise;
 use abi::plan::Fault;
 use abi::record::{Activity, DeathClass, SlotState};
@@ -86,6 +87,10 @@ impl Kernel {
         self.shell.emit(now, Event::Injected { slot: target, incarnation, fault, in_service });
         if fault == Fault::Kill {
             self.die(target, &Demise { class: DeathClass::Killed, text: b"", syndrome: None }, now);
+            return;
+        }
+        if fault == Fault::Outside {
+            fault_point::stop(self.shell.frames.get_mut(target));
             return;
         }
         if self.core.slot(target).activity() != Activity::Ready {

@@ -287,7 +287,10 @@ impl Oracle {
         match record {
             InjectorRecord::Step { entry, overdue: false } => self.tracker.step(self.now, entry),
             InjectorRecord::Finished => self.injector_done = true,
-            InjectorRecord::Begin { .. } | InjectorRecord::Step { .. } | InjectorRecord::Refused { .. } => {}
+            InjectorRecord::Begin { .. }
+            | InjectorRecord::Step { .. }
+            | InjectorRecord::Refused { .. }
+            | InjectorRecord::Deadline => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Booting a system and listening to it.
 
-use abi::plan::{Fault, PlanEntry, PlanHeader};
+use abi::plan::{Fault, PARAMETERS, PlanEntry, PlanHeader};
 use abi::trace::Event;
 use injector_core::parameter;
 use probe_core::Record;
@@ -75,7 +75,7 @@ pub struct Boot<'a> {
 
 /// A plan. `begin`: when the file client carries out its actions, in nanoseconds.
 pub fn plan(seed: u64, begin: u64, entries: &[PlanEntry]) -> Vec<u8> {
-    let mut parameters = [0; 4];
+    let mut parameters = [0; PARAMETERS];
     parameters[parameter::SETTLE] = MS;
     // A trigger that does not come is not replaced.
     parameters[parameter::TRIGGER_LIMIT] = u64::MAX / 2;
@@ -205,7 +205,9 @@ pub fn run(boot: &Boot, is_last: impl Fn(u64, &Event) -> bool) -> Evidence {
             Happening::Bytes(Line::Console, _) => {}
             Happening::Reset(by_guest) => panic!("the board was reset (by the guest: {by_guest})"),
             Happening::Closed => panic!("the machine ended too soon: {:?}", emulator.end()),
-            Happening::Nothing => panic!("not done after {} s: {}", LIMIT.as_secs(), last_words(&evidence)),
+            Happening::Nothing | Happening::Stopped => {
+                panic!("not done after {} s: {}", LIMIT.as_secs(), last_words(&evidence))
+            }
         }
     }
     assert_eq!(emulator.end().unwrap(), Ending::Quit);

@@ -7,5 +7,6 @@ pub mod boot;
 pub mod context;
 pub mod cpu;
 pub mod exceptions;
+pub mod fault_point;
 pub mod memory;
 pub mod paging;

@@ -10,14 +10,16 @@ mod restarts;
 mod syscalls;
 
 use crate::common::{Board, Setup, system};
-use abi::plan::PlanHeader;
+use abi::plan::{PARAMETERS, PlanHeader};
 use abi::record::DeathClass;
 use abi::trace::Event;
 use zerocopy::IntoBytes;
 
 /// Boots `system/test-unbreakable-<name>.toml` with these numbers in its plan.
 fn boot(name: &str, numbers: [u64; 4]) -> Board {
-    let header = PlanHeader { magic: 0, crc: 0, count: 0, seed: 1, end: 0, parameters: numbers };
+    let mut parameters = [0; PARAMETERS];
+    parameters[..numbers.len()].copy_from_slice(&numbers);
+    let header = PlanHeader { magic: 0, crc: 0, count: 0, seed: 1, end: 0, parameters };
     let plan = injector_core::plan::sealed(header, &[]).as_bytes().to_vec();
     Board::boot(&system(&format!("test-unbreakable-{name}")), &Setup { plan: Some(plan), ..Setup::default() })
 }
