@@ -1,8 +1,8 @@
 //! Blocks on an SD card behind an SDHCI 3 controller, without DMA.
 //!
 //! *Role.* Device logic: `card.rs` decodes what a card says, `controller.rs` moves commands and data, this file
-//! identifies cards, transfers blocks, and recovers; `host.rs` finds the controller that has the card. `main.rs` is the
-//! process around it.
+//! identifies cards, transfers blocks, and recovers; `host.rs` finds the controller that has the card; `doubt.rs` decides whose
+//! failure a failure is. `main.rs` is the process around it.
 //!
 //! *Rules.*
 //! 1. Nothing is taken over from an earlier incarnation: the first request resets the controller and identifies the
@@ -27,6 +27,7 @@
 mod card;
 mod controller;
 mod device;
+pub mod doubt;
 #[cfg(test)]
 mod fake;
 mod host;

@@ -14,7 +14,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use defmt::{Debug2Format, error, info};
 use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Error, Info, Request, reply};
+use sdcard_driver::doubt::{Confirmed, Doubt, Kind, Verdict};
 use sdcard_driver::{BLOCK_WORDS, Block, Host, SERVICE_LIMIT_NS, SdCard, Settings};
+use serde::{Deserialize, Serialize};
 use userlib::driver::DriverClock;
 use userlib::server::{Answer, Server};
 use userlib::{Start, Window, binding, checkpoint, control, serve};
@@ -23,25 +25,50 @@ use zerocopy::IntoBytes;
 /// Base clock of the controller when its capabilities do not tell, in hertz, unless the manifest says otherwise.
 const BASE_CLOCK_HZ: u64 = 50_000_000;
 
+/// Format of the checkpoint.
+const VERSION: u16 = 1;
+
+/// Bytes of an encoded checkpoint at most.
+const CHECKPOINT_MAX: usize = 96;
+
+/// What outlives an incarnation.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Saved {
+    /// The card's identity, once it was known.
+    known: Option<u128>,
+    /// Where it fails.
+    confirmed: Confirmed,
+}
+
 struct Driver<'a> {
     card: Host<'a, Window, &'a DriverClock>,
     buffer: Box<[Block]>,
+    doubt: Doubt,
 }
 
 impl Server for Driver<'_> {
     fn request(&mut self, request: &userlib::Request) -> Answer {
-        let (what, lba, done) = match Request::decode(&request.message) {
+        let (kind, lba, done) = match Request::decode(&request.message) {
             Ok(Request::Info) => return Answer::Reply(self.info()),
-            Ok(Request::Read { lba, count }) => ("read", lba, self.read(request, lba, count)),
-            Ok(Request::Write { lba, count }) => ("write", lba, self.write(request, lba, count)),
-            Ok(Request::Flush) => ("flush", 0, self.card.flush().map_err(Error::from)),
-            Err(error) => ("decode", 0, Err(error)),
+            Ok(Request::Read { lba, count }) => (Kind::Read, lba, self.read(request, lba, count)),
+            Ok(Request::Write { lba, count }) => (Kind::Write, lba, self.write(request, lba, count)),
+            Ok(Request::Flush) => (Kind::Write, FLUSH, self.card.flush().map_err(Error::from)),
+            Err(error) => return Answer::Reply(reply(Err(error))),
         };
-        if let Err(failed) = done {
-            error!("{=str} at block {=u64} failed: {}", what, lba, Debug2Format(&failed));
+        match done {
+            Ok(()) => self.doubt.done(kind),
+            Err(failed) => self.failed(kind, lba, failed, request.meta.attempt > 0),
         }
         Answer::Reply(reply(done))
     }
+}
+
+/// Stands for the place of a flush.
+const FLUSH: u64 = u64::MAX;
+
+/// Whether card and driver should have been able to do it.
+const fn is_unexpected(error: Error) -> bool {
+    !matches!(error, Error::BadRequest | Error::OutOfRange | Error::WriteProtected)
 }
 
 impl Driver<'_> {
@@ -51,8 +78,7 @@ impl Driver<'_> {
             Ok(info) => {
                 if before != self.card.known() {
                     identified(&info);
-                    checkpoint::commit(&info.identity.to_le_bytes())
-                        .expect("the manifest's checkpoint has 16 bytes");
+                    self.commit();
                 }
                 info.encode()
             }
@@ -61,6 +87,26 @@ impl Driver<'_> {
                 error!("no card identified: {}", Debug2Format(&failed));
                 reply(Err(failed))
             }
+        }
+    }
+
+    fn commit(&self) {
+        let saved = Saved { known: self.card.known(), confirmed: self.doubt.confirmed() };
+        let committed = checkpoint::commit_value(VERSION, &saved, &mut [0; CHECKPOINT_MAX]);
+        assert!(committed.is_ok(), "the checkpoint was refused: {committed:?}");
+    }
+
+    /// Whose failure is it? `again`: an earlier incarnation died with this request.
+    fn failed(&mut self, kind: Kind, lba: u64, failed: Error, again: bool) {
+        let what = if kind == Kind::Read { "read" } else { "write" };
+        error!("{=str} at block {=u64} failed: {}", what, lba, Debug2Format(&failed));
+        if !is_unexpected(failed) {
+            return;
+        }
+        match self.doubt.failed(kind, lba, again) {
+            Verdict::Answer => {}
+            Verdict::Confirm => self.commit(),
+            Verdict::Die => panic!("{what} failed, and has worked before: a fresh driver is to try"),
         }
     }
 
@@ -109,13 +155,14 @@ fn main(start: Start) -> ! {
         base_clock_hz: binding!(parameter ? "base_clock_hz").unwrap_or(BASE_CLOCK_HZ) as u32,
         service_limit_ns: service_limit_ns(start) / count,
     };
-    let mut saved = [0; 16];
-    let known = checkpoint::load(&mut saved).and_then(|bytes| bytes.try_into().ok()).map(u128::from_le_bytes);
-    info!("starts; card known from before: {=bool}", known.is_some());
-    let mut slots: Vec<_> = windows.map(|window| SdCard::new(window, &clock, settings, known)).collect();
+    let saved = checkpoint::load_value::<Saved>(VERSION, &mut [0; CHECKPOINT_MAX]).unwrap_or_default();
+    info!("starts; card known from before: {=bool}", saved.known.is_some());
+    let mut slots: Vec<_> =
+        windows.map(|window| SdCard::new(window, &clock, settings, saved.known)).collect();
     let mut driver = Driver {
         card: Host::new(&mut slots),
         buffer: vec![[0; BLOCK_WORDS]; BLOCKS_MAX as usize].into_boxed_slice(),
+        doubt: Doubt::new(saved.confirmed),
     };
     serve(&mut driver)
 }
