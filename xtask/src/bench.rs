@@ -299,7 +299,9 @@ impl<'a> Boot<'a> {
                 Happening::Bytes(Line::Console, _) => {}
                 Happening::Reset(_) => bail!("{}: the board was reset", self.system.manifest),
                 Happening::Closed => bail!("{}: the emulator ended", self.system.manifest),
-                Happening::Nothing => bail!("{}: the time limit has passed", self.system.manifest),
+                Happening::Nothing | Happening::Stopped => {
+                    bail!("{}: the time limit has passed", self.system.manifest)
+                }
             }
         }
         Ok(evidence)

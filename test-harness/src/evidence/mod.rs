@@ -11,5 +11,5 @@ pub mod symbols;
 
 pub use build_id::{ID_BYTES, build_id};
 pub use frame::{Clock, Recorded};
-pub use hash::TraceHash;
+pub use hash::{TraceHash, hex};
 pub use split::{Item, Splitter};

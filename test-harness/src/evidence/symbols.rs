@@ -144,6 +144,12 @@ impl Images {
         read.as_ref().map_err(Clone::clone)
     }
 
+    /// The image of a slot, if the build has it.
+    pub fn of_slot(&mut self, system: &System, slot: u8) -> Option<&Image> {
+        let entry = system.slots.iter().find(|entry| entry.slot == slot)?;
+        self.by_id(parse_id(entry.build_id.as_deref()?)?).ok()
+    }
+
     /// The image whose build id begins with these bytes.
     ///
     /// # Errors

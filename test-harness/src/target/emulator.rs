@@ -4,6 +4,7 @@
 //! and is let go when all lines are connected. Each line is read by a thread of its own and without bound, because a
 //! serial line that nobody reads stops the guest.
 
+use super::gdb::Gdb;
 use super::machine::{Machine, SerialLine};
 use super::process::{Guarded, describe};
 use super::qmp::Qmp;
@@ -65,6 +66,8 @@ pub enum Happening {
     Bytes(Line, Vec<u8>),
     /// The board was reset; true: by the guest.
     Reset(bool),
+    /// The guest stands at a breakpoint of [`Gdb`].
+    Stopped,
     /// The evidence line is closed: the emulator has ended or is about to.
     Closed,
     /// Nothing happened until the deadline.
@@ -112,7 +115,7 @@ impl Emulator {
     /// # Errors
     /// Fails when the emulator cannot be started or does not connect; says what it said.
     pub fn launch(launch: &Launch) -> Result<Self> {
-        let mut emulator = Self::start(launch)?;
+        let (mut emulator, _) = Self::start(launch, false)?;
         if let Err(error) = emulator.qmp.command("cont", &json!({})) {
             // An emulator that the guest's first instructions kill may not come to its answer: that is an ending, not a
             // failed launch, and [`Emulator::end`] tells of it.
@@ -123,6 +126,15 @@ impl Emulator {
         Ok(emulator)
     }
 
+    /// Starts the emulator with a debugger's stub in the caller's hands; the guest stands until [`Gdb::resume`].
+    ///
+    /// # Errors
+    /// As [`Emulator::launch`].
+    pub fn launch_stopped(launch: &Launch) -> Result<(Self, Gdb)> {
+        let (emulator, gdb) = Self::start(launch, true)?;
+        Ok((emulator, gdb.context("the emulator has no debugger's stub")?))
+    }
+
     /// Starts the emulator for a debugger, which lets the guest run; returns the TCP port of this computer at which it is
     /// waited for. The emulator chooses one that is free.
     ///
@@ -130,14 +142,14 @@ impl Emulator {
     /// As [`Emulator::launch`].
     pub fn launch_for_debugger(launch: &Launch) -> Result<(Self, u16)> {
         let extra = [launch.extra, &DEBUGGER.map(str::to_owned)].concat();
-        let mut emulator = Self::start(&Launch { extra: &extra, ..*launch })?;
+        let (mut emulator, _) = Self::start(&Launch { extra: &extra, ..*launch }, false)?;
         let lines = emulator.qmp.command("query-chardev", &json!({}))?;
         let port = debugger_port(&lines).with_context(|| format!("no debugger's port among {lines}"))?;
         Ok((emulator, port))
     }
 
-    /// Starts the emulator, and no guest.
-    fn start(launch: &Launch) -> Result<Self> {
+    /// Starts the emulator, and no guest. `stub`: with a debugger's stub.
+    fn start(launch: &Launch, stub: bool) -> Result<(Self, Option<Gdb>)> {
         launch.machine.check_emulator()?;
         fs::create_dir_all(launch.folder).with_context(|| format!("making {}", launch.folder.display()))?;
         let messages = launch.folder.join("emulator.txt");
@@ -146,7 +158,12 @@ impl Emulator {
         // Socket names have at most 107 bytes: not below a folder whose depth is somebody else's choice.
         let sockets = tempfile::Builder::new().prefix("samsara-").tempdir().context("making a folder")?;
         let listeners = Listeners::new(sockets.path())?;
-        let command = command(launch, sockets.path(), &messages, &errors)?;
+        let mut command = command(launch, sockets.path(), &messages, &errors)?;
+        if stub {
+            let socket = sockets.path().join("debugger");
+            command.arg("-chardev").arg(format!("socket,id=debugger,path={}", socket.display()));
+            command.args(["-gdb", "chardev:debugger"]);
+        }
         let mut process = Guarded::start(command)?;
         let deadline = Instant::now() + PATIENCE;
         let explain = |error: anyhow::Error| error.context(tail(&messages));
@@ -154,7 +171,14 @@ impl Emulator {
         let console = accept(&listeners.console, &mut process, deadline).map_err(explain)?;
         let evidence = accept(&listeners.evidence, &mut process, deadline).map_err(explain)?;
 
+        let debugger = if stub {
+            Some(accept(&listeners.debugger, &mut process, deadline).map_err(explain)?)
+        } else {
+            None
+        };
+
         let (sender, happenings) = channel();
+        let gdb = debugger.map(|stream| Gdb::new(stream, sender.clone())).transpose()?;
         let writer = console.try_clone().context("duplicating the console's socket")?;
         read_line(console, SerialLine::Console, sender.clone());
         read_line(evidence, SerialLine::Evidence, sender.clone());
@@ -162,7 +186,7 @@ impl Emulator {
         let seen = Arc::clone(&told);
         let qmp = Qmp::new(control, move |event, data| report_event(&sender, &seen, event, data))
             .map_err(explain)?;
-        Ok(Self { process, qmp, happenings, console: writer, messages, errors, told })
+        Ok((Self { process, qmp, happenings, console: writer, messages, errors, told }, gdb))
     }
 
     /// What happens next, but not beyond `deadline`.
@@ -173,6 +197,18 @@ impl Emulator {
             Err(RecvTimeoutError::Timeout) => Happening::Nothing,
             Err(RecvTimeoutError::Disconnected) => Happening::Closed,
         }
+    }
+
+    /// What came after the emulator had ended, up to the last byte of both lines.
+    pub fn rest(&mut self) -> Vec<Happening> {
+        // Each reader lets go of its end of the channel when its line is closed.
+        let end = Instant::now() + PATIENCE;
+        let mut rest = Vec::new();
+        while let Ok(happening) = self.happenings.recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            rest.push(happening);
+        }
+        rest
     }
 
     /// Types `bytes` on the console.
@@ -258,6 +294,7 @@ struct Listeners {
     control: UnixListener,
     console: UnixListener,
     evidence: UnixListener,
+    debugger: UnixListener,
 }
 
 impl Listeners {
@@ -269,7 +306,12 @@ impl Listeners {
             listener.set_nonblocking(true).context("making a socket non-blocking")?;
             Ok(listener)
         };
-        Ok(Self { control: listen("control")?, console: listen("console")?, evidence: listen("evidence")? })
+        Ok(Self {
+            control: listen("control")?,
+            console: listen("console")?,
+            evidence: listen("evidence")?,
+            debugger: listen("debugger")?,
+        })
     }
 }
 

@@ -108,6 +108,20 @@ impl Machine {
         self.check_version(&self.program())
     }
 
+    /// The emulator's version, as it says itself.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn emulator_version(&self) -> Result<String> {
+        let program = self.program();
+        let output = Command::new(&program)
+            .arg("--version")
+            .output()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.lines().next().unwrap_or("unknown").to_owned())
+    }
+
     fn check_version(&self, program: &Path) -> Result<()> {
         let Some(minimum) = &self.minimum_version else { return Ok(()) };
         let output = Command::new(program)

@@ -4,6 +4,7 @@
 
 pub mod card;
 mod emulator;
+mod gdb;
 mod lock;
 mod machine;
 mod process;
@@ -12,5 +13,6 @@ pub mod sections;
 pub mod terminal;
 
 pub use emulator::{Emulator, Ending, Happening, Launch, Line, Mode};
+pub use gdb::{Gdb, Registers};
 pub use lock::Lock;
 pub use machine::Machine;

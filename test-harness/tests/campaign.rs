@@ -1,0 +1,96 @@
+//! Campaigns on the emulated board: trials are functions of their number, the ledger tells them apart, and a campaign whose
+//! undisturbed run is not clean does not begin.
+
+use std::sync::Mutex;
+use test_harness::campaign::ledger::Line;
+use test_harness::campaign::outcome::Outcome;
+use test_harness::campaign::scenario::CampaignScenario;
+use test_harness::campaign::{Campaign, run_all};
+use test_harness::system::System;
+use test_harness::target::Machine;
+
+const SCENARIO: &str = r#"
+name = "test"
+about = "a little of each model"
+manifest = "campaign"
+checked_card = true
+window_ms = [20, 30]
+
+[workload]
+name = "mixed"
+client = "client"
+injector = "injector"
+console = "console"
+operations = 100
+pause_us = 200
+end_ms = 300
+
+[targets]
+block = 1
+console = 1
+
+[models]
+"text/flipped-bit" = 1
+"text/condition" = 1
+"state/register-flip" = 1
+"device/read-wrong" = 1
+"behaviour/panic" = 1
+"power/cut" = 1
+"#;
+
+/// One after the other: each of them keeps both cores busy.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn prepare(text: &str, folder: &std::path::Path) -> anyhow::Result<Campaign> {
+    let machine = Machine::under_test().unwrap();
+    let scenario = CampaignScenario::parse(text).unwrap();
+    let system = System::under_test(&machine.name, &scenario.manifest).unwrap();
+    Campaign::prepare(&machine, &system, &scenario, 5, folder)
+}
+
+fn trials(campaign: &Campaign, numbers: &[u64], jobs: usize) -> Vec<Line> {
+    let mut lines = Vec::new();
+    run_all(campaign, numbers.iter().copied(), jobs, |line| {
+        lines.push(line);
+        Ok(())
+    })
+    .unwrap();
+    lines.sort_by_key(|line| line.trial);
+    lines
+}
+
+#[test]
+fn a_trial_is_a_function_of_its_number() {
+    let _turn = TURN.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let campaign = prepare(SCENARIO, folder.path()).unwrap();
+    let numbers: Vec<u64> = (0..10).collect();
+    let together = trials(&campaign, &numbers, 2);
+    assert!(together.iter().filter(|line| line.activated).count() >= 5, "{together:#?}");
+    assert!(together.iter().any(|line| line.outcome == Outcome::RecoveredIntact), "{together:#?}");
+    assert!(together.iter().all(|line| line.outcome != Outcome::EmulatorDied), "{together:#?}");
+    let alone = trials(&campaign, &[7, 2], 1);
+    for line in &alone {
+        let before = &together[line.trial as usize];
+        assert!(line.agrees_with(before), "{line:#?} is not {before:#?}");
+    }
+}
+
+#[test]
+fn a_campaign_whose_undisturbed_run_is_not_clean_does_not_begin() {
+    let _turn = TURN.lock();
+    let folder = tempfile::tempdir().unwrap();
+    // A card without the table that the integrity layer needs: nothing can be mounted.
+    let text = SCENARIO.replace("checked_card = true\n", "");
+    let message = prepare(&text, folder.path()).unwrap_err().to_string();
+    assert!(message.contains("the golden run of test is not clean"), "{message}");
+}
+
+#[test]
+fn a_workload_that_is_over_too_soon_is_refused() {
+    let _turn = TURN.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let text = SCENARIO.replace("operations = 100", "operations = 5");
+    let message = prepare(&text, folder.path()).unwrap_err().to_string();
+    assert!(message.contains("more operations, or an earlier window"), "{message}");
+}
