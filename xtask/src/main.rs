@@ -7,6 +7,7 @@
 mod baselines;
 mod bench;
 mod build;
+mod campaign;
 mod check;
 mod debugger;
 mod demo;
@@ -40,6 +41,8 @@ enum Command {
     Bench(bench::Options),
     /// Builds the system of a manifest into out/.
     Build(build::Options),
+    /// Fault-injection campaigns: thousands of trials, each of which can be had again.
+    Campaign(campaign::Options),
     /// Formatting, lints of host and target code, and the house rules.
     Check(check::Options),
     /// Fails every component in every way, and judges the outcome from outside.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     let outcome = tools::Toolchain::from_env().and_then(|tools| match arguments.command {
         Command::Bench(options) => bench::run(&tools, &options).map(succeeded),
         Command::Build(options) => build::run(&tools, &options).map(succeeded),
+        Command::Campaign(options) => campaign::run(&tools, &options),
         Command::Check(options) => check::run(&tools, &options).map(succeeded),
         Command::Demo(options) => demo::run(&tools, &options),
         Command::Log(options) => log::run(&tools, &options),
@@ -86,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_help_of_a_command_shows_what_is_typed() {
-        for command in ["bench", "build", "check", "demo", "log", "run", "test"] {
+        for command in ["bench", "build", "campaign", "check", "demo", "log", "run", "test"] {
             let help = Arguments::try_parse_from(["target/host/xtask", command, "--help"])
                 .err()
                 .unwrap()

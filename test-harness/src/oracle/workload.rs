@@ -90,6 +90,7 @@ pub struct Follower {
     findings: Vec<Finding>,
     acknowledged: u32,
     repeated: u32,
+    refused: u32,
 }
 
 impl Follower {
@@ -111,6 +112,7 @@ impl Follower {
             findings: Vec::new(),
             acknowledged: 0,
             repeated: 0,
+            refused: 0,
         }
     }
 
@@ -142,6 +144,11 @@ impl Follower {
     /// Operations that had to be asked for again, because they were not executed or their outcome was unknown.
     pub fn repeated(&self) -> u32 {
         self.repeated
+    }
+
+    /// Operations of which the client was told that they failed, the final unmounting included: each is a finding, too.
+    pub fn refused(&self) -> u32 {
+        self.refused
     }
 
     /// Whether the workload came to its end.
@@ -279,6 +286,7 @@ impl Follower {
                 self.phase = Phase::Resolving(operation, Vec::new());
             }
             Answer::Wrong => {
+                self.refused += 1;
                 let text = format!(
                     "operation {operation} ({}) was answered {}",
                     expected.name(),
@@ -407,6 +415,7 @@ impl Follower {
 
     fn finished(&mut self, time: u64, status: u32) {
         if status != DONE {
+            self.refused += 1;
             self.complain(
                 Kind::Correctness,
                 time,

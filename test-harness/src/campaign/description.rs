@@ -1,0 +1,122 @@
+//! `campaign.toml`: all that is needed to run a campaign again.
+
+use super::scenario::CampaignScenario;
+use crate::system::System;
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Name of the file.
+pub const NAME: &str = "campaign.toml";
+
+/// What was, or is to be, run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Seed of the campaign.
+    pub seed: u64,
+    /// Number of trials of all shards together.
+    pub trials: u64,
+    /// `[i, n]`: of these, the trials of which the remainder by n is i.
+    pub shard: [u64; 2],
+    /// The board.
+    pub board: String,
+    /// The emulator's version.
+    pub emulator: String,
+    /// The compiler's version.
+    pub compiler: String,
+    /// SHA-256 of the kernel.
+    pub kernel_sha256: String,
+    /// The scenario's text.
+    pub text: String,
+    /// Build ids of the images, by component.
+    pub images: BTreeMap<String, String>,
+}
+
+impl Description {
+    /// Of a campaign with what is built now.
+    pub fn new(
+        scenario: &CampaignScenario,
+        text: &str,
+        seed: u64,
+        trials: u64,
+        shard: (u64, u64),
+        system: &System,
+        versions: (String, String),
+    ) -> Self {
+        let image = |slot: &crate::system::Slot| Some((slot.name.clone(), slot.build_id.clone()?));
+        Self {
+            scenario: scenario.name.clone(),
+            seed,
+            trials,
+            shard: [shard.0, shard.1],
+            board: system.board.clone(),
+            emulator: versions.0,
+            compiler: versions.1,
+            kernel_sha256: system.kernel_sha256.clone(),
+            text: text.to_owned(),
+            images: system.slots.iter().filter_map(image).collect(),
+        }
+    }
+
+    /// Reads the description in a campaign's folder.
+    ///
+    /// # Errors
+    /// There is none, or it is not understood.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(NAME);
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!("reading {}: is {} a campaign's folder?", path.display(), folder.display())
+        })?;
+        toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// Writes it into a campaign's folder, which must not have one.
+    ///
+    /// # Errors
+    /// There is one, or it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(NAME);
+        ensure!(
+            !path.exists(),
+            "{} holds a campaign already: `./x campaign resume {0}` goes on with it; a new one takes another folder",
+            folder.display()
+        );
+        let text = toml::to_string(self).context("writing the description of the campaign")?;
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Whether trials run now are the same as then.
+    ///
+    /// # Errors
+    /// Says what is another than it was: emulator, kernel, image.
+    pub fn check_unchanged(&self, now: &Self) -> Result<()> {
+        let same = |what: &str, then: &str, now: &str| -> Result<()> {
+            ensure!(
+                then == now,
+                "{what} is another than the campaign's: {then} then, {now} now; its trials cannot be had again with it"
+            );
+            Ok(())
+        };
+        same("the emulator", &self.emulator, &now.emulator)?;
+        same("the board", &self.board, &now.board)?;
+        same("the kernel", &self.kernel_sha256, &now.kernel_sha256)?;
+        for (name, image) in &self.images {
+            same(
+                &format!("the image of {name}"),
+                image,
+                now.images.get(name).map_or("none", String::as_str),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Numbers of the trials.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> + Send + use<> {
+        let [first, step] = self.shard;
+        (first..self.trials).step_by(step.max(1) as usize)
+    }
+}

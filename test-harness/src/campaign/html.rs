@@ -1,0 +1,168 @@
+//! `report.html`: one file that needs no other, for a browser, a phone and paper.
+
+use super::description::Description;
+use super::ledger::Line;
+use super::outcome::Outcome;
+use super::statistics::rate;
+use super::summary::{Cell, Summary};
+use anyhow::{Context, Result};
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "campaign.html")]
+struct Page<'a> {
+    summary: &'a Summary,
+    description: &'a Description,
+    kernel: &'a str,
+    headline: String,
+    headline_colour: &'static str,
+    outcomes: Vec<OutcomeRow>,
+    tables: Vec<Table<'a>>,
+    times: Vec<TimesRow<'a>>,
+    failures: Vec<&'a Line>,
+}
+
+struct OutcomeRow {
+    name: &'static str,
+    count: u64,
+    meaning: &'static str,
+}
+
+struct Table<'a> {
+    title: &'static str,
+    cells: Vec<CellRow<'a>>,
+}
+
+struct CellRow<'a> {
+    model: &'a str,
+    target: &'a str,
+    activated: u64,
+    manifested: u64,
+    rate: String,
+    spoken: String,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    class: &'static str,
+    percent: String,
+    title: String,
+}
+
+struct TimesRow<'a> {
+    class: &'a str,
+    trials: u64,
+    values: [String; 6],
+}
+
+/// Digits of a hash that are shown.
+const DIGITS: usize = 16;
+
+/// The page.
+///
+/// # Errors
+/// The template cannot be filled in.
+pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Result<String> {
+    let worst = summary.cells.iter().find(|cell| !cell.fail_stop && cell.manifested > 0);
+    let failed = worst.is_some_and(|cell| cell.recovered_intact < cell.manifested);
+    let cells = |fail_stop: bool| {
+        summary.cells.iter().filter(move |cell| cell.fail_stop == fail_stop).map(row).collect()
+    };
+    let mut tables = vec![
+        Table { title: "", cells: cells(false) },
+        Table { title: "Kill, exit and panic", cells: cells(true) },
+    ];
+    tables.retain(|table: &Table| !table.cells.is_empty());
+    let page = Page {
+        summary,
+        description,
+        kernel: description.kernel_sha256.get(..DIGITS).unwrap_or(&description.kernel_sha256),
+        headline: worst.map_or_else(|| "No fault was seen at all.".to_owned(), headline),
+        headline_colour: if failed || summary.void { "bad" } else { "ok" },
+        outcomes: outcome_rows(summary),
+        tables,
+        times: summary.times.iter().map(times_row).collect(),
+        failures: lines.iter().filter(|line| !line.outcome.is_success()).collect(),
+    };
+    page.render().context("filling in the report")
+}
+
+fn headline(cell: &Cell) -> String {
+    let failed = cell.manifested - cell.recovered_intact;
+    format!(
+        "{} in {}: of {} manifested faults {} were not recovered intact: {}.",
+        cell.model,
+        cell.target,
+        cell.manifested,
+        if failed == 0 { "none".to_owned() } else { failed.to_string() },
+        rate(failed, cell.manifested),
+    )
+}
+
+fn row(cell: &Cell) -> CellRow<'_> {
+    let title = |outcome: &Outcome, count: u64| format!("{}: {count}", outcome.name());
+    let parts = cell.outcomes.iter().map(|(outcome, &count)| Part {
+        class: colour(*outcome),
+        percent: format!("{:.2}", count as f64 * 100.0 / cell.trials as f64),
+        title: title(outcome, count),
+    });
+    let spoken: Vec<_> = cell.outcomes.iter().map(|(outcome, &count)| title(outcome, count)).collect();
+    CellRow {
+        model: &cell.model,
+        target: &cell.target,
+        activated: cell.activated,
+        manifested: cell.manifested,
+        rate: rate(cell.recovered_intact, cell.manifested),
+        spoken: spoken.join(", "),
+        parts: parts.collect(),
+    }
+}
+
+const fn colour(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NotActivated => "none",
+        Outcome::Benign => "benign",
+        Outcome::RecoveredIntact => "ok",
+        Outcome::RecoveredWithLoss | Outcome::OthersDisturbed | Outcome::Degraded => "warn",
+        _ => "bad",
+    }
+}
+
+fn outcome_rows(summary: &Summary) -> Vec<OutcomeRow> {
+    let row = |outcome: Outcome| OutcomeRow {
+        name: outcome.name(),
+        count: summary.outcomes.get(&outcome).copied().unwrap_or(0),
+        meaning: meaning(outcome),
+    };
+    Outcome::ALL.into_iter().map(row).collect()
+}
+
+const fn meaning(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NotActivated => {
+            "the fault did not take effect while clients were served: counted, and in no rate"
+        }
+        Outcome::Benign => "the client saw what it sees undisturbed, and nobody died",
+        Outcome::RecoveredIntact => "something was seen, and everything acknowledged is there",
+        Outcome::RecoveredWithLoss => {
+            "an operation failed and the client was told so; everything acknowledged is there"
+        }
+        Outcome::OthersDisturbed => "a component that was not the target was restarted, too",
+        Outcome::Degraded => "a component was given up",
+        Outcome::SilentCorruption => "something acknowledged is gone or different, and nobody was told",
+        Outcome::Hang => "the client did not come to its end, while the clock ran",
+        Outcome::KernelDead => "the kernel panicked or says nothing any more",
+        Outcome::BoardReset => "the board was reset unasked",
+        Outcome::EmulatorDied => "the emulator failed: it says nothing about the system",
+    }
+}
+
+fn times_row(times: &super::summary::Times) -> TimesRow<'_> {
+    let text = |values: Option<[u64; 3]>, index: usize| {
+        values.map_or_else(|| "–".to_owned(), |values| format!("{:.3}", values[index] as f64 / 1e6))
+    };
+    let values = std::array::from_fn(|index| {
+        if index < 3 { text(times.detect_ns, index) } else { text(times.outage_ns, index - 3) }
+    });
+    TimesRow { class: &times.class, trials: times.trials, values }
+}

@@ -1,0 +1,317 @@
+//! Follows one trial from outside: frames, console and card in, an observation out.
+//!
+//! *Rule.* Nothing that the system under test says about itself counts, but for the kernel's records of deaths; what a file must
+//! contain follows from the seed, what is on the card is read by the file system's own tools.
+
+use super::outcome::Observed;
+use crate::evidence::{Clock, Item, Recorded, TraceHash};
+use crate::oracle::workload::{Follower, Promise};
+use crate::oracle::{Kind, card, console};
+use abi::record::DeathClass;
+use abi::trace::{Event, Frame};
+use anyhow::Result;
+use injector_core::Record as InjectorRecord;
+use std::collections::BTreeMap;
+use std::path::Path;
+use workload_core::Record;
+
+/// Who is who.
+#[derive(Clone, Debug)]
+pub struct Cast {
+    /// Slot of the client.
+    pub client: u8,
+    /// Slot of the injector.
+    pub injector: u8,
+    /// Slot of the console's driver.
+    pub console: u8,
+    /// Slot of the target; `None`: there is none.
+    pub target: Option<u8>,
+    /// Names by slot.
+    pub names: BTreeMap<u8, String>,
+}
+
+/// A death.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Death {
+    /// Of whom.
+    pub slot: u8,
+    /// When, in virtual nanoseconds.
+    pub time: u64,
+    /// Why.
+    pub class: DeathClass,
+}
+
+/// What the client saw, for comparison with the golden run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct History {
+    /// Operations that were acknowledged.
+    pub acknowledged: u32,
+    /// Operations that had to be asked for again.
+    pub repeated: u32,
+    /// Longest time between two acknowledgements, from the fault on, in virtual nanoseconds.
+    pub longest_wait: u64,
+}
+
+/// Follows a trial.
+#[derive(Debug)]
+pub struct Judge {
+    cast: Cast,
+    clock: Clock,
+    now: u64,
+    hash: TraceHash,
+    follower: Follower,
+    text: Vec<u8>,
+    deaths: Vec<Death>,
+    started: BTreeMap<u8, u32>,
+    closed: Vec<u8>,
+    acknowledgements: Vec<u64>,
+    injected: Option<u64>,
+    boots: u32,
+    panic: Option<String>,
+    deadline_told: bool,
+    unreadable: u32,
+    findings: Vec<String>,
+    /// Everything that came over the evidence line, if somebody wants to read it.
+    kept: Option<Vec<Item>>,
+}
+
+impl Judge {
+    /// Of a trial whose client works with this seed.
+    pub fn new(cast: Cast, seed: u64) -> Self {
+        Self {
+            cast,
+            clock: Clock { frequency: 0 },
+            now: 0,
+            hash: TraceHash::new(),
+            follower: Follower::new(seed, Promise::Acknowledged),
+            text: Vec::new(),
+            deaths: Vec::new(),
+            started: BTreeMap::new(),
+            closed: Vec::new(),
+            acknowledgements: Vec::new(),
+            injected: None,
+            boots: 0,
+            panic: None,
+            deadline_told: false,
+            unreadable: 0,
+            findings: Vec::new(),
+            kept: None,
+        }
+    }
+
+    /// Keeps everything that comes over the evidence line for [`Judge::into_kept`].
+    pub fn keep(&mut self) {
+        self.kept = Some(Vec::new());
+    }
+
+    /// What was kept.
+    pub fn into_kept(self) -> Vec<Item> {
+        self.kept.unwrap_or_default()
+    }
+
+    /// Takes what came over the console.
+    pub fn console(&mut self, bytes: &[u8]) {
+        self.text.extend_from_slice(bytes);
+    }
+
+    /// Takes what came over the evidence line.
+    pub fn item(&mut self, item: &Item) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(item.clone());
+        }
+        match item {
+            Item::Frame(frame) => self.frame(frame),
+            Item::Text(_) => {}
+            Item::Damaged(..) => self.unreadable += 1,
+        }
+    }
+
+    /// Whether nothing that follows counts.
+    pub fn is_over(&self) -> bool {
+        self.follower.is_finished() || self.deadline_told || self.panic.is_some()
+    }
+
+    /// Virtual nanoseconds of a value of the board's clock.
+    pub fn nanoseconds(&self, ticks: u64) -> u64 {
+        self.clock.nanoseconds(ticks)
+    }
+
+    /// When the kernel said that the fault took place.
+    pub fn injected(&self) -> Option<u64> {
+        self.injected
+    }
+
+    /// Operations acknowledged before `time`.
+    pub fn acknowledged_before(&self, time: u64) -> usize {
+        self.acknowledgements.iter().filter(|&&at| at < time).count()
+    }
+
+    /// The power was cut: what follows is another life of the board.
+    pub fn power_cut(&mut self) {
+        self.follower.reset();
+        self.boots = 0;
+    }
+
+    /// Hash of the trace.
+    pub fn hash(&self) -> String {
+        self.hash.hex()
+    }
+
+    /// What came over the console, for comparison.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The first death of the target from `time` on.
+    pub fn target_death(&self, time: u64) -> Option<&Death> {
+        self.deaths.iter().find(|death| Some(death.slot) == self.cast.target && death.time >= time)
+    }
+
+    /// Incarnations of the target that began behind its first.
+    pub fn incarnations(&self) -> u32 {
+        let started = self.cast.target.and_then(|target| self.started.get(&target));
+        started.map_or(0, |count| count.saturating_sub(1))
+    }
+
+    /// What the client saw from `time` on.
+    pub fn history(&self, time: u64) -> History {
+        let before = self.acknowledgements.partition_point(|&at| at < time).saturating_sub(1);
+        let waits = self.acknowledgements[before.min(self.acknowledgements.len())..].windows(2);
+        History {
+            acknowledged: self.follower.acknowledged(),
+            repeated: self.follower.repeated(),
+            longest_wait: waits.map(|pair| pair[1] - pair[0]).max().unwrap_or(0),
+        }
+    }
+
+    /// What must not be, for people.
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    /// The machine is off: judges what can be judged only now. What the activation and the golden run have to do with it is
+    /// left to the caller.
+    ///
+    /// # Errors
+    /// The file system's tools cannot be run.
+    pub fn finish(&mut self, card: &Path) -> Result<Observed> {
+        self.findings.clear();
+        if let Some(text) = &self.panic {
+            self.findings.push(format!("the kernel panicked: {text}"));
+        }
+        let wrong_answers = self.follower.refused() as usize;
+        let complaints: Vec<_> = self.follower.findings().to_vec();
+        let wrong = complaints.iter().filter(|finding| finding.kind == Kind::Correctness).count();
+        self.findings.extend(complaints.iter().map(ToString::to_string));
+        let mut wrong_data = wrong > wrong_answers;
+        wrong_data |= self.judge_console();
+        if self.follower.is_finished() {
+            wrong_data |= self.judge_card(card)?;
+        }
+        let is_target = |slot: u8| Some(slot) == self.cast.target;
+        let target_deaths = self.deaths.iter().filter(|death| is_target(death.slot)).count() as u32;
+        for death in self.deaths.iter().filter(|death| !is_target(death.slot)) {
+            let text =
+                format!("{} died, too: {} at {} ns", self.name(death.slot), death.class.name(), death.time);
+            self.findings.push(text);
+        }
+        for slot in &self.closed {
+            self.findings.push(format!("{} was given up", self.name(*slot)));
+        }
+        if self.unreadable > 0 {
+            self.findings.push(format!("{} pieces of the evidence line are no frames", self.unreadable));
+        }
+        Ok(Observed {
+            kernel_panicked: self.panic.is_some(),
+            unplanned_reset: self.boots > 1,
+            finished: self.follower.is_finished(),
+            deadline_told: self.deadline_told,
+            wrong_data,
+            refused: self.follower.refused(),
+            closed: !self.closed.is_empty(),
+            target_deaths,
+            other_deaths: self.deaths.len() as u32 - target_deaths,
+            ..Observed::default()
+        })
+    }
+
+    fn name(&self, slot: u8) -> String {
+        self.cast.names.get(&slot).cloned().unwrap_or_else(|| format!("slot {slot}"))
+    }
+
+    fn judge_console(&mut self) -> bool {
+        let deaths: Vec<_> = self
+            .deaths
+            .iter()
+            .filter(|death| death.slot == self.cast.console)
+            .map(|death| death.time)
+            .collect();
+        let report = console::judge(&self.text, self.follower.lines(), &deaths);
+        for line in &report.lost {
+            let text = format!("console: line {} was acknowledged and is not there whole", line.operation);
+            self.findings.push(text);
+        }
+        if report.strays > 0 {
+            self.findings.push(format!("console: {} lines that nobody wrote", report.strays));
+        }
+        !report.lost.is_empty() || report.strays > 0
+    }
+
+    fn judge_card(&mut self, image: &Path) -> Result<bool> {
+        let checked = card::check(image)?;
+        if !checked.clean {
+            self.findings.push(format!("e2fsck -fn is not content: {}", checked.output));
+        }
+        let differences = card::compare(&card::read(image)?, &self.follower.possible_trees());
+        self.findings.extend(differences.iter().map(ToString::to_string));
+        Ok(!checked.clean || !differences.is_empty())
+    }
+
+    fn frame(&mut self, recorded: &Recorded) {
+        let over = self.is_over();
+        let Frame { time, event } = recorded.view();
+        if let Event::Boot { frequency, .. } = event {
+            self.clock = Clock { frequency };
+            self.boots += 1;
+        }
+        if over {
+            return;
+        }
+        self.now = self.clock.nanoseconds(time);
+        self.dispatch(&event);
+        self.hash.add(recorded, self.is_over());
+    }
+
+    fn dispatch(&mut self, event: &Event) {
+        match *event {
+            Event::Application { slot, data, .. } if slot == self.cast.client => match Record::decode(data) {
+                Some(record) => self.client(&record),
+                None => self.unreadable += 1,
+            },
+            Event::Application { slot, data, .. } if slot == self.cast.injector => {
+                let record = InjectorRecord::decode(data);
+                self.deadline_told |= record == Some(InjectorRecord::Deadline);
+            }
+            Event::Injected { .. } => self.injected = self.injected.or(Some(self.now)),
+            Event::Started { slot, .. } => *self.started.entry(slot).or_default() += 1,
+            Event::Died { slot, class, .. } => {
+                self.deaths.push(Death { slot, time: self.now, class });
+                if slot == self.cast.client {
+                    self.follower.died();
+                }
+            }
+            Event::Closed { slot } => self.closed.push(slot),
+            Event::Opened { slot } => self.closed.retain(|closed| *closed != slot),
+            Event::KernelPanic { text, .. } => self.panic = Some(text.to_owned()),
+            _ => {}
+        }
+    }
+
+    fn client(&mut self, record: &Record) {
+        let before = self.follower.acknowledged();
+        self.follower.record(self.now, record);
+        if self.follower.acknowledged() > before {
+            self.acknowledgements.push(self.now);
+        }
+    }
+}

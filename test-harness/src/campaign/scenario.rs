@@ -1,0 +1,152 @@
+//! Scenarios of campaigns: what is drawn, and from which ranges, as data in `scenarios/campaign/*.toml`.
+//!
+//! *Rule.* A scenario names and bounds; a trial is drawn from it, a seed and a number ([`super::spec`]).
+
+use crate::fault::Model;
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The scenarios that come with Samsara: name and text.
+pub const STOCK: [(&str, &str); 5] = [
+    ("behaviour", include_str!("../../scenarios/campaign/behaviour.toml")),
+    ("device", include_str!("../../scenarios/campaign/device.toml")),
+    ("power", include_str!("../../scenarios/campaign/power.toml")),
+    ("state", include_str!("../../scenarios/campaign/state.toml")),
+    ("text", include_str!("../../scenarios/campaign/text.toml")),
+];
+
+/// Longest that a workload may be planned to take, in milliseconds of the board.
+const END_MAX_MS: u64 = 60_000;
+
+/// What a campaign does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CampaignScenario {
+    /// Name.
+    pub name: String,
+    /// What it is for, in one line.
+    pub about: String,
+    /// Name of the system's manifest.
+    pub manifest: String,
+    /// The card carries checksums for an integrity layer.
+    #[serde(default)]
+    pub checked_card: bool,
+    /// The work that goes on meanwhile.
+    pub workload: Workload,
+    /// First and last time at which a fault takes place, in milliseconds of the board.
+    pub window_ms: [u64; 2],
+    /// Components that faults are put into, with their weights.
+    pub targets: BTreeMap<String, u32>,
+    /// Fault models, with their weights.
+    pub models: BTreeMap<String, u32>,
+}
+
+/// The work that goes on while faults take place.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// Name: `mixed`, files and lines on the console.
+    pub name: String,
+    /// Component that does the work.
+    pub client: String,
+    /// Component that carries out the plan.
+    pub injector: String,
+    /// Component that drives the console.
+    pub console: String,
+    /// Operations, after which the client unmounts.
+    pub operations: u32,
+    /// Pause between two operations, in microseconds.
+    pub pause_us: u64,
+    /// Time of the board at which the client unmounts at the latest, in milliseconds.
+    pub end_ms: u64,
+}
+
+/// Names of the workloads.
+pub const WORKLOADS: [&str; 1] = ["mixed"];
+
+impl CampaignScenario {
+    /// A scenario that comes with Samsara, or, if `name` ends in `.toml`, one from a file. Returns its text, too.
+    ///
+    /// # Errors
+    /// There is none of that name, or it is wrong: says what and where.
+    pub fn named(name: &str) -> Result<(Self, String)> {
+        let text = if name.ends_with(".toml") {
+            std::fs::read_to_string(name).with_context(|| format!("reading {name}"))?
+        } else {
+            let names = || STOCK.map(|(name, _)| name).join(", ");
+            let found = STOCK.iter().find(|(stock, _)| *stock == name);
+            let found = found.with_context(|| {
+                format!("no scenario {name:?}: there is {}, or a path that ends in .toml", names())
+            })?;
+            found.1.to_owned()
+        };
+        Ok((Self::parse(&text).with_context(|| format!("in the scenario {name}"))?, text))
+    }
+
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// Says what is wrong, with its line where the syntax is wrong or a key unknown.
+    pub fn parse(text: &str) -> Result<Self> {
+        let scenario: Self = toml::from_str(text)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    fn check(&self) -> Result<()> {
+        for model in self.models.keys() {
+            Model::named(model)?;
+        }
+        let drawable = |weights: &BTreeMap<String, u32>| weights.values().any(|&weight| weight > 0);
+        ensure!(drawable(&self.models), "`models` names none with a weight above 0");
+        ensure!(drawable(&self.targets), "`targets` names none with a weight above 0");
+        let [first, last] = self.window_ms;
+        ensure!(first <= last, "`window_ms` must not end ({last}) before it begins ({first})");
+        let end = self.workload.end_ms;
+        ensure!(last < end, "`window_ms` ends at {last}, the workload at {end}: nothing would be seen");
+        ensure!(end <= END_MAX_MS, "`end_ms` is {end}, and must not be above {END_MAX_MS}");
+        ensure!(self.workload.operations > 0, "`operations` must be above 0");
+        if !WORKLOADS.contains(&self.workload.name.as_str()) {
+            bail!("no workload {:?}: there is {}", self.workload.name, WORKLOADS.join(", "));
+        }
+        Ok(())
+    }
+
+    /// The models with their weights.
+    pub fn models(&self) -> Vec<(Model, u32)> {
+        let named = |(name, weight): (&String, &u32)| Some((Model::named(name).ok()?, *weight));
+        self.models.iter().filter_map(named).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = STOCK[4].1;
+
+    fn message(text: &str) -> String {
+        format!("{:#}", CampaignScenario::parse(text).unwrap_err())
+    }
+
+    #[test]
+    fn the_stock_is_right_and_named_like_its_files() {
+        for (name, text) in STOCK {
+            assert_eq!(CampaignScenario::parse(text).unwrap().name, name);
+        }
+        assert!(CampaignScenario::named("nothing").unwrap_err().to_string().contains("behaviour, device"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(message(&format!("{TEXT}\n[more]\n")).contains("unknown field `more`"));
+        assert!(
+            message(&TEXT.replace("text/condition", "text/typo")).contains("no fault model \"text/typo\"")
+        );
+        let window = TEXT.lines().find(|line| line.starts_with("window_ms")).unwrap();
+        assert!(message(&TEXT.replace(window, "window_ms = [9, 8]")).contains("before it begins"));
+        assert!(message(&TEXT.replace(window, "window_ms = [9, 99999]")).contains("nothing would be seen"));
+        assert!(message(&TEXT.replace("\"mixed\"", "\"idle\"")).contains("no workload \"idle\""));
+    }
+}

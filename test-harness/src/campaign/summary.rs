@@ -1,0 +1,137 @@
+//! What a ledger comes to, by the rules of evidence: rates are of activated trials, never of all; fail-stop faults share no
+//! denominator with others; the worst cell comes first and is the headline.
+
+use super::ledger::Line;
+use super::outcome::Outcome;
+use super::statistics::{quantile, wilson};
+use crate::fault::Model;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Trials of one model in one target.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Cell {
+    /// Name of the model.
+    pub model: String,
+    /// Name of the target.
+    pub target: String,
+    /// Kill, exit, panic: the component says itself that it is dead.
+    pub fail_stop: bool,
+    /// Trials.
+    pub trials: u64,
+    /// Of these, those in which the fault took effect.
+    pub activated: u64,
+    /// Of these, those in which it was seen.
+    pub manifested: u64,
+    /// Of these, those after which everything was there.
+    pub recovered_intact: u64,
+    /// 95 % interval of recovered by manifested; `[0, 1]` if nothing was manifested.
+    pub interval: [f64; 2],
+    /// Trials by outcome.
+    pub outcomes: BTreeMap<Outcome, u64>,
+}
+
+/// Times of one class of failure, in virtual nanoseconds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Times {
+    /// Name of the class; `none`: the target did not die.
+    pub class: String,
+    /// Trials.
+    pub trials: u64,
+    /// Median, 99 and 99.9 of 100 of the detection latency; `null`: nobody died.
+    pub detect_ns: Option<[u64; 3]>,
+    /// The same of the outage that the client saw.
+    pub outage_ns: Option<[u64; 3]>,
+}
+
+/// A campaign in numbers.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Summary {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Seed.
+    pub seed: u64,
+    /// Trials in the ledger.
+    pub trials: u64,
+    /// Trials by outcome.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Cells, the worst first.
+    pub cells: Vec<Cell>,
+    /// Times by class.
+    pub times: Vec<Times>,
+    /// More than 0.1 % of the trials were lost to the emulator: nothing here is to be believed.
+    pub void: bool,
+}
+
+impl Summary {
+    /// Of a ledger.
+    pub fn of(lines: &[Line]) -> Self {
+        let mut outcomes = BTreeMap::new();
+        let mut cells: BTreeMap<(String, String), Vec<&Line>> = BTreeMap::new();
+        let mut classes: BTreeMap<String, Vec<&Line>> = BTreeMap::new();
+        for line in lines {
+            *outcomes.entry(line.outcome).or_default() += 1;
+            cells.entry((line.model.clone(), line.target.clone())).or_default().push(line);
+            if line.activated {
+                let class = line.class.clone().unwrap_or_else(|| "none".to_owned());
+                classes.entry(class).or_default().push(line);
+            }
+        }
+        let mut cells: Vec<_> =
+            cells.into_iter().map(|((model, target), lines)| cell(model, target, &lines)).collect();
+        cells.sort_by(|one, two| badness(two).total_cmp(&badness(one)));
+        let lost = outcomes.get(&Outcome::EmulatorDied).copied().unwrap_or(0);
+        Self {
+            scenario: lines.first().map_or_else(String::new, |line| line.scenario.clone()),
+            seed: lines.first().map_or(0, |line| line.seed),
+            trials: lines.len() as u64,
+            outcomes,
+            cells,
+            times: classes.into_iter().map(|(class, lines)| times(class, &lines)).collect(),
+            void: lost * 1000 > lines.len() as u64,
+        }
+    }
+}
+
+/// How bad a cell is: the upper end of what its rate of failure may be.
+fn badness(cell: &Cell) -> f64 {
+    let failed = cell.manifested - cell.recovered_intact;
+    if failed == 0 {
+        return -(cell.manifested as f64);
+    }
+    wilson(failed, cell.manifested).0
+}
+
+fn cell(model: String, target: String, lines: &[&Line]) -> Cell {
+    let count = |wanted: &dyn Fn(&Line) -> bool| lines.iter().filter(|line| wanted(line)).count() as u64;
+    let manifested = count(&|line| line.outcome.is_manifested());
+    let recovered_intact = count(&|line| line.outcome == Outcome::RecoveredIntact);
+    let (low, high) = wilson(recovered_intact, manifested);
+    let mut outcomes = BTreeMap::new();
+    lines.iter().for_each(|line| *outcomes.entry(line.outcome).or_default() += 1);
+    Cell {
+        fail_stop: Model::named(&model).is_ok_and(Model::is_fail_stop),
+        model,
+        target,
+        trials: lines.len() as u64,
+        activated: count(&|line| line.activated),
+        manifested,
+        recovered_intact,
+        interval: [low, high],
+        outcomes,
+    }
+}
+
+fn times(class: String, lines: &[&Line]) -> Times {
+    let quantiles = |value: &dyn Fn(&Line) -> Option<u64>| {
+        let mut values: Vec<_> = lines.iter().filter_map(|line| value(line)).collect();
+        values.sort_unstable();
+        Some([quantile(&values, 500)?, quantile(&values, 990)?, quantile(&values, 999)?])
+    };
+    Times {
+        class,
+        trials: lines.len() as u64,
+        detect_ns: quantiles(&|line| line.detect_ns),
+        outage_ns: quantiles(&|line| line.outage_ns),
+    }
+}

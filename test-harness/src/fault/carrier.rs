@@ -1,0 +1,272 @@
+//! Carrying a fault out while the guest stands.
+
+use super::device::{self, DeviceFault, Step};
+use super::model::Action;
+use super::{TargetImage, state};
+use crate::target::{Gdb, Registers};
+use abi::layout::USER_END;
+use anyhow::{Context, Result, ensure};
+
+/// `brk #0xFA17`: takes a component to the kernel's `fault_point` instead of to its death.
+pub const PROBE: u32 = 0xD400_0000 | 1 << 21 | 0xFA17 << 5;
+
+/// Where the kernel sees physical memory (kernel/src/arch/aarch64/boot.rs, `KERNEL_OFFSET`).
+const KERNEL_OFFSET: u64 = 0xFFFF_FF80_0000_0000;
+
+/// Words of the kernel's record of a component's registers: x0 to x30, sp, pc, spsr, tpidr, translation table.
+const FRAME_WORDS: usize = 36;
+
+/// Bits of a table entry, and of the translation table register, that are an address.
+const ADDRESS: u64 = 0x0000_FFFF_FFFF_F000;
+
+/// What a component will run with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RegistersOfComponent {
+    /// x0 to x30.
+    pub x: [u64; 31],
+    /// Its stack pointer.
+    pub sp: u64,
+    /// Its program counter.
+    pub pc: u64,
+}
+
+/// What became of the guest by a stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// It goes on.
+    GoesOn,
+    /// It is to be switched off where it stands.
+    PowerCut,
+}
+
+/// Carries one fault out.
+#[derive(Debug)]
+pub struct Carrier<'a> {
+    image: &'a TargetImage,
+    action: &'a Action,
+    /// Translation table of the target, once the fault's time has come.
+    space: Option<u64>,
+    /// Where the probe is.
+    armed: Option<u64>,
+    /// Ticks of the board's clock at which it took effect.
+    activated: Option<u64>,
+    /// What was done, for people.
+    notes: Vec<String>,
+    /// How often a lasting fault has taken effect.
+    times: u32,
+}
+
+/// Where the guest stands: at the fault point, about a component.
+#[derive(Debug)]
+pub struct Stop<'a> {
+    gdb: &'a mut Gdb,
+    frame: u64,
+    space: u64,
+    /// The component's registers.
+    pub registers: RegistersOfComponent,
+}
+
+impl Stop<'_> {
+    /// Reads what the kernel keeps of the component that the stop is about. Returns the CPU's registers, too, and the ticks of
+    /// the board's clock.
+    ///
+    /// # Errors
+    /// The stub fails.
+    pub fn here(gdb: &mut Gdb) -> Result<(Stop<'_>, Registers, u64)> {
+        let registers = gdb.registers()?;
+        let frame = registers.x[0];
+        let bytes = gdb.read(frame, FRAME_WORDS * 8)?;
+        let words: Vec<u64> = bytes
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()))
+            .collect();
+        let mut x = [0; 31];
+        x.copy_from_slice(&words[..31]);
+        let component = RegistersOfComponent { x, sp: words[31], pc: words[32] };
+        Ok((Stop { gdb, frame, space: words[35], registers: component }, registers, registers.x[1]))
+    }
+
+    /// The component's translation table.
+    pub fn space(&self) -> u64 {
+        self.space
+    }
+
+    /// Where the kernel sees what the component has at this address; `None`: nothing is mapped there.
+    fn translate(&mut self, address: u64) -> Result<Option<u64>> {
+        if address >= USER_END {
+            return Ok(None);
+        }
+        let upper = self.entry(self.space & ADDRESS, address >> 21 & 511)?;
+        let physical = match upper & 3 {
+            1 => (upper & ADDRESS & !0x1F_FFFF) | address & 0x1F_FFFF,
+            3 => {
+                let lower = self.entry(upper & ADDRESS, address >> 12 & 511)?;
+                if lower & 3 != 3 {
+                    return Ok(None);
+                }
+                lower & ADDRESS | address & 0xFFF
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(physical + KERNEL_OFFSET))
+    }
+
+    fn entry(&mut self, table: u64, index: u64) -> Result<u64> {
+        let bytes = self.gdb.read(table + KERNEL_OFFSET + 8 * index, 8)?;
+        Ok(u64::from_le_bytes(bytes.try_into().unwrap_or_default()))
+    }
+
+    /// Reads memory of the component, which does not cross a page; `None`: nothing is mapped there.
+    ///
+    /// # Errors
+    /// The stub fails.
+    pub fn read(&mut self, address: u64, length: usize) -> Result<Option<Vec<u8>>> {
+        match self.translate(address)? {
+            Some(at) => self.gdb.read(at, length).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes memory of the component, which does not cross a page.
+    ///
+    /// # Errors
+    /// Nothing is mapped there, or the stub fails.
+    pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
+        let at = self.translate(address)?.with_context(|| format!("nothing is mapped at {address:#x}"))?;
+        self.gdb.write(at, bytes)
+    }
+
+    /// The component goes on with another value in a register; 31 is the stack pointer, 32 the program counter.
+    ///
+    /// # Errors
+    /// There is no such register, or the stub fails.
+    pub fn set_register(&mut self, number: usize, value: u64) -> Result<()> {
+        ensure!(number <= 32, "a component has no register {number}");
+        self.gdb.write(self.frame + 8 * number as u64, &value.to_le_bytes())
+    }
+}
+
+impl<'a> Carrier<'a> {
+    /// Of a fault that was not carried out yet.
+    pub fn new(image: &'a TargetImage, action: &'a Action) -> Self {
+        Self { image, action, space: None, armed: None, activated: None, notes: Vec::new(), times: 0 }
+    }
+
+    /// Ticks of the board's clock at which the fault took effect.
+    pub fn activated(&self) -> Option<u64> {
+        self.activated
+    }
+
+    /// What was done, for people.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The guest stands at the fault point: does what is to be done, and lets it go on.
+    ///
+    /// # Errors
+    /// The stub fails, or the target's memory is not what its image says.
+    pub fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect> {
+        let (mut stop, registers, ticks) = Stop::here(gdb)?;
+        let at_probe = self.armed == Some(stop.registers.pc) && self.space == Some(stop.space);
+        let mut effect = Effect::GoesOn;
+        if at_probe {
+            self.probe_reached(&mut stop, ticks)?;
+        } else if self.space.is_none() {
+            self.space = Some(stop.space);
+            effect = self.begin(&mut stop, ticks)?;
+        }
+        gdb.answer(&registers, u64::from(at_probe))?;
+        if effect == Effect::GoesOn {
+            gdb.resume()?;
+        }
+        Ok(effect)
+    }
+
+    /// The fault's time has come.
+    fn begin(&mut self, stop: &mut Stop, ticks: u64) -> Result<Effect> {
+        match self.action {
+            Action::Stub(_) => {}
+            Action::PowerCut => {
+                self.activated = Some(ticks);
+                return Ok(Effect::PowerCut);
+            }
+            Action::Text { address, .. }
+            | Action::Register { address, .. }
+            | Action::Memory { address, .. }
+            | Action::Device { address, .. } => self.arm(stop, *address)?,
+        }
+        Ok(Effect::GoesOn)
+    }
+
+    /// Puts the probe over an instruction.
+    fn arm(&mut self, stop: &mut Stop, address: u64) -> Result<()> {
+        let expected = self.image.word(address).with_context(|| format!("no instruction at {address:#x}"))?;
+        let found = stop.read(address, 4)?.with_context(|| format!("no page at {address:#x}"))?;
+        let is_as_built = found == expected.to_le_bytes();
+        ensure!(is_as_built, "{}: the instruction at {address:#x} is not that of its image", self.image.name);
+        stop.write(address, &PROBE.to_le_bytes())?;
+        self.armed = Some(address);
+        Ok(())
+    }
+
+    /// The target is about to execute the instruction that the probe covers.
+    fn probe_reached(&mut self, stop: &mut Stop, ticks: u64) -> Result<()> {
+        let at = self.armed.take().context("there is no probe")?;
+        let original = self.image.word(at).context("there is no instruction")?;
+        let word = if let Action::Text { to, .. } = self.action { *to } else { original };
+        stop.write(at, &word.to_le_bytes())?;
+        let took_effect = match self.action {
+            Action::Text { .. } => true,
+            Action::Register { register, mask, .. } => {
+                state::change_register(stop, *register, *mask)?;
+                true
+            }
+            Action::Memory { mask, .. } => {
+                let note = state::change_memory(stop, original, *mask)?;
+                let took_effect = note.is_some();
+                self.notes.extend(note);
+                took_effect
+            }
+            Action::Device { address, fault } => self.device(stop, at, *address, *fault)?,
+            Action::Stub(_) | Action::PowerCut => false,
+        };
+        if took_effect {
+            self.activated.get_or_insert(ticks);
+        }
+        Ok(())
+    }
+
+    /// A step of a device's fault; true: it took effect.
+    fn device(&mut self, stop: &mut Stop, at: u64, home: u64, fault: DeviceFault) -> Result<bool> {
+        let word = self.image.word(home).context("there is no instruction")?;
+        if at == home {
+            match device::access_reached(stop, home, word, fault)? {
+                Step::NoDevice => return Ok(false),
+                Step::Behind => {
+                    self.arm(stop, home + 4)?;
+                    return Ok(false);
+                }
+                Step::Done => {}
+            }
+        } else {
+            device::load_done(stop, word, fault)?;
+        }
+        self.times += 1;
+        if self.times < fault.count() {
+            self.arm(stop, home)?;
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_is_the_instruction_that_the_kernel_knows() {
+        assert_eq!(super::super::text::listing(PROBE), "brk #0xfa17");
+        assert_eq!(PROBE, 0xD43F_42E0);
+    }
+}

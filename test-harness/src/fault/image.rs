@@ -1,0 +1,59 @@
+//! The image of a target: its code, from the ELF file that the build has kept.
+
+use crate::system::System;
+use anyhow::{Context, Result, ensure};
+use object::{Object, ObjectSection, ObjectSymbol};
+
+/// Code of a component or of the kernel.
+#[derive(Clone, Debug)]
+pub struct TargetImage {
+    /// Name of the component.
+    pub name: String,
+    /// Its slot.
+    pub slot: u8,
+    /// Address of the first instruction.
+    pub start: u64,
+    /// The instructions.
+    pub words: Vec<u32>,
+}
+
+impl TargetImage {
+    /// Reads the code of a component.
+    ///
+    /// # Errors
+    /// The system has no such component, or its ELF file cannot be read.
+    pub fn read(system: &System, name: &str) -> Result<Self> {
+        let slot = system.slot(name)?;
+        let path = system.elf(slot).with_context(|| format!("{name} has no image to put faults into"))?;
+        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let file = object::File::parse(&*bytes).with_context(|| format!("in {}", path.display()))?;
+        let text = file.section_by_name(".text").with_context(|| format!("{}: no code", path.display()))?;
+        let data = text.data().with_context(|| format!("in {}", path.display()))?;
+        let words = data.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default()));
+        ensure!(text.address().is_multiple_of(4), "{}: code at an odd address", path.display());
+        Ok(Self { name: name.to_owned(), slot, start: text.address(), words: words.collect() })
+    }
+
+    /// The instruction at an address.
+    pub fn word(&self, address: u64) -> Option<u32> {
+        let index = address.checked_sub(self.start)? / 4;
+        self.words.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// All addresses of instructions.
+    pub fn addresses(&self) -> impl Iterator<Item = u64> {
+        (0..self.words.len() as u64).map(|index| self.start + 4 * index)
+    }
+}
+
+/// Address of a symbol of the kernel.
+///
+/// # Errors
+/// The build kept no ELF file of the kernel, or it has no such symbol.
+pub fn kernel_symbol(system: &System, name: &str) -> Result<u64> {
+    let path = system.kernel_elf().context("the build has kept no ELF file of the kernel; build again")?;
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let file = object::File::parse(&*bytes).with_context(|| format!("in {}", path.display()))?;
+    let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
+    Ok(symbol.with_context(|| format!("{}: no symbol {name}", path.display()))?.address())
+}

@@ -1,0 +1,31 @@
+//! Fault models: what a trial does to its target, and how it is done from outside.
+//!
+//! *Role.* A model draws a fault from a seed ([`draw`]); [`Carrier`] carries it out while the guest stands at the kernel's
+//! `fault_point` (kernel/src/arch/aarch64/fault_point.rs), through the emulator's debugger stub.
+//!
+//! *Rule.* A fault is data that is complete before the guest's first instruction. It is *activated* when the target was about to
+//! execute the instruction that it changes, or that reads the value that it changes: the harness knows that from the probe,
+//! not from the target. Faults that the guest carries out by itself are activated when the kernel says so on the trace.
+//!
+//! | model | file | source |
+//! |---|---|---|
+//! | `text/…` | [`text`] | mistakes in code |
+//! | `state/…` | [`state`] | wrong values in registers and memory, at the instruction that reads them |
+//! | `device/…` | [`device`] | registers of a device that read wrong, writes that get lost |
+//! | `behaviour/…` | [`behaviour`] | a component that fails by its own instructions |
+//! | `power/cut` | [`power`] | the machine is gone between two instructions |
+
+pub mod behaviour;
+mod carrier;
+pub mod device;
+mod dice;
+pub mod image;
+mod model;
+pub mod power;
+pub mod state;
+pub mod text;
+
+pub use carrier::{Carrier, Effect, PROBE, RegistersOfComponent, Stop};
+pub use dice::Dice;
+pub use image::TargetImage;
+pub use model::{Action, Model, draw};

@@ -1,0 +1,254 @@
+//! Names of models, and drawing a fault from one.
+
+use super::device::{DeviceFault, FOR_EVER};
+use super::state::{Region, loaded_bytes, read_registers};
+use super::text::{Mutation, listing};
+use super::{Dice, TargetImage, behaviour, device};
+use crate::campaign::profile::Profile;
+use abi::plan::Fault;
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A fault model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Model {
+    /// One instruction is another.
+    Text(Mutation),
+    /// One bit of a register is wrong when it is read.
+    RegisterFlip,
+    /// A register has any other value when it is read.
+    RegisterWild,
+    /// One bit of memory is wrong when it is read.
+    MemoryFlip(Region),
+    /// A value in memory is any other when it is read.
+    MemoryWild(Region),
+    /// A register of a device reads wrong, once or for ever.
+    DeviceRead {
+        /// Until the driver is replaced.
+        lasting: bool,
+    },
+    /// A write to a register of a device gets lost.
+    DeviceWrite,
+    /// The component fails by its own instructions.
+    Behaviour(Fault),
+    /// The power fails.
+    PowerCut,
+}
+
+/// Regions whose memory can be changed.
+const REGIONS: [Region; 3] = [Region::Stack, Region::Heap, Region::Statics];
+
+impl Model {
+    /// All models.
+    pub fn all() -> Vec<Self> {
+        let mut models: Vec<_> = Mutation::ALL.into_iter().map(Self::Text).collect();
+        models.extend([Self::RegisterFlip, Self::RegisterWild]);
+        models.extend(REGIONS.map(Self::MemoryFlip));
+        models.extend(REGIONS.map(Self::MemoryWild));
+        models.extend([
+            Self::DeviceRead { lasting: false },
+            Self::DeviceRead { lasting: true },
+            Self::DeviceWrite,
+        ]);
+        models.extend(Fault::ALL.map(Self::Behaviour));
+        models.push(Self::PowerCut);
+        models
+    }
+
+    /// The model with this name.
+    ///
+    /// # Errors
+    /// Says which models there are.
+    pub fn named(name: &str) -> Result<Self> {
+        let all = Self::all();
+        if let Some(model) = all.iter().find(|model| model.to_string() == name) {
+            return Ok(*model);
+        }
+        let names: Vec<_> = all.iter().map(Self::to_string).collect();
+        bail!("no fault model {name:?}: there is {}", names.join(", "))
+    }
+
+    /// Kill, exit and panic: never in one denominator with faults that have to be found.
+    pub const fn is_fail_stop(self) -> bool {
+        matches!(self, Self::Behaviour(fault) if behaviour::is_fail_stop(fault))
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(mutation) => write!(f, "text/{}", mutation.name()),
+            Self::RegisterFlip => f.write_str("state/register-flip"),
+            Self::RegisterWild => f.write_str("state/register-wild"),
+            Self::MemoryFlip(region) => write!(f, "state/{}-flip", region.name()),
+            Self::MemoryWild(region) => write!(f, "state/{}-wild", region.name()),
+            Self::DeviceRead { lasting: false } => f.write_str("device/read-wrong"),
+            Self::DeviceRead { lasting: true } => f.write_str("device/read-stuck"),
+            Self::DeviceWrite => f.write_str("device/write-lost"),
+            Self::Behaviour(fault) => write!(f, "behaviour/{}", fault.name()),
+            Self::PowerCut => f.write_str("power/cut"),
+        }
+    }
+}
+
+/// What is done, in full.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// The guest does it: a number of [`Fault`].
+    Stub(Fault),
+    /// The instruction at this address is another.
+    Text {
+        /// Where.
+        address: u64,
+        /// What was there.
+        from: u32,
+        /// What is there now.
+        to: u32,
+    },
+    /// A register is changed before the instruction at this address.
+    Register {
+        /// Where.
+        address: u64,
+        /// 0 to 30, 31 the stack pointer, 32 the program counter.
+        register: u8,
+        /// Bits that are turned round.
+        mask: u64,
+    },
+    /// What the load at this address reads is changed before it.
+    Memory {
+        /// Where.
+        address: u64,
+        /// Bits that are turned round.
+        mask: u64,
+    },
+    /// The device lies at the access at this address.
+    Device {
+        /// Where.
+        address: u64,
+        /// What it does.
+        fault: DeviceFault,
+    },
+    /// The machine is gone.
+    PowerCut,
+}
+
+impl Action {
+    /// The instruction that it is about.
+    pub const fn address(&self) -> Option<u64> {
+        match self {
+            Self::Text { address, .. }
+            | Self::Register { address, .. }
+            | Self::Memory { address, .. }
+            | Self::Device { address, .. } => Some(*address),
+            Self::Stub(_) | Self::PowerCut => None,
+        }
+    }
+
+    /// For people.
+    pub fn describe(&self, image: &TargetImage) -> String {
+        let code = |address: u64| image.word(address).map_or_else(String::new, listing);
+        match self {
+            Self::Stub(fault) => fault.name().to_owned(),
+            Self::Text { address, from, to } => {
+                format!("{address:#x}: `{}` became `{}`", listing(*from), listing(*to))
+            }
+            Self::Register { address, register, mask } => {
+                let name = match register {
+                    31 => "sp".to_owned(),
+                    32 => "pc".to_owned(),
+                    number => format!("x{number}"),
+                };
+                format!("{address:#x}: {name} ^= {mask:#x} before `{}`", code(*address))
+            }
+            Self::Memory { address, mask } => {
+                format!("{address:#x}: memory ^= {mask:#x} before `{}`", code(*address))
+            }
+            Self::Device { address, fault } => format!("{address:#x}: {fault:?} at `{}`", code(*address)),
+            Self::PowerCut => "power cut".to_owned(),
+        }
+    }
+}
+
+/// Draws a fault of this model for a target whose executed instructions are known; `None`: the target has no place for it.
+pub fn draw(model: Model, image: &TargetImage, profile: &Profile, dice: &mut Dice) -> Option<Action> {
+    match model {
+        Model::Behaviour(fault) => Some(Action::Stub(fault)),
+        Model::PowerCut => Some(Action::PowerCut),
+        Model::Text(mutation) => {
+            let places: Vec<_> = profile.executed().collect();
+            // Not every instruction can have every mistake: others are tried, the first one drawn first.
+            let first = dice.below(places.len().max(1) as u64) as usize;
+            places.iter().cycle().skip(first).take(places.len()).find_map(|&address| {
+                let from = image.word(address)?;
+                let to = mutation.apply(from, dice)?;
+                Some(Action::Text { address, from, to })
+            })
+        }
+        Model::RegisterFlip | Model::RegisterWild => {
+            let places: Vec<_> = profile.executed().filter(|&at| has_registers(image, at)).collect();
+            let address = pick(&places, dice)?;
+            let register = pick(&readable(image.word(address)?), dice)?;
+            let mask = if model == Model::RegisterFlip { 1 << dice.below(64) } else { dice.word() | 1 };
+            Some(Action::Register { address, register, mask })
+        }
+        Model::MemoryFlip(region) | Model::MemoryWild(region) => {
+            let loads =
+                profile.accesses(region).filter(|&at| image.word(at).and_then(loaded_bytes).is_some());
+            let address = pick(&loads.collect::<Vec<_>>(), dice)?;
+            let bits = u64::from(loaded_bytes(image.word(address)?)? * 8);
+            let flip = matches!(model, Model::MemoryFlip(_));
+            let mask =
+                if flip { 1 << dice.below(bits) } else { (dice.word() | 1) & (u64::MAX >> (64 - bits)) };
+            Some(Action::Memory { address, mask })
+        }
+        Model::DeviceRead { lasting } => {
+            let loads = profile.accesses(Region::Device).filter(|&at| {
+                image
+                    .word(at)
+                    .is_some_and(|word| loaded_bytes(word).is_some() && device::destination(word).is_some())
+            });
+            let address = pick(&loads.collect::<Vec<_>>(), dice)?;
+            let count = if lasting { FOR_EVER } else { 1 };
+            let fault = DeviceFault::ReadWrong { mask: 1 << dice.below(32), count };
+            Some(Action::Device { address, fault })
+        }
+        Model::DeviceWrite => {
+            let stores = profile
+                .accesses(Region::Device)
+                .filter(|&at| image.word(at).is_some_and(|word| loaded_bytes(word).is_none()));
+            let address = pick(&stores.collect::<Vec<_>>(), dice)?;
+            Some(Action::Device { address, fault: DeviceFault::WriteLost { count: 1 } })
+        }
+    }
+}
+
+fn pick<T: Copy>(items: &[T], dice: &mut Dice) -> Option<T> {
+    items.get(dice.below(items.len().max(1) as u64) as usize).copied()
+}
+
+fn has_registers(image: &TargetImage, address: u64) -> bool {
+    image.word(address).is_some_and(|word| !read_registers(word).is_empty())
+}
+
+/// Registers of which a wrong value is met by this instruction: those that it reads, and the program counter.
+fn readable(word: u32) -> Vec<u8> {
+    let mut registers = read_registers(word);
+    registers.push(32);
+    registers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_model_has_a_name_of_its_own_and_is_found_by_it() {
+        let all = Model::all();
+        for model in &all {
+            assert_eq!(Model::named(&model.to_string()).unwrap(), *model);
+        }
+        assert!(Model::named("text/typo").unwrap_err().to_string().contains("text/condition"));
+    }
+}

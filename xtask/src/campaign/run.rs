@@ -1,0 +1,197 @@
+//! Running trials.
+
+use super::results;
+use crate::baselines;
+use crate::build::build_system;
+use crate::tools::Toolchain;
+use anyhow::{Context, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use test_harness::campaign::description::Description;
+use test_harness::campaign::ledger::{self, Writer};
+use test_harness::campaign::outcome::Outcome;
+use test_harness::campaign::scenario::CampaignScenario;
+use test_harness::campaign::{Campaign, run_all, shard};
+use test_harness::system::System;
+use test_harness::target::{Lock, Machine};
+
+/// What `x campaign run` is told.
+#[derive(clap::Args)]
+pub struct RunOptions {
+    /// A scenario that comes with Samsara (`./x campaign list`), or a file that ends in .toml.
+    scenario: String,
+    /// Number of trials.
+    #[arg(long)]
+    trials: u64,
+    /// Seed: trial K is a function of scenario, seed and K.
+    #[arg(long)]
+    seed: u64,
+    /// Trials at once.
+    #[arg(short, long, default_value_t = 2)]
+    jobs: usize,
+    /// `i/n`: only the trials of which the remainder by n is i.
+    #[arg(long, default_value = "0/1")]
+    shard: String,
+    /// Folder for ledger and report.
+    #[arg(long)]
+    out: PathBuf,
+    /// The emulated board; the default is the one whose file in qemu/ says so.
+    #[arg(long)]
+    board: Option<String>,
+}
+
+/// What `x campaign resume` is told.
+#[derive(clap::Args)]
+pub struct ResumeOptions {
+    /// Folder of the campaign.
+    folder: PathBuf,
+    /// Trials at once.
+    #[arg(short, long, default_value_t = 2)]
+    jobs: usize,
+}
+
+/// What `x campaign replay` is told.
+#[derive(clap::Args)]
+pub struct ReplayOptions {
+    /// Folder of the campaign.
+    folder: PathBuf,
+    /// Number of the trial.
+    #[arg(long)]
+    trial: u64,
+    /// Tells what happened: times, functions, lines.
+    #[arg(long)]
+    story: bool,
+}
+
+/// What is there to run with.
+struct Setting {
+    machine: Machine,
+    system: System,
+    now: Description,
+    scenario: CampaignScenario,
+}
+
+impl Setting {
+    fn new(
+        tools: &Toolchain,
+        board: Option<&str>,
+        scenario: CampaignScenario,
+        text: &str,
+        numbers: (u64, u64, (u64, u64)),
+    ) -> Result<Self> {
+        let machine = crate::run::machine(tools, board)?;
+        let manifest = format!("system/{}.toml", scenario.manifest);
+        let built = build_system(tools, Path::new(&manifest), &machine.name)?;
+        let system = System::in_folder(&built.folder)?;
+        let versions = (machine.emulator_version()?, baselines::compiler()?);
+        let (seed, trials, shard) = numbers;
+        let now = Description::new(&scenario, text, seed, trials, shard, &system, versions);
+        Ok(Self { machine, system, now, scenario })
+    }
+
+    /// That of a campaign that was begun.
+    fn of_folder(tools: &Toolchain, folder: &Path) -> Result<(Self, Description)> {
+        let then = Description::read(folder)?;
+        let scenario = CampaignScenario::parse(&then.text).context("in the scenario of campaign.toml")?;
+        let [i, n] = then.shard;
+        let numbers = (then.seed, then.trials, (i, n));
+        let setting = Self::new(tools, Some(&then.board), scenario, &then.text, numbers)?;
+        then.check_unchanged(&setting.now)?;
+        Ok((setting, then))
+    }
+
+    fn campaign(&self, folder: &Path) -> Result<Campaign> {
+        println!("{}: the golden run, and what the targets execute", self.scenario.name);
+        let campaign = Campaign::prepare(&self.machine, &self.system, &self.scenario, self.now.seed, folder)?;
+        for (name, target) in campaign.targets() {
+            println!(
+                "  {name}: {} of {} instructions are executed",
+                target.profile.len(),
+                target.image.words.len()
+            );
+        }
+        Ok(campaign)
+    }
+}
+
+/// Runs a new campaign.
+///
+/// # Errors
+/// It could not begin, or a trial could not take place.
+pub fn run(tools: &Toolchain, options: &RunOptions) -> Result<ExitCode> {
+    ensure!(options.trials > 0, "--trials must be above 0");
+    let (scenario, text) = CampaignScenario::named(&options.scenario)?;
+    let shard = shard(&options.shard)?;
+    let numbers = (options.seed, options.trials, shard);
+    let setting = Setting::new(tools, options.board.as_deref(), scenario, &text, numbers)?;
+    let scratch = tempfile::tempdir().context("making a folder")?;
+    let campaign = setting.campaign(scratch.path())?;
+    std::fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
+    let _lock = Lock::folder(&options.out)?;
+    setting.now.write(&options.out)?;
+    go_on(&campaign, &setting.now, &options.out, options.jobs)
+}
+
+/// Goes on with a campaign.
+///
+/// # Errors
+/// It is none, or what it was begun with is not there any more, or a trial could not take place.
+pub fn resume(tools: &Toolchain, options: &ResumeOptions) -> Result<ExitCode> {
+    let (setting, then) = Setting::of_folder(tools, &options.folder)?;
+    let _lock = Lock::folder(&options.folder)?;
+    let scratch = tempfile::tempdir().context("making a folder")?;
+    let campaign = setting.campaign(scratch.path())?;
+    go_on(&campaign, &then, &options.folder, options.jobs)
+}
+
+fn go_on(campaign: &Campaign, description: &Description, folder: &Path, jobs: usize) -> Result<ExitCode> {
+    let [first, step] = description.shard;
+    let mut writer = Writer::open(folder, first, step)?;
+    let next = writer.next();
+    let rest: Vec<_> = description.numbers().filter(|&trial| trial >= next).collect();
+    let progress = ProgressBar::new(rest.len() as u64);
+    let style = "{bar:30} {pos}/{len}, {per_sec}, {eta} to go  {msg}";
+    progress.set_style(ProgressStyle::with_template(style).context("in the style of the progress bar")?);
+    let mut outcomes: BTreeMap<Outcome, u64> = BTreeMap::new();
+    run_all(campaign, rest.into_iter(), jobs, |line| {
+        *outcomes.entry(line.outcome).or_default() += 1;
+        let counts: Vec<_> =
+            outcomes.iter().map(|(outcome, count)| format!("{count} {}", outcome.name())).collect();
+        progress.set_message(counts.join(", "));
+        progress.inc(1);
+        writer.add(line)
+    })?;
+    progress.finish_and_clear();
+    results::report(folder)
+}
+
+/// Runs one trial again. The recorded outcome has no part in it until the comparison.
+///
+/// # Errors
+/// The trial is none of the campaign's, or could not take place.
+pub fn replay(tools: &Toolchain, options: &ReplayOptions) -> Result<ExitCode> {
+    let (setting, then) = Setting::of_folder(tools, &options.folder)?;
+    if !then.numbers().any(|trial| trial == options.trial) {
+        bail!("{} has no trial {}", options.folder.display(), options.trial);
+    }
+    let scratch = tempfile::tempdir().context("making a folder")?;
+    let campaign = setting.campaign(scratch.path())?;
+    let account = campaign.run_and_keep(options.trial, scratch.path(), options.story)?;
+    if options.story {
+        super::story::print(&setting.system, &account);
+    }
+    let line = account.line;
+    println!("{}", serde_json::to_string_pretty(&line)?);
+    let recorded =
+        ledger::read(&options.folder)?.into_iter().find(|recorded| recorded.trial == options.trial);
+    let recorded =
+        recorded.with_context(|| format!("the ledger has no line of trial {} yet", options.trial))?;
+    if line.agrees_with(&recorded) {
+        println!("the same as in the ledger");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("DIFFERS from the ledger, which says: {}", serde_json::to_string(&recorded)?);
+    Ok(ExitCode::FAILURE)
+}
