@@ -262,9 +262,17 @@ impl Judge {
         if !checked.clean {
             self.findings.push(format!("e2fsck -fn is not content: {}", checked.output));
         }
-        let differences = card::compare(&card::read(image)?, &self.follower.possible_trees());
-        self.findings.extend(differences.iter().map(ToString::to_string));
-        Ok(!checked.clean || !differences.is_empty())
+        let differences: Vec<_> = match card::read(image) {
+            Ok(contents) => card::compare(&contents, &self.follower.possible_trees())
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            // A file system that its own tools do not understand is a result, not a failure of the harness.
+            Err(error) => vec![format!("card: {error:#}")],
+        };
+        let intact = checked.clean && differences.is_empty();
+        self.findings.extend(differences);
+        Ok(!intact)
     }
 
     fn frame(&mut self, recorded: &Recorded) {

@@ -94,10 +94,11 @@ pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>
         take(&happening, &mut splitter, judge);
     }
     splitter.finish(|item| judge.item(&item));
-    let end = end?;
-    match ending {
-        Ending::Died { reason } if end != End::Silent => Ok(End::Emulator(reason)),
-        _ => Ok(end),
+    match (end, ending) {
+        (Ok(End::Silent), _) => Ok(End::Silent),
+        // Whatever the stub said last: it was the emulator that failed, which is an outcome.
+        (_, Ending::Died { reason }) => Ok(End::Emulator(reason)),
+        (end, _) => end,
     }
 }
 
