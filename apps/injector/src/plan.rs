@@ -117,9 +117,11 @@ mod tests {
 
     #[test]
     fn errors_are_told_apart() {
-        assert_eq!(read(&[0; 64]), Err(PlanError::Absent));
+        let header = size_of::<PlanHeader>();
+        assert_eq!(read(&vec![0; header]), Err(PlanError::Absent));
+        assert_eq!(read(&vec![0; header - 8]), Err(PlanError::Length));
         assert_eq!(read(&bytes(&[ENTRY])), Ok(1));
-        assert_eq!(read(&bytes(&[ENTRY])[..64]), Err(PlanError::Length));
+        assert_eq!(read(&bytes(&[ENTRY])[..header]), Err(PlanError::Length));
         assert_eq!(read(&bytes(&[ENTRY, PlanEntry { fault: 11, ..ENTRY }])), Err(PlanError::Entry(1)));
         assert_eq!(read(&bytes(&[PlanEntry { trigger: 5, ..ENTRY }])), Err(PlanError::Entry(0)));
         assert_eq!(read(&bytes(&vec![ENTRY; ENTRIES_MAX + 1])), Err(PlanError::Length));

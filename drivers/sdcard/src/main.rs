@@ -66,9 +66,9 @@ impl Server for Driver<'_> {
 /// Stands for the place of a flush.
 const FLUSH: u64 = u64::MAX;
 
-/// Whether card and driver should have been able to do it.
+/// Whether card and driver should have been able to do it. A card that is not there, or another one, is nobody's failure.
 const fn is_unexpected(error: Error) -> bool {
-    !matches!(error, Error::BadRequest | Error::OutOfRange | Error::WriteProtected)
+    matches!(error, Error::Timeout | Error::Corrupt | Error::Device)
 }
 
 impl Driver<'_> {
