@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use defmt::{Debug2Format, error, info};
 use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Error, Info, Request, reply};
 use sdcard_driver::doubt::{Confirmed, Doubt, Kind, Verdict};
-use sdcard_driver::{BLOCK_WORDS, Block, Host, SERVICE_LIMIT_NS, SdCard, Settings};
+use sdcard_driver::{BLOCK_WORDS, Block, Error as CardError, Host, SERVICE_LIMIT_NS, SdCard, Settings};
 use serde::{Deserialize, Serialize};
 use userlib::driver::DriverClock;
 use userlib::server::{Answer, Server};
@@ -106,6 +106,8 @@ impl Driver<'_> {
         match self.doubt.failed(kind, lba, again) {
             Verdict::Answer => {}
             Verdict::Confirm => self.commit(),
+            // It was taken out in the middle of a transfer.
+            Verdict::Die if matches!(self.card.info(), Err(CardError::NoCard | CardError::CardChanged)) => {}
             Verdict::Die => panic!("{what} failed, and has worked before: a fresh driver is to try"),
         }
     }
