@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use workload_core::Record;
 
+/// Findings of one trial that are named: a directory without end has thousands.
+const FINDINGS_NAMED: usize = 20;
+
 /// Who is who.
 #[derive(Clone, Debug)]
 pub struct Cast {
@@ -220,6 +223,11 @@ impl Judge {
         }
         if self.unreadable > 0 {
             self.findings.push(format!("{} pieces of the evidence line are no frames", self.unreadable));
+        }
+        let more = self.findings.len().saturating_sub(FINDINGS_NAMED);
+        if more > 0 {
+            self.findings.truncate(FINDINGS_NAMED);
+            self.findings.push(format!("and {more} more"));
         }
         Ok(Observed {
             kernel_panicked: self.panic.is_some(),
