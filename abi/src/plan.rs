@@ -93,6 +93,14 @@ impl Fault {
         Self::Deaf,
     ];
 
+    /// Its place among the variants, by which frames name it.
+    pub const fn index(self) -> u8 {
+        match self {
+            Self::Outside => Self::ALL.len() as u8,
+            fault => fault as u8 - 1,
+        }
+    }
+
     /// The fault with this number.
     pub fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().chain([Self::Outside]).find(|fault| *fault as u32 == code)

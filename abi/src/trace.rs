@@ -324,7 +324,7 @@ impl Encoder<'_> {
             Event::Backtrace { slot, address } => self.of_slot(5, slot, address),
             Event::Injected { slot, incarnation, fault, in_service } => {
                 self.incarnation(6, slot, incarnation);
-                self.extend(&[fault as u8 - 1, in_service]);
+                self.extend(&[fault.index(), in_service]);
             }
             Event::Closed { slot } => self.extend(&[7, slot]),
             Event::Opened { slot } => self.extend(&[8, slot]),
@@ -421,9 +421,9 @@ mod tests {
         #[test]
         fn the_encoding_in_one_pass_is_the_one_in_three_steps(
             time: u64, slot: u8, incarnation: u32, build: u32, kind: u8, numbers: [u64; 3], data in data(300), text in ".{0,128}",
-            class in 1u32..15, fault in 0..Fault::ALL.len(),
+            class in 1u32..15, fault in 0..=Fault::ALL.len(),
         ) {
-            let (class, fault) = (DeathClass::from_code(class).unwrap(), Fault::ALL[fault]);
+            let (class, fault) = (DeathClass::from_code(class).unwrap(), Fault::ALL.get(fault).copied().unwrap_or(Fault::Outside));
             let [pc, esr, far] = numbers;
             let events = [
                 Event::Boot { board: &text, frequency: pc, slots: slot, ram: esr },

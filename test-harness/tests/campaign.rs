@@ -69,6 +69,9 @@ fn a_trial_is_a_function_of_its_number() {
     assert!(together.iter().filter(|line| line.activated).count() >= 5, "{together:#?}");
     assert!(together.iter().any(|line| line.outcome == Outcome::RecoveredIntact), "{together:#?}");
     assert!(together.iter().all(|line| line.outcome != Outcome::EmulatorDied), "{together:#?}");
+    let damaged =
+        together.iter().flat_map(|line| &line.findings).find(|finding| finding.contains("no frames"));
+    assert_eq!(damaged, None, "the evidence line was not understood");
     let alone = trials(&campaign, &[7, 2], 1);
     for line in &alone {
         let before = &together[line.trial as usize];
