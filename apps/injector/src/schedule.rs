@@ -2,7 +2,7 @@
 
 use crate::{JOINED, POLL, Plan, parameter};
 use abi::SLOTS_MAX;
-use abi::plan::PlanEntry;
+use abi::plan::{Fault, PlanEntry};
 use abi::syscall::trigger;
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +149,8 @@ impl<'a> Schedule<'a> {
     fn take(&mut self, at: u64, moment: u64, target: Target) -> bool {
         let pending =
             Pending { entry: self.next, incarnation: target.incarnation, injected: moment, overdue: false };
-        let taken = self.pending.push(pending).is_ok();
+        let taken =
+            self.entry(self.next).is_some_and(leaves_its_target) || self.pending.push(pending).is_ok();
         if taken {
             self.next += 1;
             self.last = Some((at, moment));
@@ -191,6 +192,12 @@ impl<'a> Schedule<'a> {
 
 fn is_joined(entry: &PlanEntry) -> bool {
     u64::from(entry.trigger) == trigger::NOW && entry.count == JOINED
+}
+
+/// What a debugger does to a component at once is the debugger's affair: nobody here knows whether that will be replaced, so the
+/// next step waits for nothing.
+fn leaves_its_target(entry: &PlanEntry) -> bool {
+    entry.fault == Fault::Outside as u32 && u64::from(entry.trigger) == trigger::NOW
 }
 
 /// Joined to the entry before it, and armed together with it.
@@ -251,6 +258,17 @@ mod tests {
         assert_eq!(schedule.step(10_000 + SETTLE, board.look()), INJECT(1));
         board.set(2, 2, true);
         assert_eq!(schedule.step(20_000, board.look()), Action::Finish);
+    }
+
+    #[test]
+    fn a_step_after_a_stop_for_a_debugger_waits_for_nobody() {
+        let stop = PlanEntry { fault: Fault::Outside as u32, ..entry(5000, 1, 0, 0) };
+        let entries = [stop, entry(9000, 2, 0, 0)];
+        let board = Board::new();
+        let mut schedule = Schedule::new(Plan { header: header(), entries: &entries }, None, 0);
+        assert_eq!(schedule.step(5000, board.look()), Action::Inject { entry: 0, overdue: false });
+        assert_eq!(schedule.step(5001, board.look()), Action::Sleep(9000));
+        assert_eq!(schedule.step(9000, board.look()), Action::Inject { entry: 1, overdue: false });
     }
 
     #[test]
