@@ -1,5 +1,5 @@
-//! Campaigns on the emulated board: trials are functions of their number, the ledger tells them apart, and a campaign whose
-//! undisturbed run is not clean does not begin.
+//! Campaigns on the emulated board: trials are functions of their number, also of whether they begin with a reset or where a board
+//! stands, and a campaign whose undisturbed run is not clean does not begin.
 
 use std::sync::Mutex;
 use test_harness::campaign::ledger::Line;
@@ -45,7 +45,7 @@ fn prepare(text: &str, folder: &std::path::Path) -> anyhow::Result<Campaign> {
     let machine = Machine::under_test().unwrap();
     let scenario = CampaignScenario::parse(text).unwrap();
     let system = System::under_test(&machine.name, &scenario.manifest).unwrap();
-    Campaign::prepare(&machine, &system, &scenario, 5, folder)
+    Campaign::prepare(&machine, &system, &scenario, 5, folder, &folder.join("profiles"))
 }
 
 fn trials(campaign: &Campaign, numbers: &[u64], jobs: usize) -> Vec<Line> {
@@ -73,7 +73,9 @@ fn a_trial_is_a_function_of_its_number() {
         together.iter().flat_map(|line| &line.findings).find(|finding| finding.contains("no frames"));
     assert_eq!(damaged, None, "the evidence line was not understood");
     let alone = trials(&campaign, &[7, 2], 1);
-    for line in &alone {
+    // Those began where a board stood; these begin with a reset.
+    let from_reset = [1, 6].map(|trial| campaign.run(trial, folder.path()).unwrap());
+    for line in alone.iter().chain(&from_reset) {
         let before = &together[line.trial as usize];
         assert!(line.agrees_with(before), "{line:#?} is not {before:#?}");
     }

@@ -56,7 +56,7 @@ pub struct History {
 }
 
 /// Follows a trial.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Judge {
     cast: Cast,
     clock: Clock,
@@ -68,7 +68,8 @@ pub struct Judge {
     started: BTreeMap<u8, u32>,
     closed: Vec<u8>,
     acknowledgements: Vec<u64>,
-    injected: Option<u64>,
+    /// When the kernel said that a step of the plan took place.
+    injected: Vec<u64>,
     boots: u32,
     panic: Option<String>,
     deadline_told: bool,
@@ -92,7 +93,7 @@ impl Judge {
             started: BTreeMap::new(),
             closed: Vec::new(),
             acknowledgements: Vec::new(),
-            injected: None,
+            injected: Vec::new(),
             boots: 0,
             panic: None,
             deadline_told: false,
@@ -100,6 +101,14 @@ impl Judge {
             findings: Vec::new(),
             kept: None,
         }
+    }
+
+    /// The same, of a trial whose fault goes into this slot.
+    #[must_use]
+    pub fn with_target(&self, slot: u8) -> Self {
+        let mut judge = self.clone();
+        judge.cast.target = Some(slot);
+        judge
     }
 
     /// Keeps everything that comes over the evidence line for [`Judge::into_kept`].
@@ -131,7 +140,12 @@ impl Judge {
 
     /// Whether nothing that follows counts.
     pub fn is_over(&self) -> bool {
-        self.follower.is_finished() || self.deadline_told || self.panic.is_some()
+        self.follower.is_finished() || self.deadline_told || self.panic.is_some() || self.was_reset()
+    }
+
+    /// Whether the board was reset though nobody had asked for it.
+    fn was_reset(&self) -> bool {
+        self.boots > 1
     }
 
     /// Virtual nanoseconds of a value of the board's clock.
@@ -139,9 +153,9 @@ impl Judge {
         self.clock.nanoseconds(ticks)
     }
 
-    /// When the kernel said that the fault took place.
-    pub fn injected(&self) -> Option<u64> {
-        self.injected
+    /// When the kernel said that a fault took place, from `time` on: what comes before is the stop at which trials begin.
+    pub fn injected_after(&self, time: u64) -> Option<u64> {
+        self.injected.iter().copied().find(|&at| at >= time)
     }
 
     /// Operations acknowledged before `time`.
@@ -231,7 +245,7 @@ impl Judge {
         }
         Ok(Observed {
             kernel_panicked: self.panic.is_some(),
-            unplanned_reset: self.boots > 1,
+            unplanned_reset: self.was_reset(),
             finished: self.follower.is_finished(),
             deadline_told: self.deadline_told,
             wrong_data,
@@ -308,7 +322,7 @@ impl Judge {
                 let record = InjectorRecord::decode(data);
                 self.deadline_told |= record == Some(InjectorRecord::Deadline);
             }
-            Event::Injected { .. } => self.injected = self.injected.or(Some(self.now)),
+            Event::Injected { .. } => self.injected.push(self.now),
             Event::Started { slot, .. } => *self.started.entry(slot).or_default() += 1,
             Event::Died { slot, class, .. } => {
                 self.deaths.push(Death { slot, time: self.now, class });

@@ -30,7 +30,7 @@ pub mod statistics;
 pub mod summary;
 
 use crate::evidence::Item;
-use crate::fault::{Action, Carrier, TargetImage, image};
+use crate::fault::{Action, Carrier, Model, TargetImage, image};
 use crate::system::System;
 use crate::target::{Machine, card};
 use abi::plan::{Fault, PlanEntry};
@@ -38,7 +38,8 @@ use anyhow::{Context, Result, bail, ensure};
 use judge::{History, Judge};
 use ledger::Line;
 use outcome::{Observed, classify};
-use run::{AtFaultPoint, Boot, End, Profiler, boot, cast};
+use profile::{Kept, Profile};
+use run::{AtFaultPoint, Boot, End, Passing, Profiler, Standing, boot, cast};
 use scenario::CampaignScenario;
 use spec::{Spec, Target};
 use std::collections::BTreeMap;
@@ -65,17 +66,30 @@ pub struct Account {
     pub items: Vec<Item>,
 }
 
+/// Runs the first life of the board in a trial: with this plan, judged by this judge, with somebody who acts at the stops. Returns
+/// how it ended, and where the card is.
+type Run<'a> = &'a mut dyn FnMut(&[u8], &mut Judge, Option<&mut dyn AtFaultPoint>) -> Result<(End, PathBuf)>;
+
 /// What all trials of a campaign share.
 #[derive(Debug)]
 pub struct Campaign {
     machine: Machine,
     system: System,
+    kernel: PathBuf,
     scenario: CampaignScenario,
     seed: u64,
     fault_point: u64,
     card: PathBuf,
+    client: u8,
     targets: BTreeMap<String, Target>,
-    golden: History,
+    golden: Golden,
+}
+
+/// The undisturbed run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Golden {
+    history: History,
+    hash: String,
 }
 
 impl Campaign {
@@ -90,6 +104,7 @@ impl Campaign {
         scenario: &CampaignScenario,
         seed: u64,
         folder: &Path,
+        profiles: &Path,
     ) -> Result<Self> {
         let card = folder.join("card.img");
         let make = if scenario.checked_card { card::make_checked } else { card::make };
@@ -97,17 +112,19 @@ impl Campaign {
         let mut campaign = Self {
             machine: machine.clone(),
             system: system.clone(),
+            kernel: system.kernel(),
             scenario: scenario.clone(),
             seed,
             fault_point: image::kernel_symbol(system, "fault_point_stop")?,
             card,
+            client: system.slot(&scenario.workload.client)?,
             targets: BTreeMap::new(),
-            golden: History::default(),
+            golden: Golden::default(),
         };
         campaign.golden = campaign.golden_run(folder)?;
         for (name, _) in scenario.targets.iter().filter(|(_, weight)| **weight > 0) {
             let image = TargetImage::read(system, name)?;
-            let profile = campaign.profile(&image, folder)?;
+            let profile = campaign.profile(&image, folder, profiles)?;
             campaign.targets.insert(name.clone(), Target { image, profile });
         }
         Ok(campaign)
@@ -120,13 +137,13 @@ impl Campaign {
 
     /// What the client sees undisturbed.
     pub fn golden(&self) -> &History {
-        &self.golden
+        &self.golden.history
     }
 
-    fn golden_run(&self, folder: &Path) -> Result<History> {
+    fn golden_run(&self, folder: &Path) -> Result<Golden> {
         let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, None)?, self.seed);
-        let plan = spec::plan(&self.scenario, self.seed, &[]);
-        let (end, card) = self.boot_once(&plan, &mut judge, None, folder)?;
+        let (end, card) =
+            self.boot_once(&self.plan_without_fault(), &mut judge, Some(&mut Passing::new(None)), folder)?;
         let seen = judge.finish(&card)?;
         let history = judge.history(0);
         let clean = end == End::Over
@@ -138,21 +155,76 @@ impl Campaign {
             self.scenario.name,
             judge.findings().join("; ")
         );
-        let last = self.scenario.window_ms[1] * 1_000_000;
         ensure!(
-            judge.acknowledged_before(last) < history.acknowledged as usize,
+            judge.acknowledged_before(self.scenario.last_ns()) < history.acknowledged as usize,
             "the workload of {} is over before the last fault takes place: more operations, or an earlier window",
             self.scenario.name
         );
-        Ok(history)
+        Ok(Golden { history, hash: judge.hash() })
     }
 
-    fn profile(&self, image: &TargetImage, folder: &Path) -> Result<profile::Profile> {
-        let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, Some(image.slot))?, self.seed);
-        let at = self.scenario.window_ms[0] * 1_000_000;
+    fn plan_of(&self, step: PlanEntry) -> Vec<u8> {
+        spec::plan_of_trial(&self.scenario, self.seed, self.client, step)
+    }
+
+    fn plan_without_fault(&self) -> Vec<u8> {
+        self.plan_of(spec::no_step(&self.scenario, self.client))
+    }
+
+    /// A board that stands where the trials begin. It lives in `folder`.
+    ///
+    /// # Errors
+    /// The emulator cannot keep its state, or does not go on from it as it does from a reset.
+    pub fn standing(&self, folder: &Path) -> Result<Standing> {
+        let folder = folder.join("standing");
+        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let card = folder.join("card.img");
+        copy_sparse(&self.card, &card)?;
+        let plan = self.plan_without_fault();
+        let judge = Judge::new(cast(&self.system, &self.scenario.workload, None)?, self.seed);
+        let mut standing = Standing::start(&self.what(&plan, &card, &folder), judge)?;
+        for what in ["going on", "being put back"] {
+            let mut judge = standing.judge().clone();
+            let end = standing.run(&plan, &mut judge, None)?;
+            let now = Golden { history: judge.history(0), hash: judge.hash() };
+            ensure!(
+                end == End::Over && now == self.golden,
+                "after {what}, a board does not do what it does from a reset: {end:?}, {now:?} is not {:?}",
+                self.golden
+            );
+        }
+        Ok(standing)
+    }
+
+    /// What the target executes, if some model asks for that; looked for in `profiles` first.
+    fn profile(&self, image: &TargetImage, folder: &Path, profiles: &Path) -> Result<Profile> {
+        let is_drawn_from = |(model, weight): &(Model, u32)| *weight > 0 && model.is_drawn_from_profile();
+        if !self.scenario.models().iter().any(is_drawn_from) {
+            return Ok(Profile::default());
+        }
+        let run = format!(
+            "{:?} {} {}",
+            self.scenario.workload,
+            self.scenario.last_ns(),
+            self.scenario.checked_card
+        );
+        let depends_on = [&self.system.board, &self.system.kernel_sha256, &image.name, &run];
+        let kept = Kept::new(profiles, &depends_on.map(String::as_str));
+        if let Some(profile) = kept.load() {
+            return Ok(profile);
+        }
+        let profile = self.measured_profile(image, folder)?;
+        kept.store(&profile)?;
+        Ok(profile)
+    }
+
+    fn measured_profile(&self, image: &TargetImage, folder: &Path) -> Result<Profile> {
+        let mut judge =
+            Judge::new(cast(&self.system, &self.scenario.workload, Some(image.slot))?, profile::SEED);
+        let at = self.scenario.last_ns();
         let entry =
             PlanEntry { at, fault: Fault::Outside as u32, slot: image.slot.into(), trigger: 0, count: 0 };
-        let plan = spec::plan(&self.scenario, self.seed, &[entry]);
+        let plan = spec::plan(&self.scenario, profile::SEED, &[entry]);
         let mut profiler = Profiler::new(image);
         self.boot_once(&plan, &mut judge, Some(&mut profiler), folder)?;
         let profile = profiler.into_profile();
@@ -198,16 +270,19 @@ impl Campaign {
         card: &Path,
         folder: &Path,
     ) -> Result<End> {
-        let what = Boot {
+        boot(&self.what(plan, card, folder), judge, actor)
+    }
+
+    fn what<'a>(&'a self, plan: &'a [u8], card: &'a Path, folder: &'a Path) -> Boot<'a> {
+        Boot {
             machine: &self.machine,
-            kernel: &self.system.kernel(),
+            kernel: &self.kernel,
             card,
             plan,
             seed: self.seed,
             fault_point: self.fault_point,
             folder,
-        };
-        boot(&what, judge, actor)
+        }
     }
 
     /// The trial with this number.
@@ -218,7 +293,7 @@ impl Campaign {
         Spec::draw(&self.scenario, self.seed, trial, &self.targets)
     }
 
-    /// Runs a trial in a folder of its own.
+    /// Runs a trial from a reset, in a folder of its own.
     ///
     /// # Errors
     /// The trial could not take place.
@@ -231,28 +306,47 @@ impl Campaign {
     /// # Errors
     /// As [`Campaign::run`].
     pub fn run_and_keep(&self, trial: u64, folder: &Path, keep: bool) -> Result<Account> {
+        let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, None)?, self.seed);
+        if keep {
+            judge.keep();
+        }
+        self.carry_out(trial, &judge, folder, &mut |plan, judge, actor| {
+            self.boot_once(plan, judge, Some(&mut Passing::new(actor)), folder)
+        })
+    }
+
+    /// As [`Campaign::run`], but from where the board stands. The board is lost if the emulator fails.
+    ///
+    /// # Errors
+    /// As [`Campaign::run`].
+    pub fn run_from(&self, standing: &mut Standing, trial: u64, folder: &Path) -> Result<(Line, End)> {
+        let judge = standing.judge().clone();
+        let mut last = End::Over;
+        let account = self.carry_out(trial, &judge, folder, &mut |plan, judge, actor| {
+            last = standing.run(plan, judge, actor)?;
+            Ok((last.clone(), standing.card().to_owned()))
+        })?;
+        Ok((account.line, last))
+    }
+
+    /// A trial, with `run` for its first life of the board.
+    fn carry_out(&self, trial: u64, judge: &Judge, folder: &Path, run: Run) -> Result<Account> {
         let begun = Instant::now();
         let spec = self.spec(trial)?;
         let target = self.targets.get(&spec.target).context("the target was not prepared")?;
         let slot = target.image.slot;
-        let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, Some(slot))?, self.seed);
-        if keep {
-            judge.keep();
-        }
+        let mut judge = judge.with_target(slot);
         let mut carrier = Carrier::new(&target.image, &spec.action);
         let actor: Option<&mut dyn AtFaultPoint> =
             if matches!(spec.action, Action::Stub(_)) { None } else { Some(&mut carrier) };
-        let plan = spec.plan(&self.scenario, self.seed, slot);
-        let (mut end, card) = self.boot_once(&plan, &mut judge, actor, folder)?;
-        let activated_ticks = carrier.activated();
+        let (mut end, mut card) = run(&self.plan_of(spec.step(slot)), &mut judge, actor)?;
         let activated = match spec.action {
-            Action::Stub(_) => judge.injected(),
-            _ => activated_ticks.map(|ticks| judge.nanoseconds(ticks)),
+            Action::Stub(_) => judge.injected_after(self.scenario.first_ns()),
+            _ => carrier.activated().map(|ticks| judge.nanoseconds(ticks)),
         };
         if end == End::PowerCut {
             judge.power_cut();
-            let plan = spec::plan_of_next_start(&self.scenario, self.seed, slot);
-            end = self.boot_with(&plan, &mut judge, None, &card, &folder.join("run"))?;
+            (end, card) = self.next_start(slot, &mut judge, &card, folder)?;
         }
         let seen = judge.finish(&card)?;
         let mut line = self.line(&spec, target, &judge, &seen, activated, &end);
@@ -266,6 +360,17 @@ impl Campaign {
         })
     }
 
+    /// The board is switched on again, with a copy of its card.
+    fn next_start(&self, slot: u8, judge: &mut Judge, card: &Path, folder: &Path) -> Result<(End, PathBuf)> {
+        let folder = folder.join("next");
+        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let copy = folder.join("card.img");
+        copy_sparse(card, &copy)?;
+        let plan = spec::plan_of_next_start(&self.scenario, self.seed, slot);
+        let end = self.boot_with(&plan, judge, None, &copy, &folder)?;
+        Ok((end, copy))
+    }
+
     fn line(
         &self,
         spec: &Spec,
@@ -277,9 +382,10 @@ impl Campaign {
     ) -> Line {
         let served = activated.is_some_and(|at| judge.acknowledged_before(at) > 0);
         let history = judge.history(activated.unwrap_or(0));
-        let outage = history.longest_wait.checked_sub(self.golden.longest_wait + TOLERANCE_NS);
-        let deviates =
-            outage.is_some() || history.repeated > self.golden.repeated || spec.action == Action::PowerCut;
+        let outage = history.longest_wait.checked_sub(self.golden.history.longest_wait + TOLERANCE_NS);
+        let deviates = outage.is_some()
+            || history.repeated > self.golden.history.repeated
+            || spec.action == Action::PowerCut;
         let seen =
             Observed { activated: served, emulator_died: matches!(end, End::Emulator(_)), deviates, ..*seen };
         let death = judge.target_death(activated.unwrap_or(0));
@@ -299,7 +405,7 @@ impl Campaign {
             outcome: classify(&seen),
             class: death.map(|death| death.class.name().to_owned()),
             detect_ns: death.zip(activated).map(|(death, activated)| death.time.saturating_sub(activated)),
-            outage_ns: outage.map(|_| history.longest_wait - self.golden.longest_wait),
+            outage_ns: outage.map(|_| history.longest_wait - self.golden.history.longest_wait),
             incarnations: judge.incarnations(),
             trace_hash: judge.hash(),
             findings,
@@ -352,21 +458,44 @@ fn work(
     trials: &std::sync::Mutex<impl Iterator<Item = u64>>,
     lines: &std::sync::mpsc::Sender<Result<Line>>,
 ) {
-    let folder = match tempfile::Builder::new().prefix("samsara-trial-").tempdir() {
-        Ok(folder) => folder,
+    let worker = tempfile::Builder::new().prefix("samsara-trial-").tempdir();
+    let mut worker = match worker.context("making a folder for trials") {
+        Ok(folder) => Worker { campaign, folder, standing: None },
         Err(error) => {
             // Nobody listens any more if this fails.
-            let _ = lines.send(Err(error).context("making a folder for trials"));
+            let _ = lines.send(Err(error));
             return;
         }
     };
     loop {
         let Some(trial) = trials.lock().ok().and_then(|mut trials| trials.next()) else { return };
-        let line = campaign.run(trial, folder.path()).with_context(|| format!("trial {trial}"));
+        let line = worker.run(trial).with_context(|| format!("trial {trial}"));
         let failed = line.is_err();
         if lines.send(line).is_err() || failed {
             return;
         }
+    }
+}
+
+/// Runs one trial after the other.
+struct Worker<'a> {
+    campaign: &'a Campaign,
+    folder: tempfile::TempDir,
+    /// The board, but at the beginning and after the emulator has failed.
+    standing: Option<Standing>,
+}
+
+impl Worker<'_> {
+    fn run(&mut self, trial: u64) -> Result<Line> {
+        let mut standing = match self.standing.take() {
+            Some(standing) => standing,
+            None => self.campaign.standing(self.folder.path())?,
+        };
+        let (line, end) = self.campaign.run_from(&mut standing, trial, self.folder.path())?;
+        if !matches!(end, End::Emulator(_)) {
+            self.standing = Some(standing);
+        }
+        Ok(line)
     }
 }
 

@@ -4,14 +4,22 @@
 //! this run of the target executed, so nearly every trial is activated. Which faults are activated is decided in the trial
 //! nevertheless, by the probe.
 //!
-//! *How.* At the beginning of the window every instruction of the target is covered by a probe; each one that is reached is put
-//! back. The run is a function of image, scenario and seed, as every run is.
+//! *How.* At the end of the window every instruction of the target is covered by a probe, and each one that is reached is put
+//! back: what is found is executed after every instant that a trial may draw. The run is a function of image and scenario, as
+//! every run is: its workload has a seed of its own ([`SEED`]), so that campaigns with several seeds draw from the same
+//! instructions, and a profile that was kept ([`Kept`]) need not be made again.
 
 use crate::fault::RegistersOfComponent;
 use crate::fault::state::{Region, address};
 use crate::fault::text::decode;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Seed of the workload that is followed.
+pub const SEED: u64 = 1;
 
 /// What was executed.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -45,5 +53,62 @@ impl Profile {
     /// Whether nothing was executed.
     pub fn is_empty(&self) -> bool {
         self.instructions.is_empty()
+    }
+}
+
+/// A file that a profile is kept in.
+#[derive(Debug)]
+pub struct Kept(PathBuf);
+
+impl Kept {
+    /// In `folder`, of what is a function of these.
+    pub fn new(folder: &std::path::Path, parts: &[&str]) -> Self {
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        Self(folder.join(format!("{}.json", crate::evidence::hex(&digest.finalize()))))
+    }
+
+    /// The profile, if there is one that can be read.
+    pub fn load(&self) -> Option<Profile> {
+        serde_json::from_slice(&std::fs::read(&self.0).ok()?).ok()
+    }
+
+    /// Keeps a profile. Whoever reads at the same time finds all of it or nothing.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn store(&self, profile: &Profile) -> Result<()> {
+        let folder = self.0.parent().context("a file has a folder")?;
+        let keep = || -> Result<()> {
+            std::fs::create_dir_all(folder)?;
+            let file = tempfile::NamedTempFile::new_in(folder)?;
+            serde_json::to_writer(&file, profile)?;
+            file.persist(&self.0)?;
+            Ok(())
+        };
+        keep().with_context(|| format!("keeping {}", self.0.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_found_by_all_that_it_depends_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut profile = Profile::default();
+        profile.instructions.insert(0x30_0000, Some(Region::Stack));
+        profile.instructions.insert(0x30_0004, None);
+        let kept = Kept::new(folder.path(), &["kernel", "block"]);
+        assert_eq!(kept.load(), None);
+        kept.store(&profile).unwrap();
+        assert_eq!(kept.load(), Some(profile));
+        assert_eq!(Kept::new(folder.path(), &["kernelb", "lock"]).load(), None);
+        std::fs::write(&kept.0, "{").unwrap();
+        assert_eq!(kept.load(), None, "a damaged file is none");
     }
 }

@@ -1,18 +1,22 @@
-//! One boot of a trial: the emulator with a debugger's stub, until the client has come to its end.
+//! One run of a trial, from a reset ([`boot`]) or from where another boot of the same plan stood ([`Standing`]): the emulator with
+//! a debugger's stub, until the client has come to its end.
 
 use super::judge::{Cast, Judge};
 use super::profile::Profile;
 use crate::evidence::Splitter;
-use crate::fault::{Carrier, Effect, PROBE, Stop, TargetImage};
-use crate::target::{Emulator, Ending, Gdb, Happening, Launch, Line, Machine, Mode};
+use crate::fault::{Carrier, Effect, KERNEL_OFFSET, PROBE, Stop, TargetImage};
+use crate::target::{Emulator, Ending, Gdb, Happening, Launch, Line, Machine, Mode, Registers};
 use abi::PAGE_SIZE;
-use anyhow::Result;
-use std::path::Path;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Longest that a guest may say nothing, in time of this computer. Whoever lives speaks within milliseconds of it; this is for
 /// kernels that are dead, and generous, so that a busy computer makes nobody dead.
 const SILENCE: Duration = Duration::from_secs(40);
+
+/// Bytes of a card that are compared at once.
+const PIECE: usize = 64 * 1024;
 
 /// Bytes of an instruction.
 const INSTRUCTION: usize = 4;
@@ -69,24 +73,7 @@ pub enum End {
 /// # Errors
 /// The boot could not take place.
 pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>) -> Result<End> {
-    let launch = Launch {
-        machine: boot.machine,
-        kernel: boot.kernel,
-        card: Some(boot.card),
-        plan: Some(boot.plan),
-        seed: boot.seed,
-        mode: Mode::Deterministic,
-        extra: &[],
-        folder: boot.folder,
-    };
-    let (mut emulator, mut stub) = if actor.is_some() {
-        let (emulator, mut gdb) = Emulator::launch_stopped(&launch)?;
-        gdb.set_breakpoint(boot.fault_point)?;
-        gdb.resume()?;
-        (emulator, Some(gdb))
-    } else {
-        (Emulator::launch(&launch)?, None)
-    };
+    let (mut emulator, mut stub) = launch(boot, actor.is_some(), &[])?;
     let mut splitter = Splitter::new();
     let end = listen(&mut emulator, stub.as_mut().zip(actor), &mut splitter, judge);
     let ending = emulator.end()?;
@@ -100,6 +87,195 @@ pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>
         (_, Ending::Died { reason }) => Ok(End::Emulator(reason)),
         (end, _) => end,
     }
+}
+
+/// Starts the emulator; with a stub, the guest will stand at its fault point.
+fn launch(boot: &Boot, with_stub: bool, extra: &[String]) -> Result<(Emulator, Option<Gdb>)> {
+    let launch = Launch {
+        machine: boot.machine,
+        kernel: boot.kernel,
+        card: Some(boot.card),
+        plan: Some(boot.plan),
+        seed: boot.seed,
+        mode: Mode::Deterministic,
+        extra,
+        folder: boot.folder,
+    };
+    if !with_stub {
+        return Ok((Emulator::launch(&launch)?, None));
+    }
+    let (emulator, mut gdb) = Emulator::launch_stopped(&launch)?;
+    gdb.set_breakpoint(boot.fault_point)?;
+    gdb.resume()?;
+    Ok((emulator, Some(gdb)))
+}
+
+/// Passes the stop at which trials begin, and leaves the others to an actor.
+pub struct Passing<'a> {
+    passed: bool,
+    actor: Option<&'a mut dyn AtFaultPoint>,
+}
+
+impl<'a> Passing<'a> {
+    /// With nobody to act, the next stops are passed, too.
+    pub fn new(actor: Option<&'a mut dyn AtFaultPoint>) -> Self {
+        Self { passed: false, actor }
+    }
+}
+
+impl AtFaultPoint for Passing<'_> {
+    fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect> {
+        match &mut self.actor {
+            Some(actor) if self.passed => return actor.stopped(gdb),
+            _ => self.passed = true,
+        }
+        let registers = gdb.registers()?;
+        gdb.answer(&registers, 0)?;
+        gdb.resume()?;
+        Ok(Effect::GoesOn)
+    }
+}
+
+/// A board that stands at the first step of its plan, and can be put back there: where trials begin.
+///
+/// *Rule.* What follows is the same, bit for bit, as after a boot with the trial's plan: time, memory, devices and card are those of
+/// the kept state, and nobody on the board has looked at the plan's further steps before. [`super::Campaign`] proves it for the
+/// undisturbed run before it believes in a standing board, and every replay is a boot.
+#[derive(Debug)]
+pub struct Standing {
+    emulator: Emulator,
+    gdb: Gdb,
+    registers: Registers,
+    card: PathBuf,
+    card_then: Vec<u8>,
+    plan_address: u64,
+    judge: Judge,
+    splitter: Splitter,
+    /// Nothing has run since the state was kept.
+    is_there: bool,
+}
+
+impl Standing {
+    /// Boots until the first step of the plan, which must be a stop.
+    ///
+    /// # Errors
+    /// The board does not come there.
+    pub fn start(boot: &Boot, mut judge: Judge) -> Result<Self> {
+        let (mut emulator, gdb) = launch(boot, true, &[])?;
+        let mut gdb = gdb.context("there is no debugger's stub")?;
+        let mut splitter = Splitter::new();
+        loop {
+            match emulator.next(Instant::now() + SILENCE) {
+                Happening::Stopped => break,
+                Happening::Closed | Happening::Nothing => {
+                    bail!("the board does not come to the first step of its plan")
+                }
+                happening => take(&happening, &mut splitter, &mut judge),
+            }
+        }
+        for happening in emulator.settled() {
+            take(&happening, &mut splitter, &mut judge);
+        }
+        let registers = gdb.registers()?;
+        emulator.keep(boot.folder)?;
+        let card_then = read(boot.card)?;
+        Ok(Self {
+            emulator,
+            gdb,
+            registers,
+            card: boot.card.to_owned(),
+            card_then,
+            plan_address: boot.machine.plan_address + KERNEL_OFFSET,
+            judge,
+            splitter,
+            is_there: true,
+        })
+    }
+
+    /// Where the card is, which is the trial's until the next one.
+    pub fn card(&self) -> &Path {
+        &self.card
+    }
+
+    /// What was seen until here.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Runs with another plan that has as many steps, of which the first is the same. After [`End::Emulator`] the board is lost.
+    ///
+    /// # Errors
+    /// The board cannot be put back, or the run could not take place.
+    pub fn run(
+        &mut self,
+        plan: &[u8],
+        judge: &mut Judge,
+        actor: Option<&mut dyn AtFaultPoint>,
+    ) -> Result<End> {
+        if !std::mem::take(&mut self.is_there) {
+            self.emulator.put_back()?;
+            restore(&self.card, &self.card_then)?;
+            // What the last trial has still said is nobody's business.
+            self.emulator.settled();
+        }
+        let mut splitter = self.splitter.clone();
+        self.gdb.write(self.plan_address, plan)?;
+        self.gdb.answer(&self.registers, 0)?;
+        self.gdb.resume()?;
+        let mut nobody = Passing::new(None);
+        let actor = actor.unwrap_or(&mut nobody);
+        let end = listen(&mut self.emulator, Some((&mut self.gdb, actor)), &mut splitter, judge);
+        let end = self.halt(end, &mut splitter, judge)?;
+        splitter.finish(|item| judge.item(&item));
+        Ok(end)
+    }
+
+    /// The run is over: the guest stands, and its card is as the guest has left it.
+    fn halt(&mut self, end: Result<End>, splitter: &mut Splitter, judge: &mut Judge) -> Result<End> {
+        let stands = matches!(end, Ok(End::PowerCut)) || self.stop(splitter, judge);
+        if !stands {
+            return match self.emulator.end()? {
+                Ending::Died { reason } => Ok(End::Emulator(reason)),
+                _ => end.and(Ok(End::Emulator("it ended in the middle of a trial".to_owned()))),
+            };
+        }
+        for happening in self.emulator.settled() {
+            take(&happening, splitter, judge);
+        }
+        end
+    }
+
+    /// Stops the guest, which runs; false: the emulator is gone.
+    fn stop(&mut self, splitter: &mut Splitter, judge: &mut Judge) -> bool {
+        if self.gdb.interrupt().is_err() {
+            return false;
+        }
+        let deadline = Instant::now() + SILENCE;
+        loop {
+            match self.emulator.next(deadline) {
+                Happening::Stopped => return true,
+                Happening::Closed | Happening::Nothing => return false,
+                happening => take(&happening, splitter, judge),
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Makes a card what it was; only what differs is written.
+fn restore(card: &Path, then: &[u8]) -> Result<()> {
+    let now = read(card)?;
+    let writing = || format!("writing {}", card.display());
+    let file = std::fs::File::options().write(true).open(card).with_context(writing)?;
+    let pieces = now.chunks(PIECE).zip(then.chunks(PIECE)).enumerate();
+    for (index, (_, then)) in pieces.filter(|(_, (now, then))| now != then) {
+        std::os::unix::fs::FileExt::write_all_at(&file, then, (index * PIECE) as u64)
+            .with_context(writing)?;
+    }
+    Ok(())
 }
 
 fn listen(

@@ -19,6 +19,9 @@ pub const STOCK: [(&str, &str); 5] = [
 /// Longest that a workload may be planned to take, in milliseconds of the board.
 const END_MAX_MS: u64 = 60_000;
 
+/// Earliest time of a fault, in milliseconds of the board: boot and mounting take about four.
+const FIRST_MIN_MS: u64 = 8;
+
 /// What a campaign does.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,6 +106,10 @@ impl CampaignScenario {
         ensure!(drawable(&self.targets), "`targets` names none with a weight above 0");
         let [first, last] = self.window_ms;
         ensure!(first <= last, "`window_ms` must not end ({last}) before it begins ({first})");
+        ensure!(
+            first >= FIRST_MIN_MS,
+            "`window_ms` begins at {first}: before {FIRST_MIN_MS} nothing is mounted and nobody is served"
+        );
         let end = self.workload.end_ms;
         ensure!(last < end, "`window_ms` ends at {last}, the workload at {end}: nothing would be seen");
         ensure!(end <= END_MAX_MS, "`end_ms` is {end}, and must not be above {END_MAX_MS}");
@@ -111,6 +118,16 @@ impl CampaignScenario {
             bail!("no workload {:?}: there is {}", self.workload.name, WORKLOADS.join(", "));
         }
         Ok(())
+    }
+
+    /// First time at which a fault takes place, in nanoseconds of the board.
+    pub const fn first_ns(&self) -> u64 {
+        self.window_ms[0] * 1_000_000
+    }
+
+    /// Last time at which a fault takes place, in nanoseconds of the board.
+    pub const fn last_ns(&self) -> u64 {
+        self.window_ms[1] * 1_000_000
     }
 
     /// The models with their weights.
@@ -146,6 +163,7 @@ mod tests {
         );
         let window = TEXT.lines().find(|line| line.starts_with("window_ms")).unwrap();
         assert!(message(&TEXT.replace(window, "window_ms = [9, 8]")).contains("before it begins"));
+        assert!(message(&TEXT.replace(window, "window_ms = [3, 9]")).contains("nobody is served"));
         assert!(message(&TEXT.replace(window, "window_ms = [9, 99999]")).contains("nothing would be seen"));
         assert!(message(&TEXT.replace("\"mixed\"", "\"idle\"")).contains("no workload \"idle\""));
     }

@@ -16,6 +16,9 @@ const ATTEMPTS: u32 = 1000;
 /// Longest that a fault waits for a message, in nanoseconds.
 const TRIGGER_LIMIT_NS: u64 = 20_000_000;
 
+/// How long before the first fault the board stands, in nanoseconds: longer than [`SETTLE_NS`].
+pub const LEAD_NS: u64 = 2_000_000;
+
 /// Between two looks of the injector at a target that is ready again, in nanoseconds.
 const SETTLE_NS: u64 = 1_000_000;
 
@@ -58,8 +61,7 @@ impl Spec {
     ) -> Result<Self> {
         let mut dice = Dice::new(seed, trial);
         let models = scenario.models();
-        let [first, last] = scenario.window_ms;
-        let at = dice.within([first * 1_000_000, last * 1_000_000]);
+        let at = dice.within([scenario.first_ns(), scenario.last_ns()]);
         for _ in 0..ATTEMPTS {
             let name = dice.weighted(scenario.targets.iter().map(|(name, weight)| (name, *weight)));
             let model = dice.weighted(models.iter().map(|(model, weight)| (model, *weight))).copied();
@@ -73,18 +75,14 @@ impl Spec {
         bail!("no target of the scenario {} has a place for any of its models", scenario.name)
     }
 
-    /// The fault plan of the trial.
-    pub fn plan(&self, scenario: &CampaignScenario, seed: u64, slot: u8) -> Vec<u8> {
+    /// The step of the trial's plan, for a target in `slot`.
+    pub fn step(&self, slot: u8) -> PlanEntry {
         let fault = match self.action {
             Action::Stub(fault) => fault,
             _ => Fault::Outside,
         };
         let (trigger, count) = (self.trigger.0 as u32, self.trigger.1);
-        plan(
-            scenario,
-            seed,
-            &[PlanEntry { at: self.at, fault: fault as u32, slot: slot.into(), trigger, count }],
-        )
+        PlanEntry { at: self.at, fault: fault as u32, slot: slot.into(), trigger, count }
     }
 
     /// When it takes place, for people.
@@ -108,6 +106,20 @@ fn message_trigger(model: Model, target: &str, dice: &mut Dice) -> (u64, u32) {
         return (trigger::NOW, 0);
     }
     (kind, count)
+}
+
+/// The plan of a trial: a stop, at which the board can be kept and put back, and then this step. `slot` is the client's: somebody
+/// who is there.
+pub fn plan_of_trial(scenario: &CampaignScenario, seed: u64, slot: u8, step: PlanEntry) -> Vec<u8> {
+    let at = scenario.first_ns() - LEAD_NS;
+    let stop = PlanEntry { at, fault: Fault::Outside as u32, slot: slot.into(), trigger: 0, count: 0 };
+    plan(scenario, seed, &[stop, step])
+}
+
+/// A step that is not reached before the client comes to its end.
+pub fn no_step(scenario: &CampaignScenario, slot: u8) -> PlanEntry {
+    let at = scenario.workload.end_ms * 1_000_000;
+    PlanEntry { at, fault: Fault::Outside as u32, slot: slot.into(), trigger: 0, count: 0 }
 }
 
 /// A fault plan with the scenario's workload.

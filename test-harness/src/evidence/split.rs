@@ -22,7 +22,7 @@ pub enum Item {
 }
 
 /// Takes a line apart.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Splitter {
     pending: Vec<u8>,
     in_frame: bool,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 pub const PROBE: u32 = 0xD400_0000 | 1 << 21 | 0xFA17 << 5;
 
 /// Where the kernel sees physical memory (kernel/src/arch/aarch64/boot.rs, `KERNEL_OFFSET`).
-const KERNEL_OFFSET: u64 = 0xFFFF_FF80_0000_0000;
+pub const KERNEL_OFFSET: u64 = 0xFFFF_FF80_0000_0000;
 
 /// Words of the kernel's record of a component's registers: x0 to x30, sp, pc, spsr, tpidr, translation table.
 const FRAME_WORDS: usize = 36;

@@ -25,7 +25,7 @@ pub mod power;
 pub mod state;
 pub mod text;
 
-pub use carrier::{Carrier, Effect, PROBE, RegistersOfComponent, Stop};
+pub use carrier::{Carrier, Effect, KERNEL_OFFSET, PROBE, RegistersOfComponent, Stop};
 pub use dice::Dice;
 pub use image::TargetImage;
 pub use model::{Action, Model, draw};

@@ -69,6 +69,11 @@ impl Model {
         bail!("no fault model {name:?}: there is {}", names.join(", "))
     }
 
+    /// Whether a fault is drawn from what the target executes.
+    pub const fn is_drawn_from_profile(self) -> bool {
+        !matches!(self, Self::Behaviour(_) | Self::PowerCut)
+    }
+
     /// Kill, exit and panic: never in one denominator with faults that have to be found.
     pub const fn is_fail_stop(self) -> bool {
         matches!(self, Self::Behaviour(fault) if behaviour::is_fail_stop(fault))

@@ -51,7 +51,7 @@ pub struct Walk {
     pub intact: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// No incarnation of the client has begun.
     Absent,
@@ -68,7 +68,7 @@ enum Phase {
 }
 
 /// Follows the client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Follower {
     seed: u64,
     promise: Promise,

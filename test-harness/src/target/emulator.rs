@@ -3,15 +3,19 @@
 //! The emulator connects to sockets that are already listening, so that no byte is lost at the start; it starts stopped
 //! and is let go when all lines are connected. Each line is read by a thread of its own and without bound, because a
 //! serial line that nobody reads stops the guest.
+//!
+//! While the guest stands, its whole state but the card's can be kept, and it can be put back to it ([`Emulator::keep`],
+//! [`Emulator::put_back`]).
 
 use super::gdb::Gdb;
+use super::line::Reader;
 use super::machine::{Machine, SerialLine};
 use super::process::{Guarded, describe};
 use super::qmp::Qmp;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +26,18 @@ use std::time::{Duration, Instant};
 
 /// Longest that the emulator may take to connect its lines, and to end when it was told to.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Name of the place for states of the guest, and of the one state.
+const STATE: &str = "state";
+
+/// Longest that keeping or putting back the guest's state may take.
+const STATE_PATIENCE: Duration = Duration::from_mins(2);
+
+/// Between two looks at what the emulator is doing.
+const POLL: Duration = Duration::from_millis(1);
+
+/// Most bytes of a kept state: a board has 1 GiB of memory at least, nearly all of it zeros, which take no room.
+const STATE_MAX: u64 = 16 << 30;
 
 /// Lets the emulator wait for a debugger, at a port of its choice, for this computer only.
 const DEBUGGER: [&str; 2] = ["-gdb", "tcp:127.0.0.1:0"];
@@ -95,6 +111,7 @@ pub struct Emulator {
     qmp: Qmp,
     happenings: Receiver<Happening>,
     console: UnixStream,
+    readers: [Reader; 2],
     messages: PathBuf,
     errors: PathBuf,
     told: Arc<Told>,
@@ -180,13 +197,15 @@ impl Emulator {
         let (sender, happenings) = channel();
         let gdb = debugger.map(|stream| Gdb::new(stream, sender.clone())).transpose()?;
         let writer = console.try_clone().context("duplicating the console's socket")?;
-        read_line(console, SerialLine::Console, sender.clone());
-        read_line(evidence, SerialLine::Evidence, sender.clone());
+        let readers = [
+            Reader::start(console, SerialLine::Console, sender.clone())?,
+            Reader::start(evidence, SerialLine::Evidence, sender.clone())?,
+        ];
         let told = Arc::new(Told::default());
         let seen = Arc::clone(&told);
         let qmp = Qmp::new(control, move |event, data| report_event(&sender, &seen, event, data))
             .map_err(explain)?;
-        Ok((Self { process, qmp, happenings, console: writer, messages, errors, told }, gdb))
+        Ok((Self { process, qmp, happenings, console: writer, readers, messages, errors, told }, gdb))
     }
 
     /// What happens next, but not beyond `deadline`.
@@ -209,6 +228,77 @@ impl Emulator {
             rest.push(happening);
         }
         rest
+    }
+
+    /// Everything that happened up to now, while the guest stands: what it has sent over its lines is in it to the last byte.
+    pub fn settled(&mut self) -> Vec<Happening> {
+        let mut happened = Vec::new();
+        loop {
+            let all_read = self.readers.iter().all(Reader::is_drained);
+            happened.extend(self.happenings.try_iter());
+            if all_read {
+                return happened;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Keeps the state of the guest, which stands, in `folder`. The card is not part of it.
+    ///
+    /// # Errors
+    /// The emulator cannot keep this board's state, or is gone.
+    pub fn keep(&mut self, folder: &Path) -> Result<()> {
+        let path = folder.join("state.qcow2");
+        let made = self.job(
+            "blockdev-create",
+            json!({
+                "options": { "driver": "file", "filename": path, "size": 0 },
+            }),
+        );
+        made.with_context(|| format!("making {}", path.display()))?;
+        let file = json!({ "driver": "file", "filename": path });
+        self.qmp.command(
+            "blockdev-add",
+            &json!({ "driver": "file", "node-name": "state-file", "filename": path }),
+        )?;
+        self.job(
+            "blockdev-create",
+            json!({
+                "options": { "driver": "qcow2", "file": "state-file", "size": STATE_MAX },
+            }),
+        )?;
+        self.qmp.command("blockdev-del", &json!({ "node-name": "state-file" }))?;
+        self.qmp.command("blockdev-add", &json!({ "driver": "qcow2", "node-name": STATE, "file": file }))?;
+        self.job("snapshot-save", json!({ "tag": STATE, "vmstate": STATE, "devices": [STATE] }))
+    }
+
+    /// Puts the guest, which stands, back to the state that was kept.
+    ///
+    /// # Errors
+    /// The emulator is gone, or has lost the state.
+    pub fn put_back(&mut self) -> Result<()> {
+        self.job("snapshot-load", json!({ "tag": STATE, "vmstate": STATE, "devices": [STATE] }))
+    }
+
+    /// Carries out what takes the emulator a while.
+    fn job(&mut self, name: &str, mut arguments: Value) -> Result<()> {
+        arguments["job-id"] = json!(name);
+        self.qmp.command(name, &arguments)?;
+        let deadline = Instant::now() + STATE_PATIENCE;
+        loop {
+            let jobs = self.qmp.command("query-jobs", &json!({}))?;
+            let job = jobs.as_array().and_then(|jobs| jobs.iter().find(|job| job["id"] == name));
+            let job = job.with_context(|| format!("the emulator has forgotten {name}"))?;
+            if job["status"] == "concluded" {
+                let error = job["error"].as_str().map(str::to_owned);
+                self.qmp.command("job-dismiss", &json!({ "id": name }))?;
+                return error.map_or(Ok(()), |error| bail!("the emulator fails at {name}: {error}"));
+            }
+            if Instant::now() >= deadline {
+                bail!("the emulator does not come to an end with {name}");
+            }
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Types `bytes` on the console.
@@ -384,21 +474,6 @@ fn accept(listener: &UnixListener, process: &mut Guarded, deadline: Instant) -> 
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-}
-
-fn read_line(mut stream: UnixStream, line: Line, sender: Sender<Happening>) {
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(length @ 1..) = stream.read(&mut buffer) {
-            if sender.send(Happening::Bytes(line, buffer[..length].to_vec())).is_err() {
-                return;
-            }
-        }
-        if line == SerialLine::Evidence {
-            // Nobody listens any more if this fails.
-            let _ = sender.send(Happening::Closed);
-        }
-    });
 }
 
 fn report_event(sender: &Sender<Happening>, told: &Told, event: &str, data: &Value) {

@@ -19,6 +19,9 @@ const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 /// Most bytes in one request; the stub's own limit is a packet of 4,096 characters.
 const PIECE: usize = 1024;
 
+/// What stops a guest that runs (appendix E.10, Interrupts).
+const BREAK: u8 = 3;
+
 /// Bytes of an instruction.
 const INSTRUCTION: u64 = 4;
 
@@ -67,6 +70,15 @@ impl Gdb {
     /// The stub is gone.
     pub fn resume(&mut self) -> Result<()> {
         self.send("c")
+    }
+
+    /// Asks the guest, which runs, to stand: that is followed by one [`Happening::Stopped`], of this or of a breakpoint that
+    /// was reached meanwhile.
+    ///
+    /// # Errors
+    /// The stub is gone.
+    pub fn interrupt(&mut self) -> Result<()> {
+        self.stream.write_all(&[BREAK]).context("writing to the debugger's stub")
     }
 
     /// Registers of the CPU that stopped.

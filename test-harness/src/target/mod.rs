@@ -5,6 +5,7 @@
 pub mod card;
 mod emulator;
 mod gdb;
+mod line;
 mod lock;
 mod machine;
 mod process;

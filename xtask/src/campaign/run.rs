@@ -71,6 +71,8 @@ struct Setting {
     system: System,
     now: Description,
     scenario: CampaignScenario,
+    /// Where what targets execute is kept.
+    profiles: PathBuf,
 }
 
 impl Setting {
@@ -88,7 +90,8 @@ impl Setting {
         let versions = (machine.emulator_version()?, baselines::compiler()?);
         let (seed, trials, shard) = numbers;
         let now = Description::new(&scenario, text, seed, trials, shard, &system, versions);
-        Ok(Self { machine, system, now, scenario })
+        let profiles = tools.target_dir().join("campaign-profiles");
+        Ok(Self { machine, system, now, scenario, profiles })
     }
 
     /// That of a campaign that was begun.
@@ -104,7 +107,8 @@ impl Setting {
 
     fn campaign(&self, folder: &Path) -> Result<Campaign> {
         println!("{}: the golden run, and what the targets execute", self.scenario.name);
-        let campaign = Campaign::prepare(&self.machine, &self.system, &self.scenario, self.now.seed, folder)?;
+        let (machine, system, seed) = (&self.machine, &self.system, self.now.seed);
+        let campaign = Campaign::prepare(machine, system, &self.scenario, seed, folder, &self.profiles)?;
         for (name, target) in campaign.targets() {
             println!(
                 "  {name}: {} of {} instructions are executed",
