@@ -191,8 +191,8 @@ pub struct Policy {
     pub intensity_window: u64,
     /// Components that are restarted together with this one: bit n is slot n.
     pub group: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Components whose services this one may call: what it may complain of, and what is doubted when it fails again and again.
+    pub suppliers: u32,
 }
 
 const _: () = assert!(SLOTS_MAX <= 32, "sets of slots are 32-bit masks");

@@ -1,17 +1,21 @@
 //! The block driver's service as the device under the file system.
 //!
-//! Rule: no retry here. The kernel delivers a request again when the driver dies; an error that reaches this point is
-//! one that the driver could not mend.
+//! Rule: no retry here. The kernel delivers a request again when the driver dies; an error that a living driver gives is doubted
+//! once ([`userlib::supplier`]); one that reaches this point is one that a fresh driver could not mend either.
 
+extern crate alloc;
+
+use alloc::boxed::Box;
 use fs_core::{BlockDevice, DeviceError, SECTOR_BYTES};
-use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Error, Info, Request, done};
-use userlib::{CallError, Client, Grant, NO_GRANTS};
+use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Error, Request};
+use userlib::supplier::{Complaint, blocks};
+use userlib::{CallError, Client, NO_GRANTS};
 
 const _: () = assert!(SECTOR_BYTES == BLOCK_SIZE, "sectors of the file system are blocks of the driver");
 
 /// The card behind the block service.
 pub struct Card {
-    driver: Client,
+    driver: Box<dyn Device>,
     sectors: u64,
 }
 
@@ -28,16 +32,16 @@ impl Card {
     ///
     /// # Errors
     /// The call failed: the driver is quarantined, or did not answer in time.
-    pub fn find(driver: Client) -> Result<Self, CallError> {
-        let reply = driver.call(&Request::Info.encode(), NO_GRANTS)?;
-        let sectors = Info::decode(&reply).map_or(0, |info| info.blocks);
-        Ok(Self { driver, sectors })
-    }
-
-    fn transfer(&self, request: Request, window: Grant<'_>) -> Result<(), DeviceError> {
-        let reply =
-            self.driver.call(&request.encode(), [window, Grant::None]).map_err(|_| DeviceError::Failed)?;
-        done(&reply).map_err(refused)
+    pub fn find(driver: Client, complaint: Complaint) -> Result<Self, CallError> {
+        let mut device = Box::new(blocks(driver, complaint));
+        let sectors = if let Ok(info) = device.info() {
+            info.blocks
+        } else {
+            // Whether there is a driver at all says the call.
+            driver.call(&Request::Info.encode(), NO_GRANTS)?;
+            0
+        };
+        Ok(Self { driver: device, sectors })
     }
 }
 
@@ -51,21 +55,19 @@ impl BlockDevice for Card {
 
     fn read(&mut self, first: u64, buffer: &mut [u8]) -> Result<(), DeviceError> {
         for (lba, part) in (first..).step_by(BLOCKS_MAX as usize).zip(buffer.chunks_mut(BYTES_MAX)) {
-            let count = (part.len() / BLOCK_SIZE) as u32;
-            self.transfer(Request::Read { lba, count }, Grant::Write(part))?;
+            self.driver.read(lba, part).map_err(refused)?;
         }
         Ok(())
     }
 
     fn write(&mut self, first: u64, data: &[u8]) -> Result<(), DeviceError> {
         for (lba, part) in (first..).step_by(BLOCKS_MAX as usize).zip(data.chunks(BYTES_MAX)) {
-            let count = (part.len() / BLOCK_SIZE) as u32;
-            self.transfer(Request::Write { lba, count }, Grant::Read(part))?;
+            self.driver.write(lba, part).map_err(refused)?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), DeviceError> {
-        self.transfer(Request::Flush, Grant::None)
+        self.driver.flush().map_err(refused)
     }
 }

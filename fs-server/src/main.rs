@@ -19,6 +19,7 @@ use defmt::info;
 use fs_core::{CHECKPOINT_BYTES_MAX, Call, Checkpoint, CheckpointError, FileServer, MountError, Sender};
 use protocols::files::{Answer, Label, Request, Status, TRANSFER_BYTES_MAX};
 use userlib::server::{Answer as Reaction, Server};
+use userlib::supplier::Complaint;
 use userlib::{Start, binding, checkpoint, log_text, serve, time::now};
 
 /// The slot's checkpoint, as `fs-core` wants it.
@@ -94,7 +95,8 @@ fn since_power_on() -> Duration {
 }
 
 fn mount() -> Service {
-    let card = match Card::find(binding!(call "block")) {
+    let complaint = Complaint::new(binding!(call ? "reincarnation"), binding!(server "block"));
+    let card = match Card::find(binding!(call "block"), complaint) {
         Ok(card) => card,
         Err(error) => panic!("block driver: {error:?}"),
     };

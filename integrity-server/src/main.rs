@@ -13,24 +13,13 @@ use alloc::boxed::Box;
 use alloc::vec;
 use defmt::{error, info, warn};
 use integrity_core::{Finding, Layer};
-use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Error, Remote, Request, Window, reply};
+use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Error, Request, reply};
 use userlib::server::{Answer, Server};
-use userlib::{Client, Grant, Message, Start, binding, checkpoint, serve};
+use userlib::supplier::{Complaint, blocks};
+use userlib::{Message, Start, binding, checkpoint, serve};
 
 /// Blocks of the table in memory, unless the manifest says otherwise: what 2 MiB of the medium need, in 50 KiB of the heap.
 const TABLE_BLOCKS: usize = 64;
-
-/// The service below.
-fn medium(client: Client) -> impl Device {
-    Remote::new(move |message: &Message, window: Window<'_>| {
-        let grant = match window {
-            Window::None => Grant::None,
-            Window::Read(bytes) => Grant::Read(bytes),
-            Window::Write(bytes) => Grant::Write(bytes),
-        };
-        client.call(message, [grant, Grant::None]).ok()
-    })
-}
 
 fn tell(finding: Finding) {
     match finding {
@@ -49,6 +38,8 @@ struct Process<L> {
     layer: L,
     /// Identity of the medium that the checkpoint has.
     kept: Option<u128>,
+    /// About the service below.
+    complaint: Complaint,
     buffer: Box<[u8]>,
 }
 
@@ -81,7 +72,13 @@ impl<D: Device> Process<Layer<D, fn(Finding)>> {
         if request.grant_length(0) < bytes.len() || !request.grant_is_writable(0) {
             return Err(Error::BadRequest);
         }
-        self.layer.read(lba, bytes)?;
+        let read = self.layer.read(lba, bytes);
+        // What does not fit may be the medium's fault, or that of who reads it: a fresh one is asked before a block is lost.
+        let read = match read {
+            Err(Error::Integrity) if self.complaint.file() => self.layer.read(lba, bytes),
+            read => read,
+        };
+        read?;
         request.copy_out(0, 0, bytes).map_err(|_| Error::BadRequest)
     }
 
@@ -99,8 +96,11 @@ fn main(_start: Start) -> ! {
     let kept = checkpoint::load(&mut saved).and_then(|bytes| bytes.try_into().ok()).map(u128::from_le_bytes);
     let capacity = binding!(parameter ? "table_blocks").map_or(TABLE_BLOCKS, |blocks| blocks as usize);
     info!("starts; medium known from before: {=bool}", kept.is_some());
+    let complaint = Complaint::new(binding!(call ? "reincarnation"), binding!(server "medium"));
+    let medium = blocks(binding!(call "medium"), complaint);
     serve(&mut Process {
-        layer: Layer::new(medium(binding!(call "medium")), tell as fn(Finding), capacity, kept),
+        layer: Layer::new(medium, tell as fn(Finding), capacity, kept),
+        complaint,
         kept,
         buffer: vec![0; BLOCKS_MAX as usize * BLOCK_SIZE].into_boxed_slice(),
     })

@@ -11,7 +11,7 @@
 
 mod device;
 
-pub use device::{Device, Remote, Window};
+pub use device::{Device, Doubting, Remote, Window};
 
 use crate::Service;
 use abi::Message;
@@ -110,6 +110,12 @@ impl Error {
         Self::Device,
         Self::Integrity,
     ];
+
+    /// Whether a server that is damaged could say so without reason, to a client that has asked for something sensible. What a
+    /// person does to a card is left out: a card that is not there would cost its driver a life at every request.
+    pub const fn may_be_the_servers(self) -> bool {
+        !matches!(self, Self::WriteProtected | Self::NoMedium | Self::MediumChanged | Self::Unsupported)
+    }
 
     fn from_label(label: u64) -> Self {
         Self::ALL.into_iter().find(|error| *error as u64 == label).unwrap_or(Self::Device)

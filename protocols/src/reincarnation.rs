@@ -1,4 +1,4 @@
-//! The `reincarnation` service: what people, through a shell, ask of RS.
+//! The `reincarnation` service: what people, through a shell, ask of RS, and what a client tells it of a server.
 //!
 //! *Rule.* All requests but [`Request::Fault`] are idempotent: they name the state that is wanted, and a restart names the
 //! incarnation that it is to end. What was answered [`Reply::Done`] is committed and survives RS.
@@ -17,13 +17,14 @@ const RELEASE: u64 = 5;
 const FAULT: u64 = 6;
 const DEATH: u64 = 7;
 const LOG: u64 = 8;
+const COMPLAIN: u64 = 9;
 
 /// Notification bit that RS sets for the shell: a component has died, was started, or is in quarantine, or RS itself is a
 /// new incarnation. [`Request::List`] tells which.
 pub const NOTIFY_NEWS: u64 = 1 << 1;
 
 const IDEMPOTENT: u64 =
-    1 << LIST | 1 << START | 1 << STOP | 1 << RESTART | 1 << RELEASE | 1 << DEATH | 1 << LOG;
+    1 << LIST | 1 << START | 1 << STOP | 1 << RESTART | 1 << RELEASE | 1 << DEATH | 1 << LOG | 1 << COMPLAIN;
 
 /// Labels and marks.
 pub const SERVICE: Service = Service {
@@ -54,6 +55,9 @@ pub enum Request {
     /// Writes a slot's log ring to grant 0, records as [`abi::syscall::inspect::LOG`] says, oldest first. Where the grant
     /// has no room for all, the oldest are left out; every record is whole.
     Log(SlotId),
+    /// Ends the component in this slot, whose service the caller may call, and starts it afresh: it answers as no correct one
+    /// does. Who complains too often is not heard ([`Error::TooSoon`]).
+    Complain(SlotId),
 }
 
 /// What RS answers.
@@ -89,17 +93,20 @@ pub enum Error {
     Denied = 6,
     /// It is not running, or has not died yet.
     WrongState = 7,
+    /// The last complaint of the caller is too young.
+    TooSoon = 8,
 }
 
 impl Error {
     /// Every error.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BadRequest,
         Self::NoSuchSlot,
         Self::Quarantined,
         Self::NotQuarantined,
         Self::Denied,
         Self::WrongState,
+        Self::TooSoon,
     ];
 }
 
@@ -118,6 +125,7 @@ impl Request {
             Self::Fault(slot, fault) => Message::new(FAULT, &[slot.into(), u64::from(fault as u32)]),
             Self::Death(slot) => Message::new(DEATH, &[slot.into()]),
             Self::Log(slot) => Message::new(LOG, &[slot.into()]),
+            Self::Complain(slot) => Message::new(COMPLAIN, &[slot.into()]),
         }
     }
 
@@ -139,6 +147,7 @@ impl Request {
             FAULT => Self::Fault(slot?, Fault::from_code(argument?).ok_or(Error::BadRequest)?),
             DEATH => Self::Death(slot?),
             LOG => Self::Log(slot?),
+            COMPLAIN => Self::Complain(slot?),
             _ => return Err(Error::BadRequest),
         })
     }

@@ -111,6 +111,11 @@ pub fn write_report<const N: usize>(supervisor: &Supervisor<N>, report: Report) 
         }
         ReportKind::Started(incarnation) => log_text!("{name}: incarnation {incarnation} started"),
         ReportKind::Quarantined(cause) => log_text!("{name}: in quarantine: {}", cause_text(cause)),
+        ReportKind::Accused(by) => {
+            let by = control::slot_info(by).ok();
+            let by = by.as_ref().map_or("", |info| abi::name_text(&info.name));
+            log_text!("{name}: {by} complains of it: it is started afresh");
+        }
         ReportKind::Starved(by) => {
             let by = control::slot_info(by).ok();
             let by = by.as_ref().map_or("", |info| abi::name_text(&info.name));

@@ -35,6 +35,10 @@ pub fn handle<const N: usize>(supervisor: &mut Supervisor<N>, received: &Receive
         Request::Fault(slot, fault) => fail(slot, fault),
         Request::Death(slot) => death(received, slot),
         Request::Log(slot) => log(received, slot),
+        Request::Complain(slot) => supervisor
+            .complain(sys::counter(), received.meta.sender, slot)
+            .map(|()| Reply::Done)
+            .map_err(refusal_error),
     };
     result.unwrap_or_else(Reply::Failed)
 }
@@ -44,11 +48,18 @@ fn command<const N: usize>(
     slot: SlotId,
     command: Command,
 ) -> Result<Reply, Error> {
-    supervisor.command(sys::counter(), slot, command).map(|()| Reply::Done).map_err(|refusal| match refusal {
+    supervisor.command(sys::counter(), slot, command).map(|()| Reply::Done).map_err(refusal_error)
+}
+
+/// What a refusal of the supervisor means to the caller.
+fn refusal_error(refusal: Refusal) -> Error {
+    match refusal {
         Refusal::NoSuchSlot => Error::NoSuchSlot,
         Refusal::Quarantined => Error::Quarantined,
         Refusal::NotQuarantined => Error::NotQuarantined,
-    })
+        Refusal::NoSupplier => Error::Denied,
+        Refusal::TooSoon => Error::TooSoon,
+    }
 }
 
 /// What a refusal of the kernel means to the user.

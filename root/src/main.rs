@@ -27,7 +27,7 @@ const SLOTS: usize = 8;
 
 fn main(_start: Start) -> ! {
     let rs = binding!(slot "rs");
-    let mut supervisor = Supervisor::<SLOTS>::new(0);
+    let mut supervisor = Supervisor::<SLOTS>::new(0).of_moments();
     assert!(usize::from(rs) < SLOTS, "rs must be among the first {SLOTS} entries of the manifest");
     assert!(take_charge(&mut supervisor, rs, None).is_ok(), "root must control rs");
     info!("in charge of rs, which is slot {=u8}", rs);

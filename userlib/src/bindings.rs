@@ -122,7 +122,7 @@ impl Bound for SlotId {
 }
 
 /// What the manifest entry gives under a name: `binding!(call "block")` is a [`Client`], `irq` an [`Irq`], `window` a
-/// [`Window`], `notify` a [`Peer`], `parameter` a `u64`, `slot` a [`SlotId`]. With `?` after the kind the manifest may
+/// [`Window`], `notify` a [`Peer`], `parameter` a `u64`, `slot` a [`SlotId`], `server` the [`SlotId`] of who serves that. With `?` after the kind the manifest may
 /// lack the name, and the value is an `Option`.
 ///
 /// Make the value once, at start-up: a client's deadline is converted to ticks then.
@@ -134,6 +134,7 @@ macro_rules! binding {
     (notify $($rest:tt)+) => { $crate::binding!(@ 4, $crate::Peer, $($rest)+) };
     (parameter $($rest:tt)+) => { $crate::binding!(@ 5, u64, $($rest)+) };
     (slot $($rest:tt)+) => { $crate::binding!(@ 6, $crate::SlotId, $($rest)+) };
+    (server $($rest:tt)+) => { $crate::binding!(@ 7, $crate::SlotId, $($rest)+) };
     (@ $kind:literal, $type:ty, ? $name:literal) => {
         <$type as $crate::bindings::Bound>::optional($crate::binding!(# $kind, concat!("?", $name)))
     };

@@ -43,6 +43,8 @@ pub mod server;
 #[cfg(target_os = "none")]
 pub mod start;
 #[cfg(target_os = "none")]
+pub mod supplier;
+#[cfg(target_os = "none")]
 pub mod sys;
 
 #[cfg(target_os = "none")]

@@ -14,9 +14,10 @@ use alloc::vec;
 use defmt::info;
 use interposer_core::orders::ORDERS_MAX;
 use interposer_core::{Done, Interposer, Waiter, orders};
-use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Error, Remote, Request, Window, reply};
+use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Error, Request, reply};
 use userlib::server::{Answer, Server};
-use userlib::{Client, Grant, Instant, Message, Start, binding, checkpoint, log, plan, serve, sleep_until};
+use userlib::supplier::{Complaint, blocks};
+use userlib::{Instant, Start, binding, checkpoint, log, plan, serve, sleep_until};
 
 /// Times that each order was carried out, little-endian.
 const CHECKPOINT_BYTES: usize = ORDERS_MAX * 4;
@@ -47,18 +48,6 @@ impl Waiter for Board {
         let said = log::event(&done.encode());
         assert!(said, "the evidence line refused a record");
     }
-}
-
-/// The service below.
-fn card(client: Client) -> impl Device {
-    Remote::new(move |message: &Message, window: Window<'_>| {
-        let grant = match window {
-            Window::None => Grant::None,
-            Window::Read(bytes) => Grant::Read(bytes),
-            Window::Write(bytes) => Grant::Write(bytes),
-        };
-        client.call(message, [grant, Grant::None]).ok()
-    })
 }
 
 struct Process<D> {
@@ -111,8 +100,14 @@ fn main(start: Start) -> ! {
     let before: alloc::vec::Vec<_> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
     let orders = orders::read(plan::range(), start.slot.into());
     info!("starts with {=usize} orders", orders.len());
+    let complaint = Complaint::new(binding!(call ? "reincarnation"), binding!(server "card"));
     serve(&mut Process {
-        interposer: Interposer::new(card(binding!(call "card")), Board { times }, orders, &before),
+        interposer: Interposer::new(
+            blocks(binding!(call "card"), complaint),
+            Board { times },
+            orders,
+            &before,
+        ),
         buffer: vec![0; BLOCKS_MAX as usize * BLOCK_SIZE].into_boxed_slice(),
     })
 }

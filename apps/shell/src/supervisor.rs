@@ -44,6 +44,7 @@ fn refusal(subject: &str, error: Error) -> String {
         Error::Quarantined => "it is in quarantine: `service release` it",
         Error::NotQuarantined => "it is not in quarantine; `service restart` it",
         Error::Denied => "the manifest does not allow it: it must give rs the right `inject`",
+        Error::TooSoon => "rs has just heard a complaint of this kind",
         Error::WrongState => "it is not running, or not ready yet: `services` tells why",
     };
     format!("{subject}: {text}")

@@ -70,6 +70,49 @@ impl<C: FnMut(&Message, Window<'_>) -> Option<Message>> Remote<C> {
     }
 }
 
+/// A service that is doubted before an error of it is believed: `complain` has its server replaced by a fresh one (true), and the
+/// request is made once more.
+///
+/// *Why.* A server whose code or memory was damaged may live and answer everything with an error. Nobody else can know that: it
+/// does answer.
+#[derive(Debug)]
+pub struct Doubting<D, C> {
+    device: D,
+    complain: C,
+}
+
+impl<D: Device, C: FnMut() -> bool> Doubting<D, C> {
+    /// Over `device`.
+    pub const fn new(device: D, complain: C) -> Self {
+        Self { device, complain }
+    }
+
+    fn twice<T>(&mut self, mut request: impl FnMut(&mut D) -> Result<T, Error>) -> Result<T, Error> {
+        match request(&mut self.device) {
+            Err(error) if error.may_be_the_servers() && (self.complain)() => request(&mut self.device),
+            result => result,
+        }
+    }
+}
+
+impl<D: Device, C: FnMut() -> bool> Device for Doubting<D, C> {
+    fn info(&mut self) -> Result<Info, Error> {
+        self.twice(D::info)
+    }
+
+    fn read(&mut self, lba: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.twice(|device| device.read(lba, buffer))
+    }
+
+    fn write(&mut self, lba: u64, data: &[u8]) -> Result<(), Error> {
+        self.twice(|device| device.write(lba, data))
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.twice(D::flush)
+    }
+}
+
 /// Blocks in a slice of whole blocks.
 const fn blocks(bytes: &[u8]) -> u32 {
     (bytes.len() / BLOCK_SIZE) as u32
@@ -99,6 +142,30 @@ impl<C: FnMut(&Message, Window<'_>) -> Option<Message>> Device for Remote<C> {
 mod tests {
     use super::*;
     use crate::block::reply;
+
+    #[test]
+    fn an_error_is_believed_when_a_fresh_server_repeats_it() {
+        use core::cell::Cell;
+        for (error, fresh_is_well, complaints_heard) in
+            [(Error::Device, true, true), (Error::Corrupt, false, true), (Error::BadRequest, true, false)]
+        {
+            let (asked, complaints) = (Cell::new(0), Cell::new(0));
+            let remote = Remote::new(|_: &Message, _: Window<'_>| {
+                asked.set(asked.get() + 1);
+                Some(reply(if asked.get() > 1 && fresh_is_well { Ok(()) } else { Err(error) }))
+            });
+            let mut device = Doubting::new(remote, || {
+                complaints.set(complaints.get() + 1);
+                complaints_heard
+            });
+            let expected = if fresh_is_well && complaints_heard { Ok(()) } else { Err(error) };
+            assert_eq!(device.write(1, &[0; BLOCK_SIZE]), expected);
+            assert_eq!((asked.get(), complaints.get()), (1 + u32::from(complaints_heard), 1));
+        }
+        let absent = Remote::new(|_: &Message, _: Window<'_>| Some(reply(Err(Error::NoMedium))));
+        let mut device = Doubting::new(absent, || panic!("nobody is to blame for an empty slot"));
+        assert_eq!(device.flush(), Err(Error::NoMedium));
+    }
 
     #[test]
     fn requests_go_out_as_messages_and_replies_come_back_as_results() {

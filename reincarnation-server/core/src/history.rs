@@ -265,6 +265,7 @@ mod tests {
         intensity_window: 10_000,
         state_tries: 2,
         group: 0,
+        suppliers: 0,
     };
 
     fn death(incarnation: u32, class: DeathClass, was_ready: bool, started: u64, time: u64) -> Death {

@@ -31,6 +31,8 @@ pub struct Policy {
     pub state_tries: u32,
     /// Components that are restarted together with this one: bit n is slot n.
     pub group: u32,
+    /// Components that this one calls: bit n is slot n.
+    pub suppliers: u32,
 }
 
 impl Policy {
@@ -52,6 +54,7 @@ impl Policy {
             intensity_window: ticks(policy.intensity_window),
             state_tries: policy.state_tries,
             group: policy.group,
+            suppliers: policy.suppliers,
         }
     }
 

@@ -23,6 +23,14 @@ const VERSION: u8 = 1;
 /// Reports that wait to be written.
 const REPORTS_MAX: usize = 16;
 
+/// After so many failures in a row, and at each doubling, those below are started afresh, too: a component that dies again and
+/// again of what it is told is not the one that is ill.
+const DOUBTFUL: u32 = 2;
+
+/// Who works for moments only may work for so many times the time that it may use between two receives, without waiting: starting
+/// a whole system takes that long.
+const BUSY_LIMITS: u64 = 4;
+
 /// Starvation is reported after so many heartbeat periods without the CPU.
 const STARVATION_PERIODS: u64 = 20;
 
@@ -88,6 +96,8 @@ pub enum ReportKind {
     Started(u32),
     /// It is in quarantine.
     Quarantined(Cause),
+    /// This client complains of it, so it is started afresh.
+    Accused(SlotId),
     /// It has waited for the CPU for long; this slot has used most of it meanwhile.
     Starved(SlotId),
     /// So many reports before this one were left out.
@@ -119,6 +129,10 @@ pub enum Refusal {
     Quarantined,
     /// It is not in quarantine.
     NotQuarantined,
+    /// The manifest does not say that the one calls the other.
+    NoSupplier,
+    /// The accused may still be on its way back from the last complaint.
+    TooSoon,
 }
 
 /// One component.
@@ -139,6 +153,10 @@ struct Slot {
     /// Time without the CPU at the last look, and in looks in a row.
     starved: Ticks,
     starving_for: Ticks,
+    /// CPU time used in looks in a row between which it has hardly waited.
+    busy_for: Ticks,
+    /// It is not heard before this moment if it complains.
+    heard_from: Ticks,
 }
 
 /// A set of slots.
@@ -159,6 +177,8 @@ pub struct Supervisor<const N: usize> {
     slots: [Option<Slot>; N],
     /// Number of the last slot taken charge of, and one.
     end: usize,
+    /// Whoever is supervised works for moments only.
+    of_moments: bool,
     /// Between a death and its report: the next incarnation is to get the CPU first.
     report_delay: Ticks,
     uncommitted: bool,
@@ -204,6 +224,7 @@ impl<const N: usize> Supervisor<N> {
             slots: [const { None }; N],
             end: 0,
             report_delay,
+            of_moments: false,
             uncommitted: false,
             starts_from: 0,
             to_kill: 0,
@@ -216,6 +237,14 @@ impl<const N: usize> Supervisor<N> {
             reports: ReportQueue::default(),
             left_out: 0,
         }
+    }
+
+    /// Whoever is supervised works for moments only, and then waits: who does not is condemned though it receives. A supervisor
+    /// above all others that looks again and again for what is not there would keep the CPU from all of them.
+    #[must_use]
+    pub const fn of_moments(mut self) -> Self {
+        self.of_moments = true;
+        self
     }
 
     /// Takes charge of a slot as it is found. `checkpoint` is what the last incarnation committed, if it did.
@@ -254,6 +283,8 @@ impl<const N: usize> Supervisor<N> {
             cpu_used: 0,
             starved: 0,
             starving_for: 0,
+            busy_for: 0,
+            heard_from: 0,
         });
     }
 
@@ -305,6 +336,7 @@ impl<const N: usize> Supervisor<N> {
         }
         let (standing, not_before) = (found.history.standing, found.history.not_before);
         let group = found.policy.group & !bit(slot);
+        let in_a_row = found.history.streak;
         self.to_acknowledge |= bit(slot);
         self.to_kill &= !bit(slot);
         if !news {
@@ -318,7 +350,56 @@ impl<const N: usize> Supervisor<N> {
         }
         if standing == Standing::Supervised && !alone {
             self.take_along(group, not_before);
+            if in_a_row >= DOUBTFUL && in_a_row.is_power_of_two() {
+                self.take_along(self.below(slot) & !group, now);
+            }
         }
+    }
+
+    /// Whom `slot` depends on: those it calls, those that these call, and so on.
+    fn below(&self, slot: SlotId) -> Set {
+        let suppliers = |slot| self.slot(slot).map_or(0, |slot| slot.policy.suppliers);
+        let mut found = suppliers(slot);
+        let mut grown = 0;
+        while grown != found {
+            grown = found;
+            found = (0..self.end)
+                .filter(|&index| grown & bit(index as SlotId) != 0)
+                .fold(grown, |set, index| set | suppliers(index as SlotId));
+        }
+        found & !bit(slot)
+    }
+
+    /// Takes note of a complaint: `accused` answers `client` as no correct server does. It is ended and started afresh. That is
+    /// no failure of its own in its history, for the client may be the one that is wrong; and a client is not heard again before
+    /// the accused has had its time to come back.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSupplier`], [`Refusal::TooSoon`], [`Refusal::Quarantined`].
+    pub fn complain(&mut self, now: Ticks, client: SlotId, accused: SlotId) -> Result<(), Refusal> {
+        let complainer = self.slot(client).ok_or(Refusal::NoSupplier)?;
+        if complainer.policy.suppliers & bit(accused) == 0 {
+            return Err(Refusal::NoSupplier);
+        }
+        if now < complainer.heard_from {
+            return Err(Refusal::TooSoon);
+        }
+        let server = self.slot_mut(accused).ok_or(Refusal::NoSupplier)?;
+        if matches!(server.history.standing, Standing::Quarantined(_)) {
+            return Err(Refusal::Quarantined);
+        }
+        let heard_from = now.saturating_add(server.policy.restart_bound);
+        if server.state == SlotState::Running {
+            server.history.condemned = server.incarnation;
+            server.history.not_before = now;
+            self.uncommitted = true;
+            self.condemn(accused, DeathClass::Killed);
+            self.report(now, accused, ReportKind::Accused(client));
+        }
+        if let Some(complainer) = self.slot_mut(client) {
+            complainer.heard_from = heard_from;
+        }
+        Ok(())
     }
 
     /// Condemns the running members of a group, to be started again together.
@@ -346,7 +427,7 @@ impl<const N: usize> Supervisor<N> {
                 found.state = SlotState::Running;
                 found.incarnation += 1;
                 found.next_look = regular_look(found.policy.heartbeat_period, now);
-                (found.cpu, found.starved, found.starving_for) = (0, 0, 0);
+                (found.cpu, found.starved, found.starving_for, found.busy_for) = (0, 0, 0, 0);
                 let (incarnation, unwanted) =
                     (found.incarnation, found.history.standing != Standing::Supervised);
                 self.starving &= !bit(slot);
@@ -386,6 +467,9 @@ impl<const N: usize> Supervisor<N> {
         found.cpu = info.cpu;
         let starved = if found.last_look == 0 { 0 } else { info.starved.saturating_sub(found.starved) };
         found.starved = info.starved;
+        let elapsed = if found.last_look == 0 { Ticks::MAX } else { now.saturating_sub(found.last_look) };
+        let hardly_waited = found.cpu_used >= elapsed / 8 * 7;
+        found.busy_for = if hardly_waited { found.busy_for.saturating_add(found.cpu_used) } else { 0 };
         found.last_look = now;
         found.next_look = next_look(&found.policy, info, now);
         let period = found.policy.heartbeat_period;
@@ -399,9 +483,14 @@ impl<const N: usize> Supervisor<N> {
             // It looks as if it could be started, and the kernel has just said that it cannot.
             return self.give_up(now, slot, Cause::Refused);
         }
+        let of_moments = self.of_moments;
         let Some(found) = self.slot_mut(slot) else { return };
         if found.state != SlotState::Running {
             return;
+        }
+        let busy_limit = found.policy.cpu_limit(true).saturating_mul(BUSY_LIMITS);
+        if of_moments && busy_limit > 0 && found.busy_for > busy_limit {
+            return self.condemn(slot, DeathClass::Hang);
         }
         match judge(&found.policy, info, starved) {
             Verdict::Healthy { beat } => {

@@ -101,6 +101,7 @@ mod tests {
         intensity_window: 0,
         state_tries: 0,
         group: 0,
+        suppliers: 0,
     };
 
     fn info(activity: Activity) -> SlotInfo {

@@ -20,7 +20,11 @@ const POLICY: Policy = Policy {
     intensity_window: 100_000,
     state_tries: 2,
     group: 0,
+    suppliers: 0,
 };
+
+/// 3 calls 2, which calls 1.
+const SUPPLIERS: [u32; N] = [0, 0, 0b10, 0b100];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -32,6 +36,7 @@ enum Step {
     Start(u8),
     Restart(u8),
     Release(u8),
+    Complain(u8, u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -50,12 +55,15 @@ fn step() -> impl Strategy<Value = Step> {
         1 => slot.clone().prop_map(Step::Stop),
         1 => slot.clone().prop_map(Step::Start),
         1 => slot.clone().prop_map(Step::Restart),
-        1 => slot.prop_map(Step::Release),
+        1 => slot.clone().prop_map(Step::Release),
+        1 => (slot.clone(), slot).prop_map(|(client, accused)| Step::Complain(client, accused)),
     ]
 }
 
 fn kernel(groups: [u32; N]) -> Kernel<N> {
-    let mut kernel = Kernel::new(groups.map(|group| Policy { group, ..POLICY }));
+    let suppliers = if groups == [0; N] { [0; N] } else { SUPPLIERS };
+    let policy = |slot: usize| Policy { group: groups[slot], suppliers: suppliers[slot], ..POLICY };
+    let mut kernel = Kernel::new(std::array::from_fn(policy));
     kernel.slots[0].manual = true;
     kernel
 }
@@ -85,6 +93,7 @@ proptest! {
                     let _ = supervisor.command(now, slot, Command::Restart(incarnation));
                 }
                 Step::Release(slot) => { let _ = supervisor.command(now, slot, Command::Release); }
+                Step::Complain(client, accused) => { let _ = supervisor.complain(now, client, accused); }
             }
         }
         while let Some(until) = kernel.work(&mut supervisor, 10_000) {
@@ -256,4 +265,92 @@ fn what_was_decided_is_done_by_the_next_rs() {
     supervisor = kernel.adopt();
     kernel.work(&mut supervisor, 1000);
     assert_eq!(kernel.slots.each_ref().map(|slot| slot.incarnation), [0, 2, 2, 2]);
+}
+
+/// Works until there is nothing to do, letting time pass.
+fn settle(kernel: &mut Kernel<N>, supervisor: &mut reincarnation_core::Supervisor<N>) {
+    while let Some(until) = kernel.work(supervisor, 10_000).filter(|&until| until != u64::MAX) {
+        kernel.now = kernel.now.max(until);
+    }
+}
+
+fn incarnations(kernel: &Kernel<N>) -> [u32; N] {
+    std::array::from_fn(|slot| kernel.slots[slot].incarnation)
+}
+
+#[test]
+fn those_below_a_component_that_fails_again_and_again_are_started_afresh() {
+    let mut kernel =
+        Kernel::<N>::new(std::array::from_fn(|slot| Policy { suppliers: SUPPLIERS[slot], ..POLICY }));
+    let mut supervisor = kernel.adopt();
+    settle(&mut kernel, &mut supervisor);
+    let mut seen = vec![incarnations(&kernel)];
+    for _ in 0..4 {
+        kernel.die(3, DeathClass::Panic, true);
+        settle(&mut kernel, &mut supervisor);
+        seen.push(incarnations(&kernel));
+    }
+    let below: Vec<_> = seen.iter().map(|now| [now[1], now[2]]).collect();
+    assert_eq!(
+        below,
+        [[1, 1], [1, 1], [2, 2], [2, 2], [3, 3]],
+        "at the second failure in a row, and at the fourth"
+    );
+    assert_eq!(supervisor.history(1).unwrap().failures, 0, "that is no failure of theirs");
+    kernel.now += 1_000_000;
+    kernel.die(3, DeathClass::Panic, true);
+    settle(&mut kernel, &mut supervisor);
+    assert_eq!(incarnations(&kernel)[1], 3, "a failure after a long life is the first of its row");
+}
+
+#[test]
+fn a_complaint_ends_a_supplier_and_nobody_else_and_is_not_heard_twice_at_once() {
+    let mut kernel = Kernel::<N>::new(std::array::from_fn(|slot| Policy {
+        suppliers: SUPPLIERS[slot],
+        restart_bound: 500,
+        intensity: 1,
+        ..POLICY
+    }));
+    let mut supervisor = kernel.adopt();
+    settle(&mut kernel, &mut supervisor);
+    for (client, accused) in [(1, 2), (3, 1), (3, 3), (3, 9), (9, 3)] {
+        assert_eq!(supervisor.complain(kernel.now, client, accused), Err(Refusal::NoSupplier));
+    }
+    for round in 0..5 {
+        assert_eq!(supervisor.complain(kernel.now, 3, 2), Ok(()));
+        assert_eq!(supervisor.complain(kernel.now, 3, 2), Err(Refusal::TooSoon));
+        settle(&mut kernel, &mut supervisor);
+        assert_eq!(incarnations(&kernel), [1, 1, 2 + round, 1], "started afresh at once");
+        let said = Report { slot: 2, kind: ReportKind::Accused(3) };
+        assert_eq!(kernel.reports.iter().filter(|report| **report == said).count(), 1 + round as usize);
+        kernel.now += 500;
+    }
+    let history = supervisor.history(2).unwrap();
+    assert_eq!(
+        (history.standing, history.failures),
+        (Standing::Supervised, 0),
+        "no number of complaints makes a failure"
+    );
+}
+
+#[test]
+fn a_supervisor_that_never_waits_is_found_out_though_it_receives() {
+    let policy = Policy { heartbeat_period: 100, hang_cpu: 150, ..POLICY };
+    for (of_moments, share) in [(true, 100), (true, 60), (false, 100)] {
+        let mut kernel = Kernel::<1>::new([policy]);
+        let adopted = kernel.adopt();
+        let mut supervisor = if of_moments { adopted.of_moments() } else { adopted };
+        kernel.work(&mut supervisor, 100);
+        let begun = kernel.now;
+        while kernel.now < begun + 2000 && kernel.slots[0].incarnation == 1 {
+            kernel.now += 100;
+            // It has just looked for a message, as at every look.
+            kernel.slots[0].cpu += share;
+            kernel.work(&mut supervisor, 100);
+        }
+        let found_after = (kernel.slots[0].incarnation > 1).then(|| kernel.now - begun);
+        let expected = of_moments && share == 100;
+        assert_eq!(found_after.is_some(), expected, "{share} of 100");
+        assert!(found_after.unwrap_or(0) <= 900, "after {found_after:?}");
+    }
 }

@@ -29,10 +29,13 @@ enum Kind {
     Parameter = 5,
     /// A component: number is the slot.
     Slot = 6,
+    /// A service: number is the slot of who serves it.
+    Server = 7,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Call, Self::Irq, Self::Window, Self::Notify, Self::Parameter, Self::Slot];
+    const ALL: [Self; 7] =
+        [Self::Call, Self::Irq, Self::Window, Self::Notify, Self::Parameter, Self::Slot, Self::Server];
 
     /// What the program wants, and how to give it.
     fn texts(self, name: &str) -> (String, String) {
@@ -52,6 +55,9 @@ impl Kind {
             Self::Notify => (format!("notifies \"{name}\""), format!("add \"{name}\" to its `notifies`")),
             Self::Parameter => {
                 (format!("reads the parameter `{name}`"), format!("add `{name} = 1` to its `parameters`"))
+            }
+            Self::Server => {
+                (format!("asks who serves `{name}`"), format!("add `serves = \"{name}\"` to some component"))
             }
             Self::Slot => (format!("names the component \"{name}\""), format!("add `[component.{name}]`")),
         }
@@ -98,7 +104,7 @@ fn patch(flat: &Flat, system: &System, slot: usize) -> (Vec<u8>, Vec<(Kind, Stri
         let Some(kind) = record.kind.filter(|_| !record.name.is_empty()) else {
             let message =
                 format!("it has a binding of kind {} named \"{}\"", record.kind_number, record.name);
-            report(system, slot, &message, "kinds are 1 to 6, names have 1 to 47 bytes: see userlib");
+            report(system, slot, &message, "kinds are 1 to 7, names have 1 to 47 bytes: see userlib");
             continue;
         };
         let found = look_up(kind, &record.name, system, slot);
@@ -143,6 +149,11 @@ fn look_up(kind: Kind, name: &str, system: &System, slot: usize) -> Option<(u32,
             component.parameters.iter().find(|(key, _)| key.value == name).map(|(_, value)| (0, *value))
         }
         Kind::Slot => named(name).map(|other| (other as u32, 0)),
+        Kind::Server => {
+            let serves =
+                |other: &Component| other.serves.as_ref().is_some_and(|service| service.value == name);
+            Some((system.components.iter().position(serves)? as u32, 0))
+        }
     }
 }
 

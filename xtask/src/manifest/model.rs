@@ -185,7 +185,7 @@ const DEFAULT_POLICY: Policy = Policy {
     state_tries: 3,
     intensity_window: 10_000_000_000,
     group: 0,
-    reserved: 0,
+    suppliers: 0,
 };
 
 const POLICY_KEYS: [&str; 10] = [
@@ -469,7 +469,7 @@ fn policy(what: &str, table: Option<&Reader<'_>>) -> (Policy, Vec<At<String>>) {
         state_tries: count("state_tries", DEFAULT_POLICY.state_tries),
         intensity_window: time("intensity_window_ms", DEFAULT_POLICY.intensity_window),
         group: 0,
-        reserved: 0,
+        suppliers: 0,
     };
     (policy, table.texts("group", "[\"name\"]"))
 }

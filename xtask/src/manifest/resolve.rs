@@ -1,6 +1,6 @@
 //! From names to slots: every name in a manifest is looked up here, once.
 
-use abi::rights::CALLS_MAX;
+use abi::rights::{CALLS_MAX, slot_bit};
 use abi::{SLOTS_MAX, SlotId};
 use protocols::Service;
 
@@ -25,6 +25,13 @@ pub struct Links {
     pub service: Option<Service>,
     /// For each call: slot of the server and labels.
     pub calls: Vec<(SlotId, u64)>,
+}
+
+impl Links {
+    /// Slots of the servers that it calls.
+    pub fn suppliers(&self) -> u32 {
+        self.calls.iter().fold(0, |set, &(server, _)| set | slot_bit(server))
+    }
 }
 
 /// Looks up all names; defects go to `source`.

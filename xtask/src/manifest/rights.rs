@@ -59,7 +59,7 @@ fn record(
         irqs: irqs(component, board),
         windows,
         rules,
-        policy: Policy { group: links.group, ..component.policy },
+        policy: Policy { group: links.group, suppliers: links.suppliers(), ..component.policy },
     }
 }
 

@@ -25,6 +25,7 @@ pub struct KernelSlot {
     pub policy: Policy,
     /// Deaths that nobody ordered.
     pub failures: u32,
+    pub cpu: u64,
     pub cpu_since_receive: u64,
     pub beats: u32,
     pub activity: Activity,
@@ -58,6 +59,7 @@ impl<const N: usize> Kernel<N> {
             manual: false,
             policy: policies[index],
             failures: 0,
+            cpu: 0,
             cpu_since_receive: 0,
             beats: 0,
             activity: Activity::Receiving,
@@ -130,7 +132,7 @@ impl<const N: usize> Kernel<N> {
         }
         slot.state = SlotState::Running;
         slot.incarnation += 1;
-        (slot.started, slot.cpu_since_receive, slot.has_checkpoint) = (now, 0, true);
+        (slot.started, slot.cpu, slot.cpu_since_receive, slot.has_checkpoint) = (now, 0, 0, true);
         self.starts.push(id);
         Status::Ok
     }
@@ -143,6 +145,7 @@ impl<const N: usize> Kernel<N> {
             incarnation: slot.incarnation,
             activity: slot.activity as u32,
             blocked_on: slot.blocked_on,
+            cpu: slot.cpu,
             cpu_since_receive: slot.cpu_since_receive,
             starved: slot.starved,
             ready: 1,

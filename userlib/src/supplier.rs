@@ -1,0 +1,40 @@
+//! Services below, and what to do when they answer as no correct one does.
+
+use crate::client::{Client, Grant};
+use abi::{Message, SlotId};
+use protocols::block::{Device, Doubting, Remote, Window};
+use protocols::reincarnation::{Reply, Request};
+
+/// How to complain of a server to RS. Without `rs` among the component's calls nobody is there to hear it.
+#[derive(Clone, Copy, Debug)]
+pub struct Complaint {
+    rs: Option<Client>,
+    accused: SlotId,
+}
+
+impl Complaint {
+    /// About `accused`, to `rs`: `Complaint::new(binding!(call ? "reincarnation"), binding!(server "block"))`.
+    pub const fn new(rs: Option<Client>, accused: SlotId) -> Self {
+        Self { rs, accused }
+    }
+
+    /// Has the server replaced by a fresh one; false: it was not, since this component has complained just before.
+    pub fn file(&self) -> bool {
+        let Some(rs) = self.rs else { return false };
+        let answer = rs.call(&Request::Complain(self.accused).encode(), crate::client::NO_GRANTS);
+        answer.is_ok_and(|reply| Reply::decode(&reply) == Reply::Done)
+    }
+}
+
+/// The block service behind `client`, doubted once before an error of it is believed.
+pub fn blocks(client: Client, complaint: Complaint) -> impl Device {
+    let remote = Remote::new(move |message: &Message, window: Window<'_>| {
+        let grant = match window {
+            Window::None => Grant::None,
+            Window::Read(bytes) => Grant::Read(bytes),
+            Window::Write(bytes) => Grant::Write(bytes),
+        };
+        client.call(message, [grant, Grant::None]).ok()
+    });
+    Doubting::new(remote, move || complaint.file())
+}
