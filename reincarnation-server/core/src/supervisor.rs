@@ -331,12 +331,15 @@ impl<const N: usize> Supervisor<N> {
         found.incarnation = death.incarnation;
         let news = death.incarnation > found.history.counted;
         let alone = death.incarnation == found.history.condemned;
+        let failures = found.history.failures;
         if news {
             found.history.count(death, &found.policy, found.manual);
         }
         let (standing, not_before) = (found.history.standing, found.history.not_before);
         let group = found.policy.group & !bit(slot);
-        let in_a_row = found.history.streak;
+        // A program that a person starts may fail as it likes: nobody else is to be disturbed for it.
+        let is_failure = found.history.failures > failures && !found.manual;
+        let in_a_row = if is_failure { found.history.streak } else { 0 };
         self.to_acknowledge |= bit(slot);
         self.to_kill &= !bit(slot);
         if !news {

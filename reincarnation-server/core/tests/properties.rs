@@ -304,6 +304,22 @@ fn those_below_a_component_that_fails_again_and_again_are_started_afresh() {
 }
 
 #[test]
+fn nobody_is_started_afresh_for_a_program_that_a_person_starts() {
+    let policy = |slot: usize| Policy { suppliers: if slot == 0 { 0b1110 } else { 0 }, ..POLICY };
+    let mut kernel = Kernel::<N>::new(std::array::from_fn(policy));
+    kernel.slots[0].manual = true;
+    let mut supervisor = kernel.adopt();
+    settle(&mut kernel, &mut supervisor);
+    supervisor.command(kernel.now, 0, Command::Start).unwrap();
+    for _ in 0..4 {
+        settle(&mut kernel, &mut supervisor);
+        kernel.die(0, DeathClass::Panic, true);
+    }
+    settle(&mut kernel, &mut supervisor);
+    assert_eq!(incarnations(&kernel)[1..], [1, 1, 1]);
+}
+
+#[test]
 fn a_complaint_ends_a_supplier_and_nobody_else_and_is_not_heard_twice_at_once() {
     let mut kernel = Kernel::<N>::new(std::array::from_fn(|slot| Policy {
         suppliers: SUPPLIERS[slot],

@@ -213,7 +213,8 @@ fn a_card_that_is_taken_out_of_the_demo_is_reported_by_the_driver_in_time() {
     // Enough of the board's time for a loop of restarts to show itself.
     let from = board.events.len();
     board.until("some more events", |board| board.events.len() > from + 400);
-    assert_eq!(board.deaths("block"), 0, "{:?}", board.all_deaths());
+    // In the middle of a transfer the first error may be any: the file server complains of it, once, and the next driver knows.
+    assert!(board.deaths("block") <= 1, "{:?}", board.all_deaths());
     assert_eq!(board.deaths("fs"), 1, "{:?}", board.all_deaths());
     board.finish();
 }

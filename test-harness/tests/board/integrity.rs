@@ -171,7 +171,8 @@ fn lies_about_reads_and_late_answers_are_not_noticed() {
         run.report(&what);
         assert!(!run.lies.is_empty(), "{what}: no lie was told");
         run.is_clean(&what);
-        assert_eq!(run.fs_deaths > 0, lie == Lie::Error, "{what}: {:?}", run.deaths);
+        // Of an error whoever hears it complains first, and asks a fresh server.
+        assert_eq!(run.fs_deaths, 0, "{what}: {:?}", run.deaths);
     }
 }
 
