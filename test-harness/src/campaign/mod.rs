@@ -311,7 +311,8 @@ impl Campaign {
             judge.keep();
         }
         self.carry_out(trial, &judge, folder, &mut |plan, judge, actor| {
-            self.boot_once(plan, judge, Some(&mut Passing::new(actor)), folder)
+            let mut passing = Passing::new(actor).with_plan(&self.machine, plan);
+            self.boot_once(&self.plan_without_fault(), judge, Some(&mut passing), folder)
         })
     }
 

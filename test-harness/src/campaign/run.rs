@@ -110,16 +110,25 @@ fn launch(boot: &Boot, with_stub: bool, extra: &[String]) -> Result<(Emulator, O
     Ok((emulator, Some(gdb)))
 }
 
-/// Passes the stop at which trials begin, and leaves the others to an actor.
+/// Passes the stop at which trials begin, where the plan is exchanged, and leaves the others to an actor. The plan is exchanged there
+/// and not before the boot, since how long the injector looks at a plan depends on what is in it.
 pub struct Passing<'a> {
     passed: bool,
+    /// What to write, and where the kernel sees it.
+    plan: Option<(u64, Vec<u8>)>,
     actor: Option<&'a mut dyn AtFaultPoint>,
 }
 
 impl<'a> Passing<'a> {
     /// With nobody to act, the next stops are passed, too.
     pub fn new(actor: Option<&'a mut dyn AtFaultPoint>) -> Self {
-        Self { passed: false, actor }
+        Self { passed: false, plan: None, actor }
+    }
+
+    /// With this plan from the first stop on.
+    #[must_use]
+    pub fn with_plan(self, machine: &Machine, plan: &[u8]) -> Self {
+        Self { plan: Some((plan_address(machine), plan.to_vec())), ..self }
     }
 }
 
@@ -129,11 +138,19 @@ impl AtFaultPoint for Passing<'_> {
             Some(actor) if self.passed => return actor.stopped(gdb),
             _ => self.passed = true,
         }
+        if let Some((address, plan)) = self.plan.take() {
+            gdb.write(address, &plan)?;
+        }
         let registers = gdb.registers()?;
         gdb.answer(&registers, 0)?;
         gdb.resume()?;
         Ok(Effect::GoesOn)
     }
+}
+
+/// Where the kernel sees the plan.
+const fn plan_address(machine: &Machine) -> u64 {
+    machine.plan_address + KERNEL_OFFSET
 }
 
 /// A board that stands at the first step of its plan, and can be put back there: where trials begin.
@@ -185,7 +202,7 @@ impl Standing {
             registers,
             card: boot.card.to_owned(),
             card_then,
-            plan_address: boot.machine.plan_address + KERNEL_OFFSET,
+            plan_address: plan_address(boot.machine),
             judge,
             splitter,
             is_there: true,

@@ -298,12 +298,12 @@ mod tests {
     #[test]
     fn a_damaged_record_is_refused() {
         for (record, kind, name) in
-            [((7, "x"), 7, "x"), ((0, "x"), 0, "x"), ((1, ""), 1, ""), ((1, "?"), 1, "")]
+            [((8, "x"), 8, "x"), ((0, "x"), 0, "x"), ((1, ""), 1, ""), ((1, "?"), 1, "")]
         {
             let (_, defects) = bound(GOOD, FS, &[(1, "block"), record]);
             let expected = format!(
                 "33: component \"fs\", image \"fs-server\": it has a binding of kind {kind} named \"{name}\"\n  \
-                 remedy: kinds are 1 to 6, names have 1 to 47 bytes: see userlib"
+                 remedy: kinds are 1 to 7, names have 1 to 47 bytes: see userlib"
             );
             assert_eq!(defects, [expected]);
         }
