@@ -191,7 +191,8 @@ pub struct Policy {
     pub intensity_window: u64,
     /// Components that are restarted together with this one: bit n is slot n.
     pub group: u32,
-    /// Components whose services this one may call: what it may complain of, and what is doubted when it fails again and again.
+    /// Of a server: the components that it calls, of which it may complain, and which are doubted when it fails again and again. Of a
+    /// client at the end of the chain: none.
     pub suppliers: u32,
 }
 

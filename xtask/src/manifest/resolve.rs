@@ -28,9 +28,10 @@ pub struct Links {
 }
 
 impl Links {
-    /// Slots of the servers that it calls.
+    /// Slots of the servers that it calls, if it is a server itself: a client at the end of the chain gets no say about others.
     pub fn suppliers(&self) -> u32 {
-        self.calls.iter().fold(0, |set, &(server, _)| set | slot_bit(server))
+        let calls = self.calls.iter().filter(|_| self.service.is_some());
+        calls.fold(0, |set, &(server, _)| set | slot_bit(server))
     }
 }
 

@@ -159,6 +159,8 @@ fn the_table_says_which_devices_memory_and_policy_each_has() {
         (256 << 10, 16 << 10, 64 << 10, 4096)
     );
     assert_eq!((block.policy.group, block.policy.max_service), (0b1000, 6_000_000));
+    let suppliers = [block.policy.suppliers, fs.policy.suppliers, client.policy.suppliers];
+    assert_eq!(suppliers, [0, 0b0100, 0], "a client at the end of the chain has none");
     assert_eq!(
         (fs.policy.backoff_first, fs.policy.backoff_max, fs.policy.heartbeat_period),
         (500_000, 1_000_000_000, 2_000_000)
