@@ -55,7 +55,7 @@ pub enum Request {
     /// Writes a slot's log ring to grant 0, records as [`abi::syscall::inspect::LOG`] says, oldest first. Where the grant
     /// has no room for all, the oldest are left out; every record is whole.
     Log(SlotId),
-    /// Ends the component in this slot, whose service the caller may call, and starts it afresh: it answers as no correct one
+    /// Ends the component in this slot, which the caller, a server itself, may call, and starts it afresh: it answers as no correct one
     /// does. Who complains too often is not heard ([`Error::TooSoon`]).
     Complain(SlotId),
 }

@@ -73,7 +73,7 @@ pub enum End {
 /// # Errors
 /// The boot could not take place.
 pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>) -> Result<End> {
-    let (mut emulator, mut stub) = launch(boot, actor.is_some(), &[])?;
+    let (mut emulator, mut stub) = launch(boot, actor.is_some())?;
     let mut splitter = Splitter::new();
     let end = listen(&mut emulator, stub.as_mut().zip(actor), &mut splitter, judge);
     let ending = emulator.end()?;
@@ -90,7 +90,7 @@ pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>
 }
 
 /// Starts the emulator; with a stub, the guest will stand at its fault point.
-fn launch(boot: &Boot, with_stub: bool, extra: &[String]) -> Result<(Emulator, Option<Gdb>)> {
+fn launch(boot: &Boot, with_stub: bool) -> Result<(Emulator, Option<Gdb>)> {
     let launch = Launch {
         machine: boot.machine,
         kernel: boot.kernel,
@@ -98,7 +98,7 @@ fn launch(boot: &Boot, with_stub: bool, extra: &[String]) -> Result<(Emulator, O
         plan: Some(boot.plan),
         seed: boot.seed,
         mode: Mode::Deterministic,
-        extra,
+        extra: &[],
         folder: boot.folder,
     };
     if !with_stub {
@@ -156,7 +156,7 @@ const fn plan_address(machine: &Machine) -> u64 {
 /// A board that stands at the first step of its plan, and can be put back there: where trials begin.
 ///
 /// *Rule.* What follows is the same, bit for bit, as after a boot with the trial's plan: time, memory, devices and card are those of
-/// the kept state, and nobody on the board has looked at the plan's further steps before. [`super::Campaign`] proves it for the
+/// the kept state, and nobody on the board has needed the plan's further steps before. [`super::Campaign`] proves it for the
 /// undisturbed run before it believes in a standing board, and every replay is a boot.
 #[derive(Debug)]
 pub struct Standing {
@@ -178,7 +178,7 @@ impl Standing {
     /// # Errors
     /// The board does not come there.
     pub fn start(boot: &Boot, mut judge: Judge) -> Result<Self> {
-        let (mut emulator, gdb) = launch(boot, true, &[])?;
+        let (mut emulator, gdb) = launch(boot, true)?;
         let mut gdb = gdb.context("there is no debugger's stub")?;
         let mut splitter = Splitter::new();
         loop {
