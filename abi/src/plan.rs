@@ -73,6 +73,16 @@ pub enum Fault {
     Leak = 9,
     /// It goes on receiving notifications and takes no request.
     Deaf = 10,
+    /// It notifies and calls everybody that it may, without end, and takes no request.
+    Flood = 11,
+    /// It answers every request with whatever comes.
+    Garbage = 12,
+    /// It answers every request with "done" and the request's own words, and does nothing.
+    Plausible = 13,
+    /// It answers calls that are not its own and asks the kernel for whatever only others may ask for.
+    Forge = 14,
+    /// It complains of everybody to whomever it may call.
+    Accuse = 15,
     /// Whatever a debugger does to it from outside while the kernel stands at its `fault_point`; nothing, if none waits
     /// there.
     Outside = 100,
@@ -80,7 +90,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults that the guest carries out by itself, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Kill,
         Self::Exit,
         Self::Panic,
@@ -91,7 +101,18 @@ impl Fault {
         Self::StackOverflow,
         Self::Leak,
         Self::Deaf,
+        Self::Flood,
+        Self::Garbage,
+        Self::Plausible,
+        Self::Forge,
+        Self::Accuse,
     ];
+
+    /// Those of [`Fault::ALL`] by which a component stops doing its work, so that somebody finds out; the others do it wrong.
+    pub const FAILURES: [Self; 10] = {
+        let (failures, _) = Self::ALL.split_first_chunk().expect("there are ten and more");
+        *failures
+    };
 
     /// Its place among the variants, by which frames name it.
     pub const fn index(self) -> u8 {
@@ -119,6 +140,11 @@ impl Fault {
             Self::StackOverflow => "stack-overflow",
             Self::Leak => "leak",
             Self::Deaf => "deaf",
+            Self::Flood => "flood",
+            Self::Garbage => "garbage",
+            Self::Plausible => "plausible",
+            Self::Forge => "forge",
+            Self::Accuse => "accuse",
             Self::Outside => "outside",
         }
     }

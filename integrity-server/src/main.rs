@@ -13,7 +13,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use defmt::{error, info, warn};
 use integrity_core::{Finding, Layer};
-use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Error, Request, reply};
+use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Doubt, Error, Request, reply};
 use userlib::server::{Answer, Server};
 use userlib::supplier::{Complaint, blocks};
 use userlib::{Message, Start, binding, checkpoint, serve};
@@ -29,7 +29,7 @@ fn tell(finding: Finding) {
         Finding::Mended { lba, attempts } => info!("block {=u64} is right at read {=u32}", lba, attempts),
         Finding::Lost { lba } => error!("block {=u64} is not what was written there last", lba),
         Finding::Table { lba } => error!("block {=u64} of the table is rotten or an old one", lba),
-        Finding::NotKept { lba } => warn!("block {=u64} of the table was not kept: written again", lba),
+        Finding::NotKept { lba } => warn!("block {=u64} was not kept", lba),
         Finding::NoTable => error!("the medium has no table of checksums"),
     }
 }
@@ -39,7 +39,7 @@ struct Process<L> {
     /// Identity of the medium that the checkpoint has.
     kept: Option<u128>,
     /// About the service below.
-    complaint: Complaint,
+    below: Below,
     buffer: Box<[u8]>,
 }
 
@@ -49,7 +49,7 @@ impl<D: Device> Server for Process<Layer<D, fn(Finding)>> {
             Ok(Request::Info) => return Answer::Reply(self.info()),
             Ok(Request::Read { lba, count }) => self.read(request, lba, count),
             Ok(Request::Write { lba, count }) => self.write(request, lba, count),
-            Ok(Request::Flush) => self.layer.flush(),
+            Ok(Request::Flush) => self.below.doubting(&mut self.layer, Layer::flush),
             Err(error) => Err(error),
         };
         Answer::Reply(reply(done))
@@ -58,7 +58,7 @@ impl<D: Device> Server for Process<Layer<D, fn(Finding)>> {
 
 impl<D: Device> Process<Layer<D, fn(Finding)>> {
     fn info(&mut self) -> Message {
-        let told = self.layer.info();
+        let told = self.below.doubting(&mut self.layer, Layer::info);
         if self.kept != self.layer.known() {
             self.kept = self.layer.known();
             let identity = self.kept.unwrap_or_default().to_le_bytes();
@@ -72,20 +72,38 @@ impl<D: Device> Process<Layer<D, fn(Finding)>> {
         if request.grant_length(0) < bytes.len() || !request.grant_is_writable(0) {
             return Err(Error::BadRequest);
         }
-        let read = self.layer.read(lba, bytes);
-        // What does not fit may be the medium's fault, or that of who reads it: a fresh one is asked before a block is lost.
-        let read = match read {
-            Err(Error::Integrity) if self.complaint.file() => self.layer.read(lba, bytes),
-            read => read,
-        };
-        read?;
+        self.below.doubting(&mut self.layer, |layer| layer.read(lba, bytes))?;
         request.copy_out(0, 0, bytes).map_err(|_| Error::BadRequest)
     }
 
     fn write(&mut self, request: &userlib::Request, lba: u64, count: u32) -> Result<(), Error> {
         let bytes = &mut self.buffer[..count as usize * BLOCK_SIZE];
         request.copy_in(0, 0, bytes).map_err(|_| Error::BadRequest)?;
-        self.layer.write(lba, bytes)
+        self.below.doubting(&mut self.layer, |layer| layer.write(lba, bytes))
+    }
+}
+
+/// The service below. What does not fit may be the medium's fault, or that of who reads and writes it: a fresh one is asked before a
+/// block, or the card, is called lost.
+struct Below {
+    complaint: Complaint,
+    doubt: Doubt,
+}
+
+impl Below {
+    fn doubting<L, T>(
+        &mut self,
+        layer: &mut L,
+        mut action: impl FnMut(&mut L) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let answer = action(layer);
+        // What the layer's own checks say of the medium; errors of the service have been doubted below.
+        let is_its_own =
+            matches!(answer, Ok(_) | Err(Error::Integrity | Error::MediumChanged | Error::Unsupported));
+        if is_its_own && self.doubt.is_worth_a_complaint(&answer) && self.complaint.file() {
+            return action(layer);
+        }
+        answer
     }
 }
 
@@ -100,7 +118,7 @@ fn main(_start: Start) -> ! {
     let medium = blocks(binding!(call "medium"), complaint);
     serve(&mut Process {
         layer: Layer::new(medium, tell as fn(Finding), capacity, kept),
-        complaint,
+        below: Below { complaint, doubt: Doubt::default() },
         kept,
         buffer: vec![0; BLOCKS_MAX as usize * BLOCK_SIZE].into_boxed_slice(),
     })

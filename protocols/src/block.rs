@@ -11,7 +11,7 @@
 
 mod device;
 
-pub use device::{Device, Doubting, Remote, Window};
+pub use device::{Device, Doubt, Doubting, Remote, Window};
 
 use crate::Service;
 use abi::Message;

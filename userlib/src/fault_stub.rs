@@ -4,6 +4,8 @@
 //!
 //! *Rule.* The stub is entered in the middle of anything: it neither allocates nor logs, and never comes back.
 
+mod byzantine;
+
 use crate::server::{Event, recv, recv_notifications};
 use crate::time::Instant;
 use crate::{exit, sys};
@@ -30,6 +32,11 @@ extern "C" fn samsara_fault_stub(fault: u64) -> ! {
             exit(DeathClass::Exit, if descend(0) == 0 { "no" } else { "stack without end" })
         }
         Some(Fault::Leak) => leak(),
+        Some(Fault::Flood) => byzantine::flood(),
+        Some(Fault::Garbage) => byzantine::garbage(),
+        Some(Fault::Plausible) => byzantine::plausible(),
+        Some(Fault::Forge) => byzantine::forge(),
+        Some(Fault::Accuse) => byzantine::accuse(),
         Some(Fault::Exit | Fault::Kill | Fault::Outside) | None => exit(DeathClass::Exit, "injected exit"),
     }
 }

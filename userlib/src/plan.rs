@@ -17,7 +17,8 @@ const PLAN_BYTES: usize = 64 * 1024;
 ///
 /// Without the right `plan` in the manifest this ends the component.
 pub fn range() -> &'static [u8] {
-    // SAFETY: 1. The kernel maps the plan range here, read-only, for the component's whole life, and nobody writes to it.
+    // SAFETY: 1. The kernel maps the plan range here, read-only, for the component's whole life, and nobody writes to it but
+    //    a debugger while everybody stands: who looks again calls this again.
     //    2. Without that right the page is not mapped: the MMU ends the component.
     unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(PLAN_BASE as usize), PLAN_BYTES) }
 }

@@ -1,8 +1,9 @@
-//! Services below, and what to do when they answer as no correct one does.
+//! Services below, and what to do when they do not what a correct one does.
 
 use crate::client::{Client, Grant};
 use abi::{Message, SlotId};
 use protocols::block::{Device, Doubting, Remote, Window};
+use protocols::console::{self, Receipt, WRITE_MAX};
 use protocols::reincarnation::{Reply, Request};
 
 /// How to complain of a server to RS. Without `rs` among the component's calls nobody is there to hear it.
@@ -37,4 +38,13 @@ pub fn blocks(client: Client, complaint: Complaint) -> impl Device {
         client.call(message, [grant, Grant::None]).ok()
     });
     Doubting::new(remote, move || complaint.file())
+}
+
+/// Writes at most [`WRITE_MAX`] bytes to the console behind `client`; false: it did not, or its receipt is for other bytes, so some
+/// or all of them may be there, or others.
+pub fn write(client: Client, bytes: &[u8]) -> bool {
+    debug_assert!(bytes.len() <= WRITE_MAX as usize, "a write of {} bytes", bytes.len());
+    let request = console::Request::Write { length: bytes.len() as u32 };
+    let answer = client.call(&request.encode(), [Grant::Read(bytes), Grant::None]);
+    answer.is_ok_and(|reply| console::Reply::decode(&reply) == console::Reply::Written(Receipt::of(bytes)))
 }

@@ -101,6 +101,13 @@ impl<D: Device, W: Waiter> Interposer<D, W> {
         Self { below, waiter, orders, held: VecDeque::new(), former: VecDeque::new(), keeps_former }
     }
 
+    /// Carries out these orders from now on, none of which was carried out before.
+    pub fn obey_from_now_on(&mut self, orders: Orders) {
+        self.orders =
+            orders.into_iter().map(|(lie, order)| Standing { lie, order, seen: 0, times: 0 }).collect();
+        self.keeps_former = self.orders.iter().any(|order| order.lie == Lie::Stale);
+    }
+
     /// The medium below.
     pub const fn below(&mut self) -> &mut D {
         &mut self.below

@@ -52,11 +52,15 @@ impl Waiter for Board {
 
 struct Process<D> {
     interposer: Interposer<D, Board>,
+    slot: u32,
+    /// Of the orders that it has.
+    stamp: u64,
     buffer: Box<[u8]>,
 }
 
 impl<D: Device> Server for Process<D> {
     fn request(&mut self, request: &userlib::Request) -> Answer {
+        self.look_for_orders();
         let done = match Request::decode(&request.message) {
             Ok(Request::Info) => {
                 let told = self.interposer.info();
@@ -72,6 +76,15 @@ impl<D: Device> Server for Process<D> {
 }
 
 impl<D: Device> Process<D> {
+    /// A campaign gives its orders while the board stands, long after the start.
+    fn look_for_orders(&mut self) {
+        let stamp = orders::stamp(plan::range());
+        if self.stamp != stamp {
+            self.stamp = stamp;
+            self.interposer.obey_from_now_on(orders::read(plan::range(), self.slot));
+        }
+    }
+
     fn read(&mut self, request: &userlib::Request, lba: u64, count: u32) -> Result<(), Error> {
         let bytes = &mut self.buffer[..count as usize * BLOCK_SIZE];
         if request.grant_length(0) < bytes.len() || !request.grant_is_writable(0) {
@@ -98,6 +111,7 @@ fn main(start: Start) -> ! {
     }
     let (words, _) = times.as_chunks();
     let before: alloc::vec::Vec<_> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+    let stamp = orders::stamp(plan::range());
     let orders = orders::read(plan::range(), start.slot.into());
     info!("starts with {=usize} orders", orders.len());
     let complaint = Complaint::new(binding!(call ? "reincarnation"), binding!(server "card"));
@@ -108,6 +122,8 @@ fn main(start: Start) -> ! {
             orders,
             &before,
         ),
+        slot: start.slot.into(),
+        stamp,
         buffer: vec![0; BLOCKS_MAX as usize * BLOCK_SIZE].into_boxed_slice(),
     })
 }

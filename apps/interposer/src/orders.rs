@@ -147,6 +147,12 @@ pub fn read(range: &[u8], slot: u32) -> Orders {
     whole(range).unwrap_or_default().into_iter().filter(|(_, order)| order.slot == slot).collect()
 }
 
+/// What tells the orders in the plan range from others: who has read them and finds another stamp reads them again.
+pub fn stamp(range: &[u8]) -> u64 {
+    let header = range.get(OFFSET..).and_then(|bytes| Header::read_from_prefix(bytes).ok());
+    header.map_or(0, |(header, _)| header.magic ^ u64::from(header.crc) << 32 ^ u64::from(header.count))
+}
+
 fn whole(range: &[u8]) -> Option<Orders> {
     let bytes = range.get(OFFSET..)?;
     let (header, rest) = Header::read_from_prefix(bytes).ok()?;
@@ -203,6 +209,8 @@ mod tests {
         assert_eq!(read(&plan, 5), []);
         assert_eq!(read(&vec![0; 1 << 16], 3), [], "no orders");
         assert_eq!(read(&[], 3), []);
+        assert_ne!(stamp(&plan), stamp(&vec![0; 1 << 16]));
+        assert_eq!(stamp(&[]), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::cell::Cell;
 use protocols::console::{READ_MAX, Reply, Request, WRITE_MAX};
-use userlib::{Client, Grant, Instant, NO_GRANTS, recv_notifications};
+use userlib::{Client, Grant, Instant, NO_GRANTS, recv_notifications, supplier};
 
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
@@ -38,9 +38,7 @@ impl Terminal {
     /// Shows bytes as they are. A console that takes none is told to nobody but `missed`: there is no other way out.
     pub fn write(&self, bytes: &[u8]) {
         for chunk in bytes.chunks(WRITE_MAX as usize) {
-            let request = Request::Write { length: chunk.len() as u32 };
-            let reply = self.client.call(&request.encode(), [Grant::Read(chunk), Grant::None]);
-            if reply.map(|reply| Reply::decode(&reply)) != Ok(Reply::Written) {
+            if !supplier::write(self.client, chunk) {
                 self.missed.set(true);
                 return;
             }

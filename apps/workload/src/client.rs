@@ -11,10 +11,10 @@
 use crate::files::{Failed, Files};
 use defmt::info;
 use injector_core::{Plan, parameter};
-use protocols::console;
 use protocols::files::{Cookie, Kind, OpenFlags, Status as FileStatus, entries};
 use protocols::progress;
-use userlib::{Client as Service, Event, Grant, Instant, Start, checkpoint, log, plan, recv};
+use userlib::supplier::{self, Complaint};
+use userlib::{Client as Service, Event, Instant, Start, checkpoint, log, plan, recv};
 use workload_core::record::{Answer, CRC, DONE, Found, KERNEL_STATUS, RECORD_MAX, Record, answer};
 use workload_core::resolution::witnesses;
 use workload_core::state::CHECKPOINT_MAX;
@@ -46,9 +46,17 @@ const ACCESS: OpenFlags = OpenFlags::READ.with(OpenFlags::WRITE);
 
 type Text = heapless::String<{ workload_core::path::PATH_MAX }>;
 
+/// The console, for a line about each operation.
+pub struct Lines {
+    /// Who writes them.
+    pub service: Service,
+    /// What becomes of a driver whose receipt is for something else.
+    pub complaint: Complaint,
+}
+
 struct Client {
     files: Files,
-    console: Option<Service>,
+    lines: Option<Lines>,
     seed: u64,
     pause: u64,
     state: State,
@@ -57,12 +65,12 @@ struct Client {
 }
 
 /// The client's life.
-pub fn run(_start: Start, files: Service, console: Option<Service>) -> ! {
+pub fn run(_start: Start, files: Service, lines: Option<Lines>) -> ! {
     let Some((header, entries)) = plan::plan() else { rest() };
     let plan = Plan { header: *header, entries };
     let mut client = Client {
         files: Files::new(files),
-        console,
+        lines,
         seed: header.seed,
         pause: header.parameters[parameter::PAUSE],
         state: State::default(),
@@ -380,12 +388,15 @@ impl Client {
 
     /// The line about an operation that was acknowledged.
     fn write_line(&self, number: u32, operation: &Operation) {
-        let Some(console) = &self.console else { return };
+        let Some(lines) = &self.lines else { return };
         let text = line::line(number, operation);
-        let request = console::Request::Write { length: text.len() as u32 };
-        let answer = console.call(&request.encode(), [Grant::Read(text.as_bytes()), Grant::None]);
-        if answer.is_ok_and(|reply| console::Reply::decode(&reply) == console::Reply::Written) {
-            self.say(&Record::Line { operation: number });
+        for _ in 0..line::ATTEMPTS {
+            if supplier::write(lines.service, text.as_bytes()) {
+                return self.say(&Record::Line { operation: number });
+            }
+            self.say(&Record::LineRefused { operation: number });
+            lines.complaint.file();
+            self.attend(Instant::now().plus_ns(RETRY_NS));
         }
     }
 

@@ -9,6 +9,9 @@ pub const PREFIX: &str = "client line ";
 /// Longest line in bytes, with its end.
 pub const LINE_MAX: usize = 64;
 
+/// How often a line is written that the console does not acknowledge: by the driver as it was, by its successor, and once more.
+pub const ATTEMPTS: u32 = 3;
+
 /// The line of operation `number`.
 pub fn line(number: u32, operation: &Operation) -> heapless::String<LINE_MAX> {
     let mut text = heapless::String::new();

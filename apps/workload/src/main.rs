@@ -15,14 +15,19 @@ mod client;
 mod files;
 mod monitor;
 
+use client::Lines;
 use defmt::info;
+use userlib::supplier::Complaint;
 use userlib::{Instant, Start, binding, recv_notifications};
 
 userlib::entry!(main);
 
 fn main(start: Start) -> ! {
     if let Some(files) = binding!(call ?"files") {
-        client::run(start, files, binding!(call ?"console"));
+        let rs = binding!(call ?"reincarnation");
+        let lines = binding!(call ?"console").zip(binding!(server ?"console"));
+        let lines = lines.map(|(service, slot)| Lines { service, complaint: Complaint::new(rs, slot) });
+        client::run(start, files, lines);
     }
     info!("monitors the progress of others");
     monitor::run(&[binding!(call ?"progress"), binding!(call ?"reincarnation")])

@@ -128,6 +128,11 @@ pub enum Record<'a> {
         /// As in [`Record::Acknowledged`]: the answer to the unmount.
         status: u32,
     },
+    /// The console driver did not acknowledge the line of this operation, or its receipt is for other bytes.
+    LineRefused {
+        /// Number of the operation.
+        operation: u32,
+    },
 }
 
 impl<'a> Record<'a> {

@@ -34,7 +34,7 @@ use device::{
     Block, Control, Data, FifoLevel, Flag, FractionalBaudRate, IntegerBaudRate, Interrupt, LineControl,
 };
 use heapless::Deque;
-use protocols::console::{Error, REPEAT_MAX, Reply};
+use protocols::console::{Error, REPEAT_MAX, Receipt, Reply};
 use serde::{Deserialize, Serialize};
 use tock_registers::interfaces::{Readable, Writeable};
 use userlib::device::{Clock, Registers};
@@ -56,7 +56,7 @@ const FIFO_MAX: u64 = 32;
 const BITS_PER_CHARACTER: u64 = 10;
 
 /// Distinguishes this layout of [`State`] from others in a checkpoint that an older image left.
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 
 /// The line's speed, and the clock that it is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,8 @@ struct State {
     write: u64,
     /// How many bytes of it are with the device.
     written: u32,
+    /// Which ones.
+    receipt: Receipt,
 }
 
 impl State {
@@ -117,6 +119,7 @@ impl State {
             lost: 0,
             write: u64::MAX,
             written: 0,
+            receipt: Receipt::EMPTY,
         }
     }
 
@@ -175,7 +178,7 @@ impl<D: Registers, P: Process> Console<D, P> {
     /// Hands `bytes` to the device, from where an earlier delivery of the same call stopped.
     pub fn write(&mut self, call: CallId, bytes: &[u8]) -> Reply {
         if self.state.write != call.0 {
-            (self.state.write, self.state.written) = (call.0, 0);
+            (self.state.write, self.state.written, self.state.receipt) = (call.0, 0, Receipt::EMPTY);
         }
         let mut stalled_ns = self.process.now_ns() + STALL_LIMIT_NS;
         while let Some(rest) = bytes.get(self.state.written as usize..).filter(|rest| !rest.is_empty()) {
@@ -191,7 +194,7 @@ impl<D: Registers, P: Process> Console<D, P> {
                 return Reply::Failed(Error::Device);
             }
         }
-        Reply::Written
+        Reply::Written(self.state.receipt)
     }
 
     /// Gives input from `position` on, at most `room` bytes, to `deliver`, which says whether it arrived.
@@ -299,6 +302,7 @@ impl<D: Registers, P: Process> Console<D, P> {
                 break;
             }
             register!(&self.device, Block, data).write(Data::DATA.val(byte.into()));
+            self.state.receipt = self.state.receipt.with(byte);
             taken += 1;
         }
         taken

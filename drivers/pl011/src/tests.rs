@@ -3,12 +3,17 @@
 use super::*;
 use crate::fake::{Machine, Make};
 use proptest::prelude::*;
-use protocols::console::READ_MAX;
+use protocols::console::{READ_MAX, Receipt};
 
 const LINE: Line = Line { clock_hz: 48_000_000, baud: 115_200 };
 const MAKES: [Make; 2] = [Make::Board, Make::Emulator];
 
 type Driver<'a> = Console<&'a Machine, &'a Machine>;
+
+/// The answer to a write of these bytes.
+fn answer_to(bytes: &[u8]) -> Reply {
+    Reply::Written(Receipt::of(bytes))
+}
 
 fn start(machine: &Machine, incarnation: u32) -> Driver<'_> {
     let saved = machine.checkpoint.borrow().clone();
@@ -98,7 +103,7 @@ proptest! {
             let mut expected = Vec::new();
             for (number, &length) in lengths.iter().enumerate() {
                 let bytes = text(length);
-                prop_assert_eq!(console.write(CallId(number as u64), &bytes), Reply::Written);
+                prop_assert_eq!(console.write(CallId(number as u64), &bytes), answer_to(&bytes));
                 expected.extend(bytes);
             }
             machine.settle();
@@ -144,7 +149,7 @@ proptest! {
         }
         let machine = Machine::new(Make::Emulator);
         let mut console = Console::start(&machine, &machine, LINE, 1, Some(&saved));
-        prop_assert_eq!(console.write(CallId(5), b"hello"), Reply::Written);
+        prop_assert_eq!(console.write(CallId(5), b"hello"), answer_to(b"hello"));
         machine.type_in(b"x");
         idle(&mut console, &machine, 50);
         prop_assert_eq!(console.state.input.back(), Some(&b'x'));
@@ -167,6 +172,7 @@ proptest! {
             lost: u64::MAX,
             write: u64::MAX,
             written: u32::MAX,
+            receipt: Receipt::EMPTY,
         };
         let mut buffer = [0; STATE_MAX];
         let saved = postcard::to_slice(&state, &mut buffer).unwrap();
@@ -191,7 +197,7 @@ fn survive(make: Make, script: &[(usize, usize, u64)]) -> Result<(), TestCaseErr
         while machine
             .live(fuse.take(), || {
                 let mut console = start(&machine, incarnation);
-                assert_eq!(console.write(CallId(number as u64), &bytes), Reply::Written);
+                assert_eq!(console.write(CallId(number as u64), &bytes), answer_to(&bytes));
                 idle(&mut console, &machine, 10);
             })
             .is_none()
@@ -231,7 +237,7 @@ fn a_write_survives_death_at_every_step() {
                 let mut console = start(&machine, incarnation);
                 for (number, part) in [(0, first), (1, second)] {
                     if acknowledged.get() <= number {
-                        assert_eq!(console.write(CallId(number), part), Reply::Written);
+                        assert_eq!(console.write(CallId(number), part), answer_to(part));
                         acknowledged.set(number + 1);
                     }
                 }
@@ -390,7 +396,7 @@ fn input_that_arrives_during_a_write_is_kept() {
     let mut console = start(&machine, 1);
     let mut reader = Reader::new(&console);
     machine.type_in(&text(100));
-    assert_eq!(console.write(CallId(1), &text(256)), Reply::Written);
+    assert_eq!(console.write(CallId(1), &text(256)), answer_to(&text(256)));
     idle(&mut console, &machine, 50);
     reader.read_all(&mut console, READ_MAX);
     assert_eq!(reader.input, text(100));
@@ -417,8 +423,8 @@ fn damaged_characters_are_counted_and_left_out() {
 #[test]
 fn acknowledged_output_in_the_fifo_outlives_the_driver() {
     let machine = Machine::new(Make::Board);
-    let written = machine.live(None, || start(&machine, 1).write(CallId(1), &text(16)));
-    assert_eq!(written, Some(Reply::Written));
+    let answer = machine.live(None, || start(&machine, 1).write(CallId(1), &text(16)));
+    assert_eq!(answer, Some(answer_to(&text(16))));
     assert!(machine.uart().sent.len() < 16, "the fake has no FIFO");
     drop(start(&machine, 2));
     machine.settle();
@@ -449,7 +455,7 @@ fn registers_left_wild_are_put_right() {
         machine.uart().divisors = (1, 1);
         machine.uart().mask = 0x7FF;
         let mut console = start(&machine, 2);
-        assert_eq!(console.write(CallId(9), b"hello"), Reply::Written);
+        assert_eq!(console.write(CallId(9), b"hello"), answer_to(b"hello"));
         machine.settle();
         assert_eq!(machine.uart().sent, b"hello");
         let uart = machine.uart();

@@ -12,6 +12,9 @@ use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Error, Info};
 /// How often a block is read, and a block of the table written, until it is given up.
 pub const ATTEMPTS: u32 = 3;
 
+/// How often a block of the client's is written until it is given up: it takes a fresh driver to make a third time another one.
+const WRITES: u32 = 2;
+
 /// Blocks of the table that are read or written at once.
 const RUN_MAX: u64 = 16;
 
@@ -47,7 +50,7 @@ pub enum Finding {
         /// The block of the medium.
         lba: u64,
     },
-    /// A block of the table was not kept by the medium; it is written again.
+    /// A block was not kept by the medium; it is written again, or the client is told.
     NotKept {
         /// First block of the medium in this write.
         lba: u64,
@@ -463,8 +466,22 @@ impl<D: Device, R: Report> Layer<D, R> {
         }
         self.each_entry(lba, sums.len(), |_, _, table, at| table.entries[at].widen())?;
         self.unflushed = joined(&self.unflushed, lba..end);
-        self.device.write(lba, data)?;
-        self.each_entry(lba, sums.len(), |index, _, table, at| table.entries[at].narrow(sums[index]))
+        for _ in 0..WRITES {
+            self.device.write(lba, data)?;
+            self.each_entry(lba, sums.len(), |index, _, table, at| table.entries[at].narrow(sums[index]))?;
+            if self.is_there(lba, data)? {
+                return Ok(());
+            }
+            self.report.report(Finding::NotKept { lba });
+        }
+        Err(Error::Integrity)
+    }
+
+    /// Whether the medium gives back what was written. It is looked at now, when there is still somebody who knows it.
+    fn is_there(&mut self, lba: u64, data: &[u8]) -> Result<bool, Error> {
+        let mut found = vec![0; data.len()];
+        self.device.read(lba, &mut found)?;
+        Ok(found == data)
     }
 }
 

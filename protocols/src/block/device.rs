@@ -79,18 +79,42 @@ impl<C: FnMut(&Message, Window<'_>) -> Option<Message>> Remote<C> {
 pub struct Doubting<D, C> {
     device: D,
     complain: C,
+    doubt: Doubt,
+}
+
+/// Which errors are worth a complaint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Doubt {
+    /// The server has answered well, and not said since that something was done to its card.
+    was_well: bool,
+}
+
+impl Doubt {
+    /// Takes note of an answer; true: its server could be the one that is wrong. What people do to a card is told as such by a
+    /// server that is well, again and again, which must not cost it a life each time: once, when it comes after success.
+    pub fn is_worth_a_complaint<T>(&mut self, answer: &Result<T, Error>) -> bool {
+        match answer {
+            Ok(_) => {
+                self.was_well = true;
+                false
+            }
+            Err(error) => error.may_be_the_servers() || core::mem::take(&mut self.was_well),
+        }
+    }
 }
 
 impl<D: Device, C: FnMut() -> bool> Doubting<D, C> {
     /// Over `device`.
     pub const fn new(device: D, complain: C) -> Self {
-        Self { device, complain }
+        Self { device, complain, doubt: Doubt { was_well: false } }
     }
 
     fn twice<T>(&mut self, mut request: impl FnMut(&mut D) -> Result<T, Error>) -> Result<T, Error> {
-        match request(&mut self.device) {
-            Err(error) if error.may_be_the_servers() && (self.complain)() => request(&mut self.device),
-            result => result,
+        let answer = request(&mut self.device);
+        if self.doubt.is_worth_a_complaint(&answer) && (self.complain)() {
+            request(&mut self.device)
+        } else {
+            answer
         }
     }
 }
@@ -165,6 +189,19 @@ mod tests {
         let absent = Remote::new(|_: &Message, _: Window<'_>| Some(reply(Err(Error::NoMedium))));
         let mut device = Doubting::new(absent, || panic!("nobody is to blame for an empty slot"));
         assert_eq!(device.flush(), Err(Error::NoMedium));
+        let (asked, complaints) = (Cell::new(0), Cell::new(0));
+        let pulled = Remote::new(|_: &Message, _: Window<'_>| {
+            asked.set(asked.get() + 1);
+            Some(reply(if asked.get() == 1 { Ok(()) } else { Err(Error::NoMedium) }))
+        });
+        let mut device = Doubting::new(pulled, || {
+            complaints.set(complaints.get() + 1);
+            true
+        });
+        assert_eq!(device.flush(), Ok(()));
+        assert_eq!(device.flush(), Err(Error::NoMedium));
+        assert_eq!(device.flush(), Err(Error::NoMedium));
+        assert_eq!(complaints.get(), 1, "one that comes after success is doubted, and then believed");
     }
 
     #[test]

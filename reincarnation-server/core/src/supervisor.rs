@@ -34,6 +34,9 @@ const BUSY_LIMITS: u64 = 4;
 /// Starvation is reported after so many heartbeat periods without the CPU.
 const STARVATION_PERIODS: u64 = 20;
 
+/// A good part of the CPU is one of so many: what a server that goes wrong makes others do costs time, too.
+const UNASKED_SHARE: u64 = 4;
+
 /// What the supervisor finds in a slot when it begins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Found {
@@ -155,6 +158,8 @@ struct Slot {
     starving_for: Ticks,
     /// CPU time used in looks in a row between which it has hardly waited.
     busy_for: Ticks,
+    /// Time of looks in a row in which it had a good part of the CPU, and no request.
+    unasked_for: Ticks,
     /// It is not heard before this moment if it complains.
     heard_from: Ticks,
 }
@@ -284,6 +289,7 @@ impl<const N: usize> Supervisor<N> {
             starved: 0,
             starving_for: 0,
             busy_for: 0,
+            unasked_for: 0,
             heard_from: 0,
         });
     }
@@ -430,7 +436,8 @@ impl<const N: usize> Supervisor<N> {
                 found.state = SlotState::Running;
                 found.incarnation += 1;
                 found.next_look = regular_look(found.policy.heartbeat_period, now);
-                (found.cpu, found.starved, found.starving_for, found.busy_for) = (0, 0, 0, 0);
+                (found.cpu, found.starved, found.starving_for) = (0, 0, 0);
+                (found.busy_for, found.unasked_for) = (0, 0);
                 let (incarnation, unwanted) =
                     (found.incarnation, found.history.standing != Standing::Supervised);
                 self.starving &= !bit(slot);
@@ -473,6 +480,8 @@ impl<const N: usize> Supervisor<N> {
         let elapsed = if found.last_look == 0 { Ticks::MAX } else { now.saturating_sub(found.last_look) };
         let hardly_waited = found.cpu_used >= elapsed / 8 * 7;
         found.busy_for = if hardly_waited { found.busy_for.saturating_add(found.cpu_used) } else { 0 };
+        let unasked = info.in_service == 0 && info.queued == 0 && found.cpu_used >= elapsed / UNASKED_SHARE;
+        found.unasked_for = if unasked { found.unasked_for.saturating_add(elapsed) } else { 0 };
         found.last_look = now;
         found.next_look = next_look(&found.policy, info, now);
         let period = found.policy.heartbeat_period;
@@ -519,7 +528,8 @@ impl<const N: usize> Supervisor<N> {
         }
     }
 
-    /// Looks at everybody who may have held the CPU, and says once who had most of it.
+    /// Looks at everybody who may have held the CPU, and says once who had most of it. A *server* that had it all the time, and no
+    /// request, is condemned: it receives, so it passes for alive, and those who would ask it do not run.
     fn starved(&mut self, now: Ticks, slot: SlotId) {
         let Some(victim) = self.slot(slot) else { return };
         let since = victim.starving_for;
@@ -540,8 +550,16 @@ impl<const N: usize> Supervisor<N> {
             }
             culprit = culprit.max(Some((other.cpu_used, index as SlotId)));
         }
-        if let (true, Some((_, culprit))) = (report, culprit) {
+        let Some((_, culprit)) = culprit else { return };
+        if report {
             self.report(now, slot, ReportKind::Starved(culprit));
+        }
+        let limit = period.saturating_mul(STARVATION_PERIODS);
+        let works_unasked = |slot: &Slot| {
+            slot.policy.heartbeat_period > 0 && slot.policy.max_service > 0 && slot.unasked_for >= limit
+        };
+        if since >= limit && self.slot(culprit).is_some_and(works_unasked) {
+            self.condemn(culprit, DeathClass::Hang);
         }
     }
 

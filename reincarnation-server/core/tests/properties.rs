@@ -370,3 +370,29 @@ fn a_supervisor_that_never_waits_is_found_out_though_it_receives() {
         assert!(found_after.unwrap_or(0) <= 900, "after {found_after:?}");
     }
 }
+
+#[test]
+fn a_server_that_keeps_the_cpu_without_a_request_is_found_out_though_it_receives() {
+    let policy = Policy { heartbeat_period: 100, hang_cpu: 150, ..POLICY };
+    for (max_service, share, queued, expected) in
+        [(200, 60, 0, true), (200, 10, 0, false), (200, 60, 1, false), (0, 60, 0, false)]
+    {
+        // Slot 1 has the higher priority.
+        let mut kernel = Kernel::<2>::new([policy, Policy { max_service, ..policy }]);
+        let mut supervisor = kernel.adopt();
+        kernel.work(&mut supervisor, 100);
+        kernel.slots[0].activity = Activity::Ready;
+        kernel.slots[1].queued = queued;
+        let begun = kernel.now;
+        while kernel.now < begun + 5000 && kernel.slots[1].incarnation == 1 {
+            kernel.now += 100;
+            kernel.slots[0].starved += 100;
+            kernel.slots[1].cpu += share;
+            kernel.work(&mut supervisor, 100);
+        }
+        let found_after = (kernel.slots[1].incarnation > 1).then(|| kernel.now - begun);
+        assert_eq!(found_after.is_some(), expected, "{max_service} {share} {queued}");
+        assert!(found_after.unwrap_or(0) <= 2500, "after {found_after:?}");
+        assert_eq!(kernel.slots[0].incarnation, 1, "the starved is not blamed");
+    }
+}

@@ -4,7 +4,8 @@
 //! What came over the console is matched against the lines like a nondeterministic automaton: after each line all the
 //! places are kept at which it may have ended. A line may go back by up to [`REPEAT_MAX`] bytes at any byte, once for each
 //! death of the driver that the kernel recorded while the line was being written; a line that was not acknowledged may
-//! break off anywhere (the client died), and text of others may stand between lines.
+//! break off anywhere (the client died), and text of others may stand between lines. In the place of a line that the driver
+//! refused, or gave a wrong receipt for, anything may stand that is no longer.
 
 use super::workload::ConsoleLine;
 use protocols::console::REPEAT_MAX;
@@ -37,6 +38,10 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine], deaths: &[u64]) -> ConsoleRep
         for &place in &places {
             for start in starts(stream, place, interruptions) {
                 match_line(stream, start, line, interruptions, &mut ends);
+            }
+            if line.refused {
+                let length = line.text.len() + interruptions * REPEAT_MAX;
+                ends.extend((place..=stream.len().min(place + length)).map(|end| (end, 0)));
             }
         }
         if line.acknowledged.is_none() {
@@ -115,7 +120,13 @@ mod tests {
     fn line(number: u32, acknowledged: bool) -> ConsoleLine {
         let text = workload_core::line::line(number, &Operation::Sync).as_str().to_owned();
         let time = u64::from(number) * 10;
-        ConsoleLine { operation: number, text, acknowledged: acknowledged.then_some(time + 5), time }
+        ConsoleLine {
+            operation: number,
+            text,
+            acknowledged: acknowledged.then_some(time + 5),
+            refused: false,
+            time,
+        }
     }
 
     /// The driver dies while each line is being written.
@@ -172,6 +183,19 @@ mod tests {
             let lines = [line(1, true), line(2, true), line(3, true)];
             prop_assert!(lost(&stream, &lines).contains(&2));
         }
+    }
+
+    #[test]
+    fn a_refused_line_may_be_anything_and_the_next_attempt_must_be_right() {
+        let refused = ConsoleLine { refused: true, ..line(2, false) };
+        let lines = [line(1, true), refused, line(2, true), line(3, true)];
+        let garbled: String = lines[1].text.chars().rev().collect();
+        let stream = format!("{}{garbled}{}{}", lines[0].text, lines[2].text, lines[3].text);
+        assert_eq!(lost(&stream, &lines), [0_u32; 0]);
+        let nothing_right = format!("{}{garbled}{garbled}{}", lines[0].text, lines[3].text);
+        assert!(lost(&nothing_right, &lines).contains(&2));
+        let silent = [line(1, true), line(2, true), line(3, true)];
+        assert!(lost(&nothing_right, &silent).contains(&2), "nobody has refused it");
     }
 
     #[test]

@@ -142,11 +142,13 @@ fn is_expected(fault: Fault, class: u32) -> bool {
         Fault::Panic => &[Panic],
         Fault::WildWrite => &[MmuException],
         Fault::IllegalInstruction => &[CpuException],
-        Fault::Loop | Fault::Mute | Fault::Deaf => &[Hang, HeartbeatMissed],
+        Fault::Loop | Fault::Mute | Fault::Deaf | Fault::Flood | Fault::Forge | Fault::Accuse => {
+            &[Hang, HeartbeatMissed]
+        }
         Fault::StackOverflow => &[StackOverflow],
         Fault::Leak => &[QuotaExceeded],
-        // Whatever follows from what a debugger has done.
-        Fault::Outside => return true,
+        // Whatever follows from what a debugger has done, or whoever complains of it first.
+        Fault::Outside | Fault::Garbage | Fault::Plausible => return true,
     };
     DeathClass::from_code(class).is_some_and(|class| expected.contains(&class))
 }

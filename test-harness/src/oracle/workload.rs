@@ -36,6 +36,8 @@ pub struct ConsoleLine {
     pub text: String,
     /// When the driver acknowledged it, if it did.
     pub acknowledged: Option<u64>,
+    /// It did not, and the client knows that: what came of it is nobody's word.
+    pub refused: bool,
     /// When the operation was acknowledged: the line was written after that.
     pub time: u64,
 }
@@ -206,6 +208,7 @@ impl Follower {
             Record::EndOfWalk { entries } => self.end_of_walk(time, entries),
             Record::Resolved { operation, resolution } => self.resolved(time, operation, resolution),
             Record::Line { operation } => self.line(time, operation),
+            Record::LineRefused { operation } => self.line_refused(time, operation),
             Record::Finished { status } => self.finished(time, status),
         }
     }
@@ -313,7 +316,13 @@ impl Follower {
         self.phase = Phase::Between;
         if with_line {
             let text = line::line(number, operation).as_str().to_owned();
-            self.lines.push(ConsoleLine { operation: number, text, acknowledged: None, time });
+            self.lines.push(ConsoleLine {
+                operation: number,
+                text,
+                acknowledged: None,
+                refused: false,
+                time,
+            });
         }
     }
 
@@ -400,6 +409,9 @@ impl Follower {
             }
             Resolution::NotDone => self.in_flight = false,
             Resolution::Torn => {
+                // Who is told that nothing can be read knows that; it is not shown anything wrong.
+                let is_told = found.iter().all(|found| matches!(found, Found::Unreadable { .. }));
+                self.refused += u32::from(is_told);
                 let text = format!("operation {operation} ({}) is torn: {found:?}", doubtful.name());
                 self.complain(Kind::Correctness, time, text);
             }
@@ -411,6 +423,22 @@ impl Follower {
             Some(line) if line.operation == operation => line.acknowledged = Some(time),
             _ => self.complain(Kind::Evidence, time, format!("line {operation} was not to be written")),
         }
+    }
+
+    fn line_refused(&mut self, time: u64, operation: u32) {
+        let Some(line) = self.lines.last_mut().filter(|line| line.operation == operation) else {
+            return self.complain(Kind::Evidence, time, format!("line {operation} was not to be written"));
+        };
+        line.refused = true;
+        let attempts = self.lines.iter().rev().take_while(|line| line.operation == operation).count();
+        if attempts as u32 == line::ATTEMPTS {
+            self.refused += 1;
+            self.complain(Kind::Correctness, time, format!("line {operation} was never acknowledged"));
+            return;
+        }
+        self.repeated += 1;
+        let again = self.lines.last().cloned();
+        self.lines.extend(again.map(|line| ConsoleLine { refused: false, time, ..line }));
     }
 
     fn finished(&mut self, time: u64, status: u32) {

@@ -24,9 +24,9 @@ mod files;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
-use protocols::console::{Reply, Request, WRITE_MAX};
+use protocols::console::WRITE_MAX;
 use protocols::files::DESCRIPTORS_PER_CLIENT;
-use userlib::{DeathClass, Grant, Instant, binding, exit, recv_notifications};
+use userlib::{DeathClass, Instant, binding, exit, recv_notifications, supplier};
 
 pub use files::{Failed, File, Files, about};
 pub use userlib;
@@ -76,9 +76,7 @@ pub fn print(text: fmt::Arguments<'_>) {
     }
     let console = binding!(call "console");
     for chunk in bytes.chunks(WRITE_MAX as usize) {
-        let request = Request::Write { length: chunk.len() as u32 };
-        let reply = console.call(&request.encode(), [Grant::Read(chunk), Grant::None]);
-        if reply.map(|reply| Reply::decode(&reply)) != Ok(Reply::Written) {
+        if !supplier::write(console, chunk) {
             // There is no other way out to say so; the program's work goes on.
             return;
         }

@@ -31,6 +31,7 @@ pub struct KernelSlot {
     pub activity: Activity,
     pub blocked_on: u32,
     pub starved: u64,
+    pub queued: u32,
 }
 
 /// The kernel, and what RS has committed.
@@ -65,6 +66,7 @@ impl<const N: usize> Kernel<N> {
             activity: Activity::Receiving,
             blocked_on: 0,
             starved: 0,
+            queued: 0,
         });
         Self { now: 0, slots, checkpoint: None, reports: Vec::new(), starts: Vec::new() }
     }
@@ -148,6 +150,7 @@ impl<const N: usize> Kernel<N> {
             cpu: slot.cpu,
             cpu_since_receive: slot.cpu_since_receive,
             starved: slot.starved,
+            queued: slot.queued,
             ready: 1,
             started: slot.started,
             last_receive: slot.started,
