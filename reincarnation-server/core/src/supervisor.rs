@@ -398,6 +398,11 @@ impl<const N: usize> Supervisor<N> {
             return Err(Refusal::Quarantined);
         }
         let heard_from = now.saturating_add(server.policy.restart_bound);
+        // Who has just complained itself is rather deceived than ill: those below both are started afresh with it.
+        let is_deceived =
+            now < server.heard_from.saturating_add(server.policy.restart_bound) && server.heard_from > 0;
+        let below = if is_deceived { self.below(accused) & !bit(client) } else { 0 };
+        let server = self.slot_mut(accused).ok_or(Refusal::NoSupplier)?;
         if server.state == SlotState::Running {
             server.history.condemned = server.incarnation;
             server.history.not_before = now;
@@ -405,6 +410,7 @@ impl<const N: usize> Supervisor<N> {
             self.condemn(accused, DeathClass::Killed);
             self.report(now, accused, ReportKind::Accused(client));
         }
+        self.take_along(below, now);
         if let Some(complainer) = self.slot_mut(client) {
             complainer.heard_from = heard_from;
         }

@@ -396,3 +396,25 @@ fn a_server_that_keeps_the_cpu_without_a_request_is_found_out_though_it_receives
         assert_eq!(kernel.slots[0].incarnation, 1, "the starved is not blamed");
     }
 }
+
+#[test]
+fn a_complaint_of_somebody_who_has_just_complained_goes_to_those_below_too() {
+    let mut kernel = Kernel::<N>::new(std::array::from_fn(|slot| Policy {
+        suppliers: SUPPLIERS[slot] | if slot == 1 { 0b1 } else { 0 },
+        restart_bound: 500,
+        ..POLICY
+    }));
+    let mut supervisor = kernel.adopt();
+    settle(&mut kernel, &mut supervisor);
+    // 2 complains of 1, and 3 of 2 which was told nothing better by the next 1: the one below 1 is ill.
+    assert_eq!(supervisor.complain(kernel.now, 2, 1), Ok(()));
+    settle(&mut kernel, &mut supervisor);
+    assert_eq!(incarnations(&kernel), [1, 2, 1, 1]);
+    assert_eq!(supervisor.complain(kernel.now, 3, 2), Ok(()));
+    settle(&mut kernel, &mut supervisor);
+    assert_eq!(incarnations(&kernel), [2, 3, 2, 1]);
+    kernel.now += 5000;
+    assert_eq!(supervisor.complain(kernel.now, 3, 2), Ok(()));
+    settle(&mut kernel, &mut supervisor);
+    assert_eq!(incarnations(&kernel), [2, 3, 3, 1], "what was long ago says nothing");
+}

@@ -4,7 +4,7 @@ use super::description::Description;
 use super::ledger::Line;
 use super::outcome::Outcome;
 use super::statistics::rate;
-use super::summary::{Cell, Summary};
+use super::summary::{Batch, Cell, Summary};
 use anyhow::{Context, Result};
 use askama::Template;
 
@@ -18,6 +18,7 @@ struct Page<'a> {
     headline_colour: &'static str,
     outcomes: Vec<OutcomeRow>,
     tables: Vec<Table<'a>>,
+    batches: Vec<BatchRow<'a>>,
     times: Vec<TimesRow<'a>>,
     failures: Vec<&'a Line>,
 }
@@ -49,6 +50,11 @@ struct Part {
     title: String,
 }
 
+struct BatchRow<'a> {
+    batch: &'a Batch,
+    outcomes: String,
+}
+
 struct TimesRow<'a> {
     class: &'a str,
     trials: u64,
@@ -71,6 +77,7 @@ pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Res
     let mut tables = vec![
         Table { title: "", cells: cells(false) },
         Table { title: "Kill, exit and panic", cells: cells(true) },
+        Table { title: "Several faults in a trial", cells: summary.several.iter().map(row).collect() },
     ];
     tables.retain(|table: &Table| !table.cells.is_empty());
     let page = Page {
@@ -81,6 +88,7 @@ pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Res
         headline_colour: if failed || summary.void { "bad" } else { "ok" },
         outcomes: outcome_rows(summary),
         tables,
+        batches: summary.batches.iter().map(batch_row).collect(),
         times: summary.times.iter().map(times_row).collect(),
         failures: lines.iter().filter(|line| !line.outcome.is_success()).collect(),
     };
@@ -155,6 +163,11 @@ const fn meaning(outcome: Outcome) -> &'static str {
         Outcome::BoardReset => "the board was reset unasked",
         Outcome::EmulatorDied => "the emulator failed: it says nothing about the system",
     }
+}
+
+fn batch_row(batch: &Batch) -> BatchRow<'_> {
+    let outcomes = batch.outcomes.iter().map(|(outcome, count)| format!("{}: {count}", outcome.name()));
+    BatchRow { batch, outcomes: outcomes.collect::<Vec<_>>().join(", ") }
 }
 
 fn times_row(times: &super::summary::Times) -> TimesRow<'_> {

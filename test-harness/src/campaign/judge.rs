@@ -11,6 +11,7 @@ use abi::record::DeathClass;
 use abi::trace::{Event, Frame};
 use anyhow::Result;
 use injector_core::Record as InjectorRecord;
+use interposer_core::Done;
 use std::collections::BTreeMap;
 use std::path::Path;
 use workload_core::Record;
@@ -27,8 +28,8 @@ pub struct Cast {
     pub injector: u8,
     /// Slot of the console's driver.
     pub console: u8,
-    /// Slot of the target; `None`: there is none.
-    pub target: Option<u8>,
+    /// Slots of the targets.
+    pub targets: Vec<u8>,
     /// Names by slot.
     pub names: BTreeMap<u8, String>,
 }
@@ -70,6 +71,8 @@ pub struct Judge {
     acknowledgements: Vec<u64>,
     /// When the kernel said that a step of the plan took place.
     injected: Vec<u64>,
+    /// When a target said that it lies about blocks.
+    lies: Vec<u64>,
     boots: u32,
     panic: Option<String>,
     deadline_told: bool,
@@ -94,6 +97,7 @@ impl Judge {
             closed: Vec::new(),
             acknowledgements: Vec::new(),
             injected: Vec::new(),
+            lies: Vec::new(),
             boots: 0,
             panic: None,
             deadline_told: false,
@@ -103,11 +107,11 @@ impl Judge {
         }
     }
 
-    /// The same, of a trial whose fault goes into this slot.
+    /// The same, of a trial whose faults go into these slots.
     #[must_use]
-    pub fn with_target(&self, slot: u8) -> Self {
+    pub fn with_targets(&self, slots: impl IntoIterator<Item = u8>) -> Self {
         let mut judge = self.clone();
-        judge.cast.target = Some(slot);
+        judge.cast.targets = slots.into_iter().collect();
         judge
     }
 
@@ -179,15 +183,25 @@ impl Judge {
         &self.text
     }
 
-    /// The first death of the target from `time` on.
-    pub fn target_death(&self, time: u64) -> Option<&Death> {
-        self.deaths.iter().find(|death| Some(death.slot) == self.cast.target && death.time >= time)
+    /// When a target first lied about blocks, from `time` on, as it said itself before anybody could see it.
+    pub fn lied_after(&self, time: u64) -> Option<u64> {
+        self.lies.iter().copied().find(|&at| at >= time)
     }
 
-    /// Incarnations of the target that began behind its first.
+    /// The first death of a target from `time` on.
+    pub fn target_death(&self, time: u64) -> Option<&Death> {
+        self.deaths.iter().find(|death| self.is_target(death.slot) && death.time >= time)
+    }
+
+    fn is_target(&self, slot: u8) -> bool {
+        self.cast.targets.contains(&slot)
+    }
+
+    /// Incarnations of the targets that began behind their first.
     pub fn incarnations(&self) -> u32 {
-        let started = self.cast.target.and_then(|target| self.started.get(&target));
-        started.map_or(0, |count| count.saturating_sub(1))
+        let targets: std::collections::BTreeSet<_> = self.cast.targets.iter().collect();
+        let started = targets.iter().filter_map(|target| self.started.get(target));
+        started.map(|count| count.saturating_sub(1)).sum()
     }
 
     /// What the client saw from `time` on.
@@ -225,9 +239,8 @@ impl Judge {
         if self.follower.is_finished() {
             wrong_data |= self.judge_card(card)?;
         }
-        let is_target = |slot: u8| Some(slot) == self.cast.target;
-        let target_deaths = self.deaths.iter().filter(|death| is_target(death.slot)).count() as u32;
-        for death in self.deaths.iter().filter(|death| !is_target(death.slot)) {
+        let target_deaths = self.deaths.iter().filter(|death| self.is_target(death.slot)).count() as u32;
+        for death in self.deaths.iter().filter(|death| !self.cast.targets.contains(&death.slot)) {
             let text =
                 format!("{} died, too: {} at {} ns", self.name(death.slot), death.class.name(), death.time);
             self.findings.push(text);
@@ -321,6 +334,9 @@ impl Judge {
             Event::Application { slot, data, .. } if slot == self.cast.injector => {
                 let record = InjectorRecord::decode(data);
                 self.deadline_told |= record == Some(InjectorRecord::Deadline);
+            }
+            Event::Application { slot, data, .. } if self.is_target(slot) => {
+                self.lies.extend(Done::decode(data).map(|_| self.now));
             }
             Event::Injected { .. } => self.injected.push(self.now),
             Event::Started { slot, .. } => *self.started.entry(slot).or_default() += 1,

@@ -32,6 +32,9 @@ pub struct Line {
     pub trigger: String,
     /// What was done.
     pub fault: String,
+    /// Of a batch: mutations, and how many of them were reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutations: Option<[u64; 2]>,
     /// Whether it took effect while clients were being served, as seen from outside.
     pub activated: bool,
     /// What became of it.

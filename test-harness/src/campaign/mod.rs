@@ -30,9 +30,10 @@ pub mod statistics;
 pub mod summary;
 
 use crate::evidence::Item;
-use crate::fault::{Action, Carrier, Model, TargetImage, image};
+use crate::fault::{Action, Carrier, Carriers, Model, TargetImage, image};
 use crate::system::System;
 use crate::target::{Machine, card};
+use abi::SlotId;
 use abi::plan::{Fault, PlanEntry};
 use anyhow::{Context, Result, bail, ensure};
 use judge::{History, Judge};
@@ -41,7 +42,7 @@ use outcome::{Observed, classify};
 use profile::{Kept, Profile};
 use run::{AtFaultPoint, Boot, End, Passing, Profiler, Standing, boot, cast};
 use scenario::CampaignScenario;
-use spec::{Spec, Target};
+use spec::{Planned, Spec, Target};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -58,12 +59,23 @@ pub const TOLERANCE_NS: u64 = 100_000;
 pub struct Account {
     /// Its line in the ledger.
     pub line: Line,
-    /// When the fault took effect, in virtual nanoseconds.
-    pub activated: Option<u64>,
-    /// Slot and address of the instruction that the fault is about.
-    pub place: Option<(u8, u64)>,
+    /// The faults: when each took effect, in virtual nanoseconds; slot and address of the instruction that it is about; what it is.
+    pub faults: Vec<Effected>,
     /// Everything that came over the evidence line, if it was kept.
     pub items: Vec<Item>,
+}
+
+/// What became of one fault of a trial.
+#[derive(Clone, Debug)]
+pub struct Effected {
+    /// When it took effect, in virtual nanoseconds.
+    pub activated: Option<u64>,
+    /// Slot and address of the instruction that it is about.
+    pub place: Option<(u8, u64)>,
+    /// What it is.
+    pub text: String,
+    /// Of a batch: mutations, and those that were reached.
+    pub mutations: Option<[u64; 2]>,
 }
 
 /// Runs the first life of the board in a trial: with this plan, judged by this judge, with somebody who acts at the stops. Returns
@@ -163,12 +175,8 @@ impl Campaign {
         Ok(Golden { history, hash: judge.hash() })
     }
 
-    fn plan_of(&self, step: PlanEntry) -> Vec<u8> {
-        spec::plan_of_trial(&self.scenario, self.seed, self.client, step)
-    }
-
     fn plan_without_fault(&self) -> Vec<u8> {
-        self.plan_of(spec::no_step(&self.scenario, self.client))
+        spec::plan_without_fault(&self.scenario, self.seed, self.client)
     }
 
     /// A board that stands where the trials begin. It lives in `folder`.
@@ -306,11 +314,19 @@ impl Campaign {
     /// # Errors
     /// As [`Campaign::run`].
     pub fn run_and_keep(&self, trial: u64, folder: &Path, keep: bool) -> Result<Account> {
+        self.run_spec(&self.spec(trial)?, folder, keep)
+    }
+
+    /// Runs these faults from a reset.
+    ///
+    /// # Errors
+    /// As [`Campaign::run`].
+    pub fn run_spec(&self, spec: &Spec, folder: &Path, keep: bool) -> Result<Account> {
         let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, None)?, self.seed);
         if keep {
             judge.keep();
         }
-        self.carry_out(trial, &judge, folder, &mut |plan, judge, actor| {
+        self.carry_out(spec, &judge, folder, &mut |plan, judge, actor| {
             let mut passing = Passing::new(actor).with_plan(&self.machine, plan);
             self.boot_once(&self.plan_without_fault(), judge, Some(&mut passing), folder)
         })
@@ -323,7 +339,7 @@ impl Campaign {
     pub fn run_from(&self, standing: &mut Standing, trial: u64, folder: &Path) -> Result<(Line, End)> {
         let judge = standing.judge().clone();
         let mut last = End::Over;
-        let account = self.carry_out(trial, &judge, folder, &mut |plan, judge, actor| {
+        let account = self.carry_out(&self.spec(trial)?, &judge, folder, &mut |plan, judge, actor| {
             last = standing.run(plan, judge, actor)?;
             Ok((last.clone(), standing.card().to_owned()))
         })?;
@@ -331,34 +347,57 @@ impl Campaign {
     }
 
     /// A trial, with `run` for its first life of the board.
-    fn carry_out(&self, trial: u64, judge: &Judge, folder: &Path, run: Run) -> Result<Account> {
+    fn carry_out(&self, spec: &Spec, judge: &Judge, folder: &Path, run: Run) -> Result<Account> {
         let begun = Instant::now();
-        let spec = self.spec(trial)?;
-        let target = self.targets.get(&spec.target).context("the target was not prepared")?;
-        let slot = target.image.slot;
-        let mut judge = judge.with_target(slot);
-        let mut carrier = Carrier::new(&target.image, &spec.action);
+        let slots: Vec<SlotId> = spec.faults.iter().map(|fault| fault.slot).collect();
+        let mut judge = judge.with_targets(slots.iter().copied());
+        let from_outside = spec.faults.iter().filter(|fault| fault.action.is_from_outside());
+        let carriers = from_outside
+            .map(|fault| Ok(Carrier::new(&spec::target(&self.targets, fault)?.image, &fault.action)))
+            .collect::<Result<Vec<_>>>()?;
+        let mut carriers = Carriers::new(carriers);
         let actor: Option<&mut dyn AtFaultPoint> =
-            if matches!(spec.action, Action::Stub(_)) { None } else { Some(&mut carrier) };
-        let (mut end, mut card) = run(&self.plan_of(spec.step(slot)), &mut judge, actor)?;
-        let activated = match spec.action {
-            Action::Stub(_) => judge.injected_after(self.scenario.first_ns()),
-            _ => carrier.activated().map(|ticks| judge.nanoseconds(ticks)),
-        };
+            if carriers.all.is_empty() { None } else { Some(&mut carriers) };
+        let plan = spec.plan(&self.scenario, self.seed, self.client);
+        let (mut end, mut card) = run(&plan, &mut judge, actor)?;
+        let faults = self.effects(spec, &judge, &carriers)?;
         if end == End::PowerCut {
             judge.power_cut();
+            let slot = slots.first().copied().unwrap_or(self.client);
             (end, card) = self.next_start(slot, &mut judge, &card, folder)?;
         }
         let seen = judge.finish(&card)?;
-        let mut line = self.line(&spec, target, &judge, &seen, activated, &end);
-        line.findings.extend(carrier.notes().iter().cloned());
+        let mut line = self.line(spec, &faults, &judge, &seen, &end);
+        line.findings.extend(carriers.all.iter().flat_map(|carrier| carrier.notes().iter().cloned()));
         line.wall_ms = begun.elapsed().as_millis() as u64;
-        Ok(Account {
-            line,
-            activated,
-            place: spec.action.address().map(|at| (slot, at)),
-            items: judge.into_kept(),
-        })
+        Ok(Account { line, faults, items: judge.into_kept() })
+    }
+
+    /// What became of each fault, in their order.
+    fn effects(&self, spec: &Spec, judge: &Judge, carriers: &Carriers) -> Result<Vec<Effected>> {
+        let mut carriers = carriers.all.iter();
+        let mut from = self.scenario.first_ns();
+        let mut effect = |fault: &Planned| {
+            let (activated, effects) = match &fault.action {
+                Action::Stub(_) => {
+                    let injected = judge.injected_after(from);
+                    from = injected.map_or(from, |at| at + 1);
+                    (injected, 1)
+                }
+                Action::Medium(order) => (judge.lied_after(order.at), 1),
+                _ => carriers.next().map_or((None, 0), |carrier| {
+                    (carrier.activated().map(|ticks| judge.nanoseconds(ticks)), carrier.effects())
+                }),
+            };
+            let image = &spec::target(&self.targets, fault)?.image;
+            let mutations = match &fault.action {
+                Action::Batch(changes) => Some([changes.len() as u64, effects.into()]),
+                _ => None,
+            };
+            let place = fault.action.address().map(|at| (fault.slot, at));
+            Ok(Effected { activated, place, text: fault.action.describe(image), mutations })
+        };
+        spec.faults.iter().map(&mut effect).collect()
     }
 
     /// The board is switched on again, with a copy of its card.
@@ -372,21 +411,14 @@ impl Campaign {
         Ok((end, copy))
     }
 
-    fn line(
-        &self,
-        spec: &Spec,
-        target: &Target,
-        judge: &Judge,
-        seen: &Observed,
-        activated: Option<u64>,
-        end: &End,
-    ) -> Line {
+    fn line(&self, spec: &Spec, faults: &[Effected], judge: &Judge, seen: &Observed, end: &End) -> Line {
+        let activated = faults.iter().filter_map(|fault| fault.activated).min();
         let served = activated.is_some_and(|at| judge.acknowledged_before(at) > 0);
         let history = judge.history(activated.unwrap_or(0));
         let outage = history.longest_wait.checked_sub(self.golden.history.longest_wait + TOLERANCE_NS);
         let deviates = outage.is_some()
             || history.repeated > self.golden.history.repeated
-            || spec.action == Action::PowerCut;
+            || spec.faults.iter().any(|fault| fault.action == Action::PowerCut);
         let seen =
             Observed { activated: served, emulator_died: matches!(end, End::Emulator(_)), deviates, ..*seen };
         let death = judge.target_death(activated.unwrap_or(0));
@@ -394,14 +426,19 @@ impl Campaign {
         if let End::Emulator(reason) = end {
             findings.push(format!("the emulator failed: {reason}"));
         }
+        let targets: std::collections::BTreeSet<_> = spec.faults.iter().map(|fault| &*fault.target).collect();
         Line {
             trial: spec.trial,
             scenario: self.scenario.name.clone(),
             seed: self.seed,
-            target: spec.target.clone(),
-            model: spec.model.to_string(),
+            target: targets.into_iter().collect::<Vec<_>>().join("+"),
+            model: match &*spec.faults {
+                [fault] => fault.model.to_string(),
+                faults => format!("several/{}", faults.len()),
+            },
             trigger: spec.trigger_text(),
-            fault: spec.action.describe(&target.image),
+            fault: described(spec, faults),
+            mutations: faults.iter().find_map(|fault| fault.mutations),
             activated: served,
             outcome: classify(&seen),
             class: death.map(|death| death.class.name().to_owned()),
@@ -413,6 +450,18 @@ impl Campaign {
             wall_ms: 0,
         }
     }
+}
+
+/// The faults of a trial, for people; of several also who has which, and which were not reached.
+fn described(spec: &Spec, faults: &[Effected]) -> String {
+    if let [fault] = faults {
+        return fault.text.clone();
+    }
+    let text = |(planned, fault): (&Planned, &Effected)| {
+        let reached = if fault.activated.is_some() { "" } else { " (not reached)" };
+        format!("{} in {}: {}{reached}", planned.model, planned.target, fault.text)
+    };
+    spec.faults.iter().zip(faults).map(text).collect::<Vec<_>>().join("; ")
 }
 
 /// Copies a card; what is all zeros takes no room.

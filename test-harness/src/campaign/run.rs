@@ -4,7 +4,7 @@
 use super::judge::{Cast, Judge};
 use super::profile::Profile;
 use crate::evidence::Splitter;
-use crate::fault::{Carrier, Effect, KERNEL_OFFSET, PROBE, Stop, TargetImage};
+use crate::fault::{Carriers, Effect, KERNEL_OFFSET, PROBE, Stop, TargetImage};
 use crate::target::{Emulator, Ending, Gdb, Happening, Launch, Line, Machine, Mode, Registers};
 use abi::PAGE_SIZE;
 use anyhow::{Context, Result, bail};
@@ -30,9 +30,9 @@ pub trait AtFaultPoint {
     fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect>;
 }
 
-impl AtFaultPoint for Carrier<'_> {
+impl AtFaultPoint for Carriers<'_> {
     fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect> {
-        Carrier::stopped(self, gdb)
+        Carriers::stopped(self, gdb)
     }
 }
 
@@ -391,7 +391,7 @@ pub fn cast(
         client: system.slot(&workload.client)?,
         injector: system.slot(&workload.injector)?,
         console: system.slot(&workload.console)?,
-        target,
+        targets: target.into_iter().collect(),
         names: system.slots.iter().map(|slot| (slot.slot, slot.name.clone())).collect(),
     })
 }

@@ -8,10 +8,14 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The scenarios that come with Samsara: name and text.
-pub const STOCK: [(&str, &str); 5] = [
+pub const STOCK: [(&str, &str); 9] = [
+    ("batch", include_str!("../../scenarios/campaign/batch.toml")),
     ("behaviour", include_str!("../../scenarios/campaign/behaviour.toml")),
+    ("combinations", include_str!("../../scenarios/campaign/combinations.toml")),
     ("device", include_str!("../../scenarios/campaign/device.toml")),
+    ("medium", include_str!("../../scenarios/campaign/medium.toml")),
     ("power", include_str!("../../scenarios/campaign/power.toml")),
+    ("rate", include_str!("../../scenarios/campaign/rate.toml")),
     ("state", include_str!("../../scenarios/campaign/state.toml")),
     ("text", include_str!("../../scenarios/campaign/text.toml")),
 ];
@@ -43,7 +47,26 @@ pub struct CampaignScenario {
     pub targets: BTreeMap<String, u32>,
     /// Fault models, with their weights.
     pub models: BTreeMap<String, u32>,
+    /// More than one fault in a trial.
+    #[serde(default)]
+    pub several: Option<Several>,
+    /// What is switched off, to see what it buys.
+    #[serde(default)]
+    pub without: Vec<String>,
 }
+
+/// Trials with more than one fault: a table of their own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Several {
+    /// Fewest and most faults in a trial.
+    pub faults: [u64; 2],
+    /// Time between one and the next, in microseconds: some tens fall into the restart of the one before.
+    pub gap_us: [u64; 2],
+}
+
+/// Most faults in a trial.
+const SEVERAL_MAX: u64 = 64;
 
 /// The work that goes on while faults take place.
 #[derive(Clone, Debug, Deserialize)]
@@ -114,10 +137,27 @@ impl CampaignScenario {
         ensure!(last < end, "`window_ms` ends at {last}, the workload at {end}: nothing would be seen");
         ensure!(end <= END_MAX_MS, "`end_ms` is {end}, and must not be above {END_MAX_MS}");
         ensure!(self.workload.operations > 0, "`operations` must be above 0");
+        if let Some(Several { faults: [fewest, most], gap_us: [least, longest] }) = self.several {
+            ensure!(
+                (2..=SEVERAL_MAX).contains(&fewest) && (fewest..=SEVERAL_MAX).contains(&most),
+                "`several.faults` is [{fewest}, {most}], and must be a range within 2 to {SEVERAL_MAX}"
+            );
+            ensure!(least <= longest, "`several.gap_us` must not end ({longest}) before it begins ({least})");
+            ensure!(
+                self.window_ms[1] * 1000 + most * longest < end * 1000,
+                "`several` may go on until {} ms, the workload ends at {end}",
+                self.window_ms[1] + most * longest / 1000
+            );
+        }
         if !WORKLOADS.contains(&self.workload.name.as_str()) {
             bail!("no workload {:?}: there is {}", self.workload.name, WORKLOADS.join(", "));
         }
         Ok(())
+    }
+
+    /// Most steps of a trial's plan.
+    pub fn steps(&self) -> usize {
+        self.several.as_ref().map_or(1, |several| several.faults[1] as usize)
     }
 
     /// First time at which a fault takes place, in nanoseconds of the board.
@@ -141,7 +181,7 @@ impl CampaignScenario {
 mod tests {
     use super::*;
 
-    const TEXT: &str = STOCK[4].1;
+    const TEXT: &str = STOCK[8].1;
 
     fn message(text: &str) -> String {
         format!("{:#}", CampaignScenario::parse(text).unwrap_err())
@@ -152,7 +192,7 @@ mod tests {
         for (name, text) in STOCK {
             assert_eq!(CampaignScenario::parse(text).unwrap().name, name);
         }
-        assert!(CampaignScenario::named("nothing").unwrap_err().to_string().contains("behaviour, device"));
+        assert!(CampaignScenario::named("nothing").unwrap_err().to_string().contains("batch, behaviour"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! A trial: which fault, in whom, when. A function of scenario, seed, number, and of the images.
+//! A trial: which faults, in whom, when. A function of scenario, seed, number, and of the images.
 
 use super::profile::Profile;
 use super::scenario::CampaignScenario;
 use crate::fault::{Action, Dice, Model, TargetImage, behaviour, draw, power};
 use abi::plan::{Fault, PARAMETERS, PlanEntry, PlanHeader};
 use abi::syscall::trigger;
-use anyhow::{Result, bail};
-use injector_core::parameter;
-use std::collections::BTreeMap;
+use anyhow::{Context, Result, bail};
+use injector_core::{JOINED, parameter};
+use interposer_core::orders;
+use std::collections::{BTreeMap, BTreeSet};
 use zerocopy::IntoBytes;
 
 /// Targets and models that are tried until one of them fits the other.
@@ -31,21 +32,31 @@ pub struct Target {
     pub profile: Profile,
 }
 
+/// One fault of a trial.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Planned {
+    /// Name of the target.
+    pub target: String,
+    /// Its slot.
+    pub slot: u8,
+    /// The model.
+    pub model: Model,
+    /// What is done.
+    pub action: Action,
+    /// Not before this virtual time, in nanoseconds. Of a fault that is not the first: so much later than the one before takes
+    /// place as the two times differ.
+    pub at: u64,
+    /// What the guest waits for then: a constant of [`trigger`], and how often.
+    pub trigger: (u64, u32),
+}
+
 /// A trial.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Spec {
     /// Its number.
     pub trial: u64,
-    /// Name of the target.
-    pub target: String,
-    /// The model.
-    pub model: Model,
-    /// What is done.
-    pub action: Action,
-    /// Not before this virtual time, in nanoseconds.
-    pub at: u64,
-    /// What the guest waits for then: a constant of [`trigger`], and how often.
-    pub trigger: (u64, u32),
+    /// Its faults, in their order: one, unless the scenario asks for several.
+    pub faults: Vec<Planned>,
 }
 
 impl Spec {
@@ -60,40 +71,111 @@ impl Spec {
         targets: &BTreeMap<String, Target>,
     ) -> Result<Self> {
         let mut dice = Dice::new(seed, trial);
-        let models = scenario.models();
-        let at = dice.within([scenario.first_ns(), scenario.last_ns()]);
-        for _ in 0..ATTEMPTS {
-            let name = dice.weighted(scenario.targets.iter().map(|(name, weight)| (name, *weight)));
-            let model = dice.weighted(models.iter().map(|(model, weight)| (model, *weight))).copied();
-            let (Some(name), Some(model)) = (name, model) else { break };
-            let Some(target) = targets.get(name) else { continue };
-            if let Some(action) = draw(model, &target.image, &target.profile, &mut dice) {
-                let trigger = message_trigger(model, name, &mut dice);
-                return Ok(Self { trial, target: name.clone(), model, action, at, trigger });
-            }
+        let mut at = dice.within([scenario.first_ns(), scenario.last_ns()]);
+        let mut faults: Vec<Planned> = vec![draw_one(scenario, targets, at, &BTreeSet::new(), &mut dice)?];
+        let Some(several) = &scenario.several else { return Ok(Self { trial, faults }) };
+        let count = dice.within(several.faults);
+        while (faults.len() as u64) < count {
+            at += dice.within(several.gap_us) * 1000;
+            let taken =
+                faults.iter().filter_map(|fault| Some((fault.slot, fault.action.address()?))).collect();
+            let drawn = draw_one(scenario, targets, at, &taken, &mut dice)?;
+            // It belongs to the one before: it waits for its time, and for nothing else.
+            faults.push(Planned { trigger: (trigger::NOW, JOINED), ..drawn });
         }
-        bail!("no target of the scenario {} has a place for any of its models", scenario.name)
+        Ok(Self { trial, faults })
     }
 
-    /// The step of the trial's plan, for a target in `slot`.
-    pub fn step(&self, slot: u8) -> PlanEntry {
-        let fault = match self.action {
-            Action::Stub(fault) => fault,
-            _ => Fault::Outside,
-        };
-        let (trigger, count) = (self.trigger.0 as u32, self.trigger.1);
-        PlanEntry { at: self.at, fault: fault as u32, slot: slot.into(), trigger, count }
+    /// The first fault: the only one, as a rule.
+    pub fn first(&self) -> Option<&Planned> {
+        self.faults.first()
+    }
+
+    /// The trial with only those faults for which `keep` holds, given their indices. The first of them takes place when it would
+    /// have if all had been there and undelayed.
+    #[must_use]
+    pub fn with_only(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let kept = self.faults.iter().enumerate().filter(|(index, _)| keep(*index));
+        let mut faults: Vec<_> = kept.map(|(_, fault)| fault.clone()).collect();
+        if let Some(first) = faults.first_mut().filter(|first| first.trigger == (trigger::NOW, JOINED)) {
+            first.trigger = (trigger::NOW, 0);
+        }
+        Self { trial: self.trial, faults }
+    }
+
+    /// The steps of the trial's plan: as many as the scenario has in any trial.
+    pub fn steps(&self, scenario: &CampaignScenario, client: u8) -> Vec<PlanEntry> {
+        let mut steps: Vec<_> = self.faults.iter().filter_map(Planned::step).collect();
+        steps.resize(scenario.steps(), no_step(scenario, client));
+        steps
+    }
+
+    /// The trial's plan. `client` is somebody who is there.
+    pub fn plan(&self, scenario: &CampaignScenario, seed: u64, client: u8) -> Vec<u8> {
+        let mut plan = plan_of_steps(scenario, seed, client, &self.steps(scenario, client));
+        let orders = self.faults.iter().filter_map(|fault| match fault.action {
+            Action::Medium(order) => Some(order),
+            _ => None,
+        });
+        let orders: Vec<_> = orders.collect();
+        if !orders.is_empty() {
+            orders::add(&mut plan, &orders);
+        }
+        plan
     }
 
     /// When it takes place, for people.
     pub fn trigger_text(&self) -> String {
+        let texts: Vec<_> = self.faults.iter().map(Planned::trigger_text).collect();
+        texts.join("; ")
+    }
+}
+
+/// Draws one fault, at none of the places that are `taken`: slots and addresses.
+fn draw_one(
+    scenario: &CampaignScenario,
+    targets: &BTreeMap<String, Target>,
+    at: u64,
+    taken: &BTreeSet<(u8, u64)>,
+    dice: &mut Dice,
+) -> Result<Planned> {
+    let models = scenario.models();
+    for _ in 0..ATTEMPTS {
+        let name = dice.weighted(scenario.targets.iter().map(|(name, weight)| (name, *weight)));
+        let model = dice.weighted(models.iter().map(|(model, weight)| (model, *weight))).copied();
+        let (Some(name), Some(model)) = (name, model) else { break };
+        let Some(target) = targets.get(name) else { continue };
+        let slot = target.image.slot;
+        let is_free = |action: &Action| action.address().is_none_or(|place| !taken.contains(&(slot, place)));
+        if let Some(action) = draw(model, &target.image, &target.profile, at, dice).filter(is_free) {
+            let trigger = message_trigger(model, name, dice);
+            return Ok(Planned { target: name.clone(), slot, model, action, at, trigger });
+        }
+    }
+    bail!("no target of the scenario {} has a place for any of its models", scenario.name)
+}
+
+impl Planned {
+    /// Its step in the plan; a medium lies without one.
+    fn step(&self) -> Option<PlanEntry> {
+        let fault = match self.action {
+            Action::Medium(_) => return None,
+            Action::Stub(fault) => fault,
+            _ => Fault::Outside,
+        };
+        let (trigger, count) = (self.trigger.0 as u32, self.trigger.1);
+        Some(PlanEntry { at: self.at, fault: fault as u32, slot: self.slot.into(), trigger, count })
+    }
+
+    fn trigger_text(&self) -> String {
         let after = match self.trigger {
             (trigger::RECEIVED, count) => format!(", request {count} received"),
             (trigger::SENT, count) => format!(", message {count} sent"),
             _ => String::new(),
         };
         let executed = self.action.address().map_or_else(String::new, |at| format!(", {at:#x} executed"));
-        format!("from {} ns on{after}{executed}", self.at)
+        let joined = if self.trigger == (trigger::NOW, JOINED) { ", behind the one before" } else { "" };
+        format!("from {} ns on{joined}{after}{executed}", self.at)
     }
 }
 
@@ -108,16 +190,21 @@ fn message_trigger(model: Model, target: &str, dice: &mut Dice) -> (u64, u32) {
     (kind, count)
 }
 
-/// The plan of a trial: a stop, at which the board can be kept and put back, and then this step. `slot` is the client's: somebody
-/// who is there.
-pub fn plan_of_trial(scenario: &CampaignScenario, seed: u64, slot: u8, step: PlanEntry) -> Vec<u8> {
+/// A plan that begins with a stop, at which the board can be kept and put back, and goes on with these steps. `slot` is the client's:
+/// somebody who is there.
+fn plan_of_steps(scenario: &CampaignScenario, seed: u64, slot: u8, steps: &[PlanEntry]) -> Vec<u8> {
     let at = scenario.first_ns() - LEAD_NS;
     let stop = PlanEntry { at, fault: Fault::Outside as u32, slot: slot.into(), trigger: 0, count: 0 };
-    plan(scenario, seed, &[stop, step])
+    plan(scenario, seed, &[&[stop], steps].concat())
+}
+
+/// The plan of a trial in which nothing happens: it has as many steps as the others.
+pub fn plan_without_fault(scenario: &CampaignScenario, seed: u64, slot: u8) -> Vec<u8> {
+    plan_of_steps(scenario, seed, slot, &vec![no_step(scenario, slot); scenario.steps()])
 }
 
 /// A step that is not reached before the client comes to its end.
-pub fn no_step(scenario: &CampaignScenario, slot: u8) -> PlanEntry {
+fn no_step(scenario: &CampaignScenario, slot: u8) -> PlanEntry {
     let at = scenario.workload.end_ms * 1_000_000;
     PlanEntry { at, fault: Fault::Outside as u32, slot: slot.into(), trigger: 0, count: 0 }
 }
@@ -146,4 +233,12 @@ pub fn plan_of_next_start(scenario: &CampaignScenario, seed: u64, slot: u8) -> V
         count: 0,
     };
     plan(scenario, seed, &[entry])
+}
+
+/// The target of a fault.
+///
+/// # Errors
+/// It was not prepared.
+pub fn target<'a>(targets: &'a BTreeMap<String, Target>, fault: &Planned) -> Result<&'a Target> {
+    targets.get(&fault.target).with_context(|| format!("the target {} was not prepared", fault.target))
 }

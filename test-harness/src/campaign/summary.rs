@@ -31,6 +31,21 @@ pub struct Cell {
     pub outcomes: BTreeMap<Outcome, u64>,
 }
 
+/// Batches of mutations in one target.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Batch {
+    /// Name of the target.
+    pub target: String,
+    /// Batches.
+    pub batches: u64,
+    /// Mutations in them.
+    pub mutations: u64,
+    /// Of these, those that were reached before the target was replaced or the trial over.
+    pub reached: u64,
+    /// Batches by outcome.
+    pub outcomes: BTreeMap<Outcome, u64>,
+}
+
 /// Times of one class of failure, in virtual nanoseconds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Times {
@@ -55,8 +70,12 @@ pub struct Summary {
     pub trials: u64,
     /// Trials by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
-    /// Cells, the worst first.
+    /// Cells of trials with one fault, the worst first.
     pub cells: Vec<Cell>,
+    /// The same of trials with several faults: a table of their own.
+    pub several: Vec<Cell>,
+    /// Batches of many mutations: a table of their own, and never so many faults survived.
+    pub batches: Vec<Batch>,
     /// Times by class.
     pub times: Vec<Times>,
     /// More than 0.1 % of the trials were lost to the emulator: nothing here is to be believed.
@@ -80,6 +99,9 @@ impl Summary {
         let mut cells: Vec<_> =
             cells.into_iter().map(|((model, target), lines)| cell(model, target, &lines)).collect();
         cells.sort_by(|one, two| badness(two).total_cmp(&badness(one)));
+        let is_of = |prefix: &'static str| move |cell: &mut Cell| cell.model.starts_with(prefix);
+        let several = cells.extract_if(.., is_of("several/")).collect();
+        let batches = cells.extract_if(.., is_of("batch/")).map(|cell| batch(cell, lines)).collect();
         let lost = outcomes.get(&Outcome::EmulatorDied).copied().unwrap_or(0);
         Self {
             scenario: lines.first().map_or_else(String::new, |line| line.scenario.clone()),
@@ -87,6 +109,8 @@ impl Summary {
             trials: lines.len() as u64,
             outcomes,
             cells,
+            several,
+            batches,
             times: classes.into_iter().map(|(class, lines)| times(class, &lines)).collect(),
             void: lost * 1000 > lines.len() as u64,
         }
@@ -120,6 +144,14 @@ fn cell(model: String, target: String, lines: &[&Line]) -> Cell {
         interval: [low, high],
         outcomes,
     }
+}
+
+fn batch(cell: Cell, lines: &[Line]) -> Batch {
+    let of_cell = lines.iter().filter(|line| line.model == cell.model && line.target == cell.target);
+    let [mutations, reached] = of_cell
+        .filter_map(|line| line.mutations)
+        .fold([0, 0], |sums, counts| [sums[0] + counts[0], sums[1] + counts[1]]);
+    Batch { target: cell.target, batches: cell.trials, mutations, reached, outcomes: cell.outcomes }
 }
 
 fn times(class: String, lines: &[&Line]) -> Times {

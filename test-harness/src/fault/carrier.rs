@@ -1,11 +1,12 @@
 //! Carrying a fault out while the guest stands.
 
 use super::device::{self, DeviceFault, Step};
-use super::model::Action;
+use super::model::{Action, Change};
 use super::{TargetImage, state};
 use crate::target::{Gdb, Registers};
 use abi::layout::USER_END;
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeSet;
 
 /// `brk #0xFA17`: takes a component to the kernel's `fault_point` instead of to its death.
 pub const PROBE: u32 = 0xD400_0000 | 1 << 21 | 0xFA17 << 5;
@@ -37,6 +38,8 @@ pub enum Effect {
     GoesOn,
     /// It is to be switched off where it stands.
     PowerCut,
+    /// It is left standing, for another debugger.
+    HandOver,
 }
 
 /// Carries one fault out.
@@ -46,8 +49,8 @@ pub struct Carrier<'a> {
     action: &'a Action,
     /// Translation table of the target, once the fault's time has come.
     space: Option<u64>,
-    /// Where the probe is.
-    armed: Option<u64>,
+    /// Where probes are.
+    armed: BTreeSet<u64>,
     /// Ticks of the board's clock at which it took effect.
     activated: Option<u64>,
     /// What was done, for people.
@@ -149,7 +152,15 @@ impl Stop<'_> {
 impl<'a> Carrier<'a> {
     /// Of a fault that was not carried out yet.
     pub fn new(image: &'a TargetImage, action: &'a Action) -> Self {
-        Self { image, action, space: None, armed: None, activated: None, notes: Vec::new(), times: 0 }
+        Self {
+            image,
+            action,
+            space: None,
+            armed: BTreeSet::new(),
+            activated: None,
+            notes: Vec::new(),
+            times: 0,
+        }
     }
 
     /// Ticks of the board's clock at which the fault took effect.
@@ -162,36 +173,27 @@ impl<'a> Carrier<'a> {
         &self.notes
     }
 
-    /// The guest stands at the fault point: does what is to be done, and lets it go on.
-    ///
-    /// # Errors
-    /// The stub fails, or the target's memory is not what its image says.
-    pub fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect> {
-        let (mut stop, registers, ticks) = Stop::here(gdb)?;
-        let at_probe = self.armed == Some(stop.registers.pc) && self.space == Some(stop.space);
-        let mut effect = Effect::GoesOn;
-        if at_probe {
-            self.probe_reached(&mut stop, ticks)?;
-        } else if self.space.is_none() {
-            self.space = Some(stop.space);
-            effect = self.begin(&mut stop, ticks)?;
-        }
-        gdb.answer(&registers, u64::from(at_probe))?;
-        if effect == Effect::GoesOn {
-            gdb.resume()?;
-        }
-        Ok(effect)
+    /// How many of the instructions of a batch were reached; 1 for any other fault that took effect.
+    pub fn effects(&self) -> u32 {
+        self.times
+    }
+
+    /// Whether the guest stands at a probe of this fault.
+    fn is_at_probe(&self, stop: &Stop) -> bool {
+        self.armed.contains(&stop.registers.pc) && self.space == Some(stop.space)
     }
 
     /// The fault's time has come.
     fn begin(&mut self, stop: &mut Stop, ticks: u64) -> Result<Effect> {
+        self.space = Some(stop.space);
         match self.action {
-            Action::Stub(_) => {}
+            Action::Stub(_) | Action::Medium(_) => {}
+            Action::Batch(changes) => changes.iter().try_for_each(|change| self.arm(stop, change.address))?,
             Action::PowerCut => {
                 self.activated = Some(ticks);
                 return Ok(Effect::PowerCut);
             }
-            Action::Text { address, .. }
+            Action::Text(Change { address, .. })
             | Action::Register { address, .. }
             | Action::Memory { address, .. }
             | Action::Device { address, .. } => self.arm(stop, *address)?,
@@ -206,18 +208,28 @@ impl<'a> Carrier<'a> {
         let is_as_built = found == expected.to_le_bytes();
         ensure!(is_as_built, "{}: the instruction at {address:#x} is not that of its image", self.image.name);
         stop.write(address, &PROBE.to_le_bytes())?;
-        self.armed = Some(address);
+        self.armed.insert(address);
         Ok(())
     }
 
     /// The target is about to execute the instruction that the probe covers.
     fn probe_reached(&mut self, stop: &mut Stop, ticks: u64) -> Result<()> {
-        let at = self.armed.take().context("there is no probe")?;
+        let at = stop.registers.pc;
+        self.armed.remove(&at);
         let original = self.image.word(at).context("there is no instruction")?;
-        let word = if let Action::Text { to, .. } = self.action { *to } else { original };
+        let word = match self.action {
+            Action::Text(change) => change.to,
+            Action::Batch(changes) => {
+                changes.iter().find(|change| change.address == at).map_or(original, |change| change.to)
+            }
+            _ => original,
+        };
         stop.write(at, &word.to_le_bytes())?;
         let took_effect = match self.action {
-            Action::Text { .. } => true,
+            Action::Text(_) | Action::Batch(_) => {
+                self.times += 1;
+                true
+            }
             Action::Register { register, mask, .. } => {
                 state::change_register(stop, *register, *mask)?;
                 true
@@ -229,7 +241,7 @@ impl<'a> Carrier<'a> {
                 took_effect
             }
             Action::Device { address, fault } => self.device(stop, at, *address, *fault)?,
-            Action::Stub(_) | Action::PowerCut => false,
+            Action::Stub(_) | Action::Medium(_) | Action::PowerCut => false,
         };
         if took_effect {
             self.activated.get_or_insert(ticks);
@@ -257,6 +269,43 @@ impl<'a> Carrier<'a> {
             self.arm(stop, home)?;
         }
         Ok(true)
+    }
+}
+
+/// Carries out the faults of one trial from outside, which begin in their order.
+#[derive(Debug)]
+pub struct Carriers<'a> {
+    /// One for each of them.
+    pub all: Vec<Carrier<'a>>,
+    begun: usize,
+}
+
+impl<'a> Carriers<'a> {
+    /// Of faults that were not carried out yet.
+    pub fn new(all: Vec<Carrier<'a>>) -> Self {
+        Self { all, begun: 0 }
+    }
+
+    /// The guest stands at the fault point: does what is to be done, and lets it go on.
+    ///
+    /// # Errors
+    /// The stub fails, or the target's memory is not what its image says.
+    pub fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect> {
+        let (mut stop, registers, ticks) = Stop::here(gdb)?;
+        let reached = self.all.iter_mut().find(|carrier| carrier.is_at_probe(&stop));
+        let at_probe = reached.is_some();
+        let mut effect = Effect::GoesOn;
+        if let Some(carrier) = reached {
+            carrier.probe_reached(&mut stop, ticks)?;
+        } else if let Some(carrier) = self.all.get_mut(self.begun) {
+            self.begun += 1;
+            effect = carrier.begin(&mut stop, ticks)?;
+        }
+        gdb.answer(&registers, u64::from(at_probe))?;
+        if effect == Effect::GoesOn {
+            gdb.resume()?;
+        }
+        Ok(effect)
     }
 }
 

@@ -10,7 +10,6 @@ use super::carrier::Stop;
 use super::state::{Region, address};
 use super::text::decode;
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
 use yaxpeax_arm::armv8::a64::Operand;
 
 /// Number of the program counter among a component's registers.
@@ -20,8 +19,7 @@ const PROGRAM_COUNTER: usize = 32;
 pub const FOR_EVER: u32 = u32::MAX;
 
 /// What the device does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeviceFault {
     /// What is read has these bits the other way round.
     ReadWrong {

@@ -13,19 +13,24 @@
 //! | `state/…` | [`state`] | wrong values in registers and memory, at the instruction that reads them |
 //! | `device/…` | [`device`] | registers of a device that read wrong, writes that get lost |
 //! | `behaviour/…` | [`behaviour`] | a component that fails by its own instructions |
+//! | `medium/…` | [`medium`] | what a driver or a medium says of blocks |
+//! | `batch/text` | [`batch`] | a hundred mistakes in code at once |
 //! | `power/cut` | [`power`] | the machine is gone between two instructions |
 
+mod batch;
 pub mod behaviour;
 mod carrier;
 pub mod device;
 mod dice;
 pub mod image;
+pub mod medium;
 mod model;
 pub mod power;
 pub mod state;
 pub mod text;
 
-pub use carrier::{Carrier, Effect, KERNEL_OFFSET, PROBE, RegistersOfComponent, Stop};
+pub use batch::MUTATIONS;
+pub use carrier::{Carrier, Carriers, Effect, KERNEL_OFFSET, PROBE, RegistersOfComponent, Stop};
 pub use dice::Dice;
 pub use image::TargetImage;
-pub use model::{Action, Model, draw};
+pub use model::{Action, Change, Model, draw};

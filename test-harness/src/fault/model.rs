@@ -1,13 +1,14 @@
 //! Names of models, and drawing a fault from one.
 
 use super::device::{DeviceFault, FOR_EVER};
+use super::medium::Medium;
 use super::state::{Region, loaded_bytes, read_registers};
 use super::text::{Mutation, listing};
-use super::{Dice, TargetImage, behaviour, device};
+use super::{Dice, TargetImage, batch, behaviour, device};
 use crate::campaign::profile::Profile;
 use abi::plan::Fault;
 use anyhow::{Result, bail};
-use serde::{Deserialize, Serialize};
+use interposer_core::{Lie, Order};
 use std::fmt;
 
 /// A fault model.
@@ -32,6 +33,10 @@ pub enum Model {
     DeviceWrite,
     /// The component fails by its own instructions.
     Behaviour(Fault),
+    /// A driver or a medium lies about blocks.
+    Medium(Medium),
+    /// A hundred instructions are others.
+    Batch,
     /// The power fails.
     PowerCut,
 }
@@ -52,7 +57,8 @@ impl Model {
             Self::DeviceWrite,
         ]);
         models.extend(Fault::ALL.map(Self::Behaviour));
-        models.push(Self::PowerCut);
+        models.extend(Medium::all().map(Self::Medium));
+        models.extend([Self::Batch, Self::PowerCut]);
         models
     }
 
@@ -71,7 +77,7 @@ impl Model {
 
     /// Whether a fault is drawn from what the target executes.
     pub const fn is_drawn_from_profile(self) -> bool {
-        !matches!(self, Self::Behaviour(_) | Self::PowerCut)
+        !matches!(self, Self::Behaviour(_) | Self::Medium(_) | Self::PowerCut)
     }
 
     /// Kill, exit and panic: never in one denominator with faults that have to be found.
@@ -92,26 +98,35 @@ impl fmt::Display for Model {
             Self::DeviceRead { lasting: true } => f.write_str("device/read-stuck"),
             Self::DeviceWrite => f.write_str("device/write-lost"),
             Self::Behaviour(fault) => write!(f, "behaviour/{}", fault.name()),
+            Self::Medium(medium) => write!(f, "medium/{}", medium.name()),
+            Self::Batch => f.write_str("batch/text"),
             Self::PowerCut => f.write_str("power/cut"),
         }
     }
 }
 
+/// One instruction that is another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Where.
+    pub address: u64,
+    /// What was there.
+    pub from: u32,
+    /// What is there now.
+    pub to: u32,
+}
+
 /// What is done, in full.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// The guest does it: a number of [`Fault`].
     Stub(Fault),
     /// The instruction at this address is another.
-    Text {
-        /// Where.
-        address: u64,
-        /// What was there.
-        from: u32,
-        /// What is there now.
-        to: u32,
-    },
+    Text(Change),
+    /// Many instructions are others.
+    Batch(Vec<Change>),
+    /// The interposer is ordered to lie.
+    Medium(Order),
     /// A register is changed before the instruction at this address.
     Register {
         /// Where.
@@ -143,12 +158,17 @@ impl Action {
     /// The instruction that it is about.
     pub const fn address(&self) -> Option<u64> {
         match self {
-            Self::Text { address, .. }
+            Self::Text(Change { address, .. })
             | Self::Register { address, .. }
             | Self::Memory { address, .. }
             | Self::Device { address, .. } => Some(*address),
-            Self::Stub(_) | Self::PowerCut => None,
+            Self::Stub(_) | Self::Batch(_) | Self::Medium(_) | Self::PowerCut => None,
         }
+    }
+
+    /// Whether it is done while the guest stands at its fault point.
+    pub const fn is_from_outside(&self) -> bool {
+        !matches!(self, Self::Stub(_) | Self::Medium(_))
     }
 
     /// For people.
@@ -156,7 +176,9 @@ impl Action {
         let code = |address: u64| image.word(address).map_or_else(String::new, listing);
         match self {
             Self::Stub(fault) => fault.name().to_owned(),
-            Self::Text { address, from, to } => {
+            Self::Batch(changes) => format!("{} instructions became others", changes.len()),
+            Self::Medium(order) => describe_order(order),
+            Self::Text(Change { address, from, to }) => {
                 format!("{address:#x}: `{}` became `{}`", listing(*from), listing(*to))
             }
             Self::Register { address, register, mask } => {
@@ -176,11 +198,27 @@ impl Action {
     }
 }
 
-/// Draws a fault of this model for a target whose executed instructions are known; `None`: the target has no place for it.
-pub fn draw(model: Model, image: &TargetImage, profile: &Profile, dice: &mut Dice) -> Option<Action> {
+/// An order, for people.
+fn describe_order(order: &Order) -> String {
+    let lie = Lie::from_code(order.lie).map_or_else(|| "?".to_owned(), |lie| format!("{lie:?}"));
+    let Order { skip, every, count, argument, .. } = order;
+    format!("{lie}, argument {argument:#x}, of {count} requests, every {every}, behind {skip}")
+}
+
+/// Draws a fault of this model that takes place at `at` nanoseconds or later, for a target whose executed instructions are known;
+/// `None`: the target has no place for it.
+pub fn draw(
+    model: Model,
+    image: &TargetImage,
+    profile: &Profile,
+    at: u64,
+    dice: &mut Dice,
+) -> Option<Action> {
     match model {
         Model::Behaviour(fault) => Some(Action::Stub(fault)),
         Model::PowerCut => Some(Action::PowerCut),
+        Model::Medium(medium) => Some(Action::Medium(medium.draw(image.slot, at, dice))),
+        Model::Batch => batch::draw(image, profile, dice).map(Action::Batch),
         Model::Text(mutation) => {
             let places: Vec<_> = profile.executed().collect();
             // Not every instruction can have every mistake: others are tried, the first one drawn first.
@@ -188,7 +226,7 @@ pub fn draw(model: Model, image: &TargetImage, profile: &Profile, dice: &mut Dic
             places.iter().cycle().skip(first).take(places.len()).find_map(|&address| {
                 let from = image.word(address)?;
                 let to = mutation.apply(from, dice)?;
-                Some(Action::Text { address, from, to })
+                Some(Action::Text(Change { address, from, to }))
             })
         }
         Model::RegisterFlip | Model::RegisterWild => {

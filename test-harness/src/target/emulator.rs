@@ -165,6 +165,16 @@ impl Emulator {
         Ok((emulator, port))
     }
 
+    /// Gives the debugger's stub, while the guest stands, to whoever connects to the TCP port of this computer that is returned.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn hand_over(&mut self) -> Result<u16> {
+        self.qmp.command("human-monitor-command", &json!({ "command-line": "gdbserver tcp:127.0.0.1:0" }))?;
+        let lines = self.qmp.command("query-chardev", &json!({}))?;
+        debugger_port(&lines).with_context(|| format!("no debugger's port among {lines}"))
+    }
+
     /// Starts the emulator, and no guest. `stub`: with a debugger's stub.
     fn start(launch: &Launch, stub: bool) -> Result<(Self, Option<Gdb>)> {
         launch.machine.check_emulator()?;

@@ -64,6 +64,14 @@ impl Gdb {
         self.acknowledged(&format!("Z0,{address:x},4"))
     }
 
+    /// The guest will not stop there any more.
+    ///
+    /// # Errors
+    /// The stub refuses or is gone.
+    pub fn remove_breakpoint(&mut self, address: u64) -> Result<()> {
+        self.acknowledged(&format!("z0,{address:x},4"))
+    }
+
     /// Lets the guest go on.
     ///
     /// # Errors

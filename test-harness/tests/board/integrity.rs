@@ -104,7 +104,7 @@ fn order(system: &System, lie: Lie, requests: u32, every: u32, count: u32, argum
 
 #[test]
 fn the_client_works_on_a_card_with_a_table() {
-    let run = run(&system("campaign"), "nothing happens", &[], &[]);
+    let run = run(&system("campaign-medium"), "nothing happens", &[], &[]);
     run.report("no lies, no deaths");
     run.is_clean("nothing happens");
     assert_eq!(run.deaths, Vec::<String>::new());
@@ -125,7 +125,7 @@ fn what_the_layer_costs_the_client() {
         alone.is_finished()
     });
     board.finish();
-    let checked = run(&system("campaign"), "the campaign", &[], &[]).follower;
+    let checked = run(&system("campaign-medium"), "the campaign", &[], &[]).follower;
     println!(
         "operations in {} ms: {} alone, {} checked",
         END / MS,
@@ -137,7 +137,7 @@ fn what_the_layer_costs_the_client() {
 
 #[test]
 fn everything_between_client_and_card_may_die() {
-    let system = system("campaign");
+    let system = system("campaign-medium");
     let slots =
         ["integrity", "interposer", "block", "integrity", "fs"].map(|name| system.slot(name).unwrap());
     let entries: Vec<_> =
@@ -150,7 +150,7 @@ fn everything_between_client_and_card_may_die() {
 
 #[test]
 fn lies_about_reads_and_late_answers_are_not_noticed() {
-    let system = system("campaign");
+    let system = system("campaign-medium");
     for (lie, requests, every, argument) in [
         (Lie::Rot, READS, 5, 1000),
         (Lie::Misdirected, READS, 5, 2),
@@ -178,7 +178,7 @@ fn lies_about_reads_and_late_answers_are_not_noticed() {
 
 #[test]
 fn lies_about_writes_never_show_the_client_anything_wrong() {
-    let system = system("campaign");
+    let system = system("campaign-medium");
     for (lie, argument) in
         [(Lie::Lost, 0), (Lie::Torn, 0b10), (Lie::Short, 1), (Lie::Misdirected, 8), (Lie::Rot, 77)]
     {

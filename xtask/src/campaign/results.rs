@@ -136,7 +136,7 @@ fn print(summary: &Summary) {
         "\n  {:28} {:8} {:>9} {:>10}  recovered intact of manifested (95 %)",
         "model", "target", "activated", "manifested"
     );
-    for cell in &summary.cells {
+    for cell in summary.cells.iter().chain(&summary.several) {
         println!(
             "  {:28} {:8} {:>9} {:>10}  {}",
             cell.model,
@@ -148,6 +148,17 @@ fn print(summary: &Summary) {
             } else {
                 rate(cell.recovered_intact, cell.manifested)
             }
+        );
+    }
+    for batch in &summary.batches {
+        let outcomes = batch.outcomes.iter().map(|(outcome, count)| format!("{count} {}", outcome.name()));
+        println!(
+            "  {} batches in {}: {} mutations, {} reached; {}",
+            batch.batches,
+            batch.target,
+            batch.mutations,
+            batch.reached,
+            outcomes.collect::<Vec<_>>().join(", ")
         );
     }
 }

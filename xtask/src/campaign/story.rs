@@ -9,12 +9,17 @@ use test_harness::system::System;
 /// Prints it.
 pub fn print(system: &System, account: &Account) {
     let mut images = Images::of(system);
-    let place = account.place.and_then(|(slot, at)| {
-        let image = images.of_slot(system, slot)?;
-        Some((at, image.functions(at, false)))
-    });
+    let mut faults: Vec<_> = account
+        .faults
+        .iter()
+        .filter_map(|fault| {
+            let place =
+                fault.place.and_then(|(slot, at)| Some(images.of_slot(system, slot)?.functions(at, false)));
+            Some((fault.activated?, fault.text.clone(), place.unwrap_or_default()))
+        })
+        .collect();
+    faults.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
     let mut printer = LogPrinter::new(images);
-    let mut fault = account.activated;
     let mut clock = Clock { frequency: 0 };
     for item in &account.items {
         if let Item::Frame(frame) = item {
@@ -22,20 +27,18 @@ pub fn print(system: &System, account: &Account) {
             if let abi::trace::Event::Boot { frequency, .. } = frame.event {
                 clock = Clock { frequency };
             }
-            if fault.is_some_and(|at| clock.nanoseconds(frame.time) > at) {
-                announce(account, fault.take(), place.as_ref());
+            let now = clock.nanoseconds(frame.time);
+            while let Some(fault) = faults.pop_if(|(at, ..)| now > *at) {
+                announce(&fault);
             }
         }
         printer.lines(item).iter().for_each(|line| println!("{line}"));
     }
-    announce(account, fault, place.as_ref());
+    faults.iter().rev().for_each(announce);
 }
 
-fn announce(account: &Account, at: Option<u64>, place: Option<&(u64, Vec<String>)>) {
-    let Some(at) = at else { return };
-    let line = &account.line;
-    println!("[{:>12.6}] FAULT in {}: {} ({})", at as f64 / 1e9, line.target, line.fault, line.model);
-    for function in place.iter().flat_map(|(_, functions)| functions) {
-        println!("    in {function}");
-    }
+/// A fault: when, what, where.
+fn announce((at, text, functions): &(u64, String, Vec<String>)) {
+    println!("[{:>12.6}] FAULT {text}", *at as f64 / 1e9);
+    functions.iter().for_each(|function| println!("    in {function}"));
 }
