@@ -240,7 +240,8 @@ pub struct SlotInfo {
     /// CPU time since it last received.
     pub cpu_since_receive: u64,
     /// Age of the oldest request in service; with none in service, how long requests have been queued that it could have
-    /// taken. Less the time that the component was blocked in calls of its own or waited for the CPU.
+    /// taken. Less the time that the component was blocked in calls of its own or waited for the CPU. Of who controls others, also
+    /// how long a death of theirs has not been acknowledged, if that is longer.
     pub service_age: u64,
     /// Time that it has been ready without getting the CPU, summed over the incarnation's life.
     pub starved: u64,

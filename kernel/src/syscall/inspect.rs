@@ -86,10 +86,23 @@ impl Kernel {
         Ok(Some(count))
     }
 
+    /// For how long a death has waited for `controller` to take note of it, as far as this incarnation could have: work that is not
+    /// done, as a request that is not taken.
+    fn unattended(&self, controller: SlotId, now: u64) -> u64 {
+        let (controls, state) = (self.shell.rights(controller).controls, self.core.slot(controller));
+        let (mut longest, mut from) = (0, 0);
+        while let Some(dead) = self.core.next_dead(from, controls).filter(|_| state.ready) {
+            let since = self.shell.records[usize::from(dead)].time.max(state.started);
+            longest = longest.max(now.saturating_sub(since));
+            from = dead + 1;
+        }
+        longest
+    }
+
     fn slot_info(&mut self, target: SlotId, now: u64) -> SlotInfo {
         let mut info = SlotInfo::new_zeroed();
         info.cpu_since_receive = self.core.cpu_since_receive(target, now);
-        info.service_age = self.core.service_age(target, now);
+        info.service_age = self.core.service_age(target, now).max(self.unattended(target, now));
         let rights = self.shell.rights(target);
         let state = self.core.slot(target);
         info.name = rights.name;

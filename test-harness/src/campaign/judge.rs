@@ -293,6 +293,10 @@ impl Judge {
     }
 
     fn judge_card(&mut self, image: &Path) -> Result<bool> {
+        if !self.follower.is_unmounted() {
+            // The client was told so. What was acknowledged is there when the card is mounted.
+            card::replay_journal(image)?;
+        }
         let checked = card::check(image)?;
         if !checked.clean {
             self.findings.push(format!("e2fsck -fn is not content: {}", checked.output));

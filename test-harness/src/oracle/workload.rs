@@ -88,6 +88,7 @@ pub struct Follower {
     after_reset: Option<Tree>,
     lost: BTreeMap<String, u64>,
     lines: Vec<ConsoleLine>,
+    is_unmounted: bool,
     walks: Vec<Walk>,
     findings: Vec<Finding>,
     acknowledged: u32,
@@ -110,6 +111,7 @@ impl Follower {
             after_reset: None,
             lost: BTreeMap::new(),
             lines: Vec::new(),
+            is_unmounted: false,
             walks: Vec::new(),
             findings: Vec::new(),
             acknowledged: 0,
@@ -151,6 +153,11 @@ impl Follower {
     /// Operations of which the client was told that they failed, the final unmounting included: each is a finding, too.
     pub fn refused(&self) -> u32 {
         self.refused
+    }
+
+    /// Whether the file system was unmounted at the end.
+    pub fn is_unmounted(&self) -> bool {
+        self.is_unmounted
     }
 
     /// Whether the workload came to its end.
@@ -442,6 +449,7 @@ impl Follower {
     }
 
     fn finished(&mut self, time: u64, status: u32) {
+        self.is_unmounted = status == DONE;
         if status != DONE {
             self.refused += 1;
             self.complain(
