@@ -400,7 +400,7 @@ fn a_server_that_keeps_the_cpu_without_a_request_is_found_out_though_it_receives
 #[test]
 fn a_complaint_of_somebody_who_has_just_complained_goes_to_those_below_too() {
     let mut kernel = Kernel::<N>::new(std::array::from_fn(|slot| Policy {
-        suppliers: SUPPLIERS[slot] | if slot == 1 { 0b1 } else { 0 },
+        suppliers: SUPPLIERS[slot] | u32::from(slot == 1),
         restart_bound: 500,
         ..POLICY
     }));

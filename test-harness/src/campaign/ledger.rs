@@ -157,6 +157,7 @@ mod tests {
             model: "text/condition".to_owned(),
             trigger: "at 1 ns".to_owned(),
             fault: String::new(),
+            mutations: None,
             activated: true,
             outcome: Outcome::Benign,
             class: None,
