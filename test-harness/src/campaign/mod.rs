@@ -14,6 +14,7 @@
 //! | [`ledger`] | the file with all trials |
 //! | [`description`] | the file with all that is needed to run it again |
 //! | [`summary`], [`statistics`] | rates with intervals, quantiles |
+//! | [`minimize`] | fewer faults that still end so |
 //! | [`html`], [`junit`] | the summary for people, and for whatever reads test results |
 
 pub mod description;
@@ -21,6 +22,7 @@ pub mod html;
 pub mod judge;
 pub mod junit;
 pub mod ledger;
+pub mod minimize;
 pub mod outcome;
 pub mod profile;
 pub mod run;
@@ -301,6 +303,43 @@ impl Campaign {
         Spec::draw(&self.scenario, self.seed, trial, &self.targets)
     }
 
+    /// Runs a trial from a reset until its fault has taken effect, leaves the guest standing there, and tells `announce` the TCP port at
+    /// which a debugger is waited for. Returns when the emulator has ended. What the guest does by itself (`behaviour/…`, `medium/…`)
+    /// is still to come when it is left standing.
+    ///
+    /// # Errors
+    /// The boot could not take place, the fault did not take effect, or `announce` fails.
+    pub fn run_for_debugger(
+        &self,
+        trial: u64,
+        folder: &Path,
+        announce: &mut dyn FnMut(u16) -> Result<()>,
+    ) -> Result<()> {
+        let spec = self.spec(trial)?;
+        let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, None)?, self.seed);
+        let carriers = self.carriers(&spec)?;
+        let by_itself = carriers.all.is_empty();
+        let mut carriers = carriers.for_debugger();
+        let plan = spec.plan(&self.scenario, self.seed, self.client);
+        let card = folder.join("card.img");
+        copy_sparse(&self.card, &card)?;
+        let mut passing = Passing::new(Some(&mut carriers)).with_plan(&self.machine, &plan);
+        if by_itself {
+            passing = passing.for_debugger();
+        }
+        let placeholder = self.plan_without_fault();
+        run::boot_for_debugger(&self.what(&placeholder, &card, folder), &mut judge, &mut passing, announce)
+    }
+
+    /// Who carries the faults out, of those that are from outside.
+    fn carriers<'a>(&'a self, spec: &'a Spec) -> Result<Carriers<'a>> {
+        let from_outside = spec.faults.iter().filter(|fault| fault.action.is_from_outside());
+        let carriers = from_outside
+            .map(|fault| Ok(Carrier::new(&spec::target(&self.targets, fault)?.image, &fault.action)))
+            .collect::<Result<_>>()?;
+        Ok(Carriers::new(carriers))
+    }
+
     /// Runs a trial from a reset, in a folder of its own.
     ///
     /// # Errors
@@ -351,11 +390,7 @@ impl Campaign {
         let begun = Instant::now();
         let slots: Vec<SlotId> = spec.faults.iter().map(|fault| fault.slot).collect();
         let mut judge = judge.with_targets(slots.iter().copied());
-        let from_outside = spec.faults.iter().filter(|fault| fault.action.is_from_outside());
-        let carriers = from_outside
-            .map(|fault| Ok(Carrier::new(&spec::target(&self.targets, fault)?.image, &fault.action)))
-            .collect::<Result<Vec<_>>>()?;
-        let mut carriers = Carriers::new(carriers);
+        let mut carriers = self.carriers(spec)?;
         let actor: Option<&mut dyn AtFaultPoint> =
             if carriers.all.is_empty() { None } else { Some(&mut carriers) };
         let plan = spec.plan(&self.scenario, self.seed, self.client);

@@ -62,6 +62,8 @@ pub enum End {
     Over,
     /// The power was cut.
     PowerCut,
+    /// The guest was left standing for a debugger.
+    HandedOver,
     /// The guest said nothing any more.
     Silent,
     /// The emulator failed: why.
@@ -87,6 +89,30 @@ pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>
         (_, Ending::Died { reason }) => Ok(End::Emulator(reason)),
         (end, _) => end,
     }
+}
+
+/// Boots, and leaves the guest to a debugger where the actor does so; returns when the emulator has ended.
+///
+/// # Errors
+/// The boot could not take place, or nothing was left to a debugger.
+pub fn boot_for_debugger(
+    boot: &Boot,
+    judge: &mut Judge,
+    actor: &mut dyn AtFaultPoint,
+    announce: &mut dyn FnMut(u16) -> Result<()>,
+) -> Result<()> {
+    let (mut emulator, gdb) = launch(boot, true)?;
+    let mut gdb = gdb.context("there is no debugger's stub")?;
+    let end = listen(&mut emulator, Some((&mut gdb, actor)), &mut Splitter::new(), judge)?;
+    if end != End::HandedOver {
+        bail!("the fault did not take effect: there is nothing to stop at");
+    }
+    gdb.remove_breakpoint(boot.fault_point)?;
+    announce(emulator.hand_over()?)?;
+    // Whoever debugs takes any time; the debugger's `kill` ends the emulator.
+    while !matches!(emulator.next(Instant::now() + SILENCE), Happening::Closed) {}
+    emulator.end()?;
+    Ok(())
 }
 
 /// Starts the emulator; with a stub, the guest will stand at its fault point.
@@ -117,18 +143,27 @@ pub struct Passing<'a> {
     /// What to write, and where the kernel sees it.
     plan: Option<(u64, Vec<u8>)>,
     actor: Option<&'a mut dyn AtFaultPoint>,
+    for_debugger: bool,
 }
 
 impl<'a> Passing<'a> {
     /// With nobody to act, the next stops are passed, too.
     pub fn new(actor: Option<&'a mut dyn AtFaultPoint>) -> Self {
-        Self { passed: false, plan: None, actor }
+        Self { passed: false, plan: None, actor, for_debugger: false }
     }
 
     /// With this plan from the first stop on.
     #[must_use]
     pub fn with_plan(self, machine: &Machine, plan: &[u8]) -> Self {
         Self { plan: Some((plan_address(machine), plan.to_vec())), ..self }
+    }
+}
+
+impl Passing<'_> {
+    /// The guest is left standing at the first stop.
+    #[must_use]
+    pub fn for_debugger(self) -> Self {
+        Self { for_debugger: true, ..self }
     }
 }
 
@@ -143,6 +178,9 @@ impl AtFaultPoint for Passing<'_> {
         }
         let registers = gdb.registers()?;
         gdb.answer(&registers, 0)?;
+        if self.for_debugger {
+            return Ok(Effect::HandOver);
+        }
         gdb.resume()?;
         Ok(Effect::GoesOn)
     }
@@ -305,8 +343,10 @@ fn listen(
         match emulator.next(Instant::now() + SILENCE) {
             Happening::Stopped => {
                 let Some((gdb, actor)) = &mut actor else { continue };
-                if actor.stopped(gdb)? == Effect::PowerCut {
-                    return Ok(End::PowerCut);
+                match actor.stopped(gdb)? {
+                    Effect::GoesOn => {}
+                    Effect::PowerCut => return Ok(End::PowerCut),
+                    Effect::HandOver => return Ok(End::HandedOver),
                 }
             }
             Happening::Closed => return Ok(End::Over),

@@ -91,12 +91,24 @@ impl Spec {
         self.faults.first()
     }
 
-    /// The trial with only those faults for which `keep` holds, given their indices. The first of them takes place when it would
-    /// have if all had been there and undelayed.
+    /// How many pieces it has that can be left out one by one: faults, and the mutations of a batch.
+    pub fn pieces(&self) -> usize {
+        self.faults.iter().map(Planned::pieces).sum()
+    }
+
+    /// The trial with these pieces only, by their numbers in ascending order. A fault whose predecessors are left out takes place at
+    /// the time that its plan says.
     #[must_use]
-    pub fn with_only(&self, keep: impl Fn(usize) -> bool) -> Self {
-        let kept = self.faults.iter().enumerate().filter(|(index, _)| keep(*index));
-        let mut faults: Vec<_> = kept.map(|(_, fault)| fault.clone()).collect();
+    pub fn with_pieces(&self, kept: &[usize]) -> Self {
+        let mut first = 0;
+        let mut faults: Vec<_> = Vec::new();
+        for fault in &self.faults {
+            let own = first..first + fault.pieces();
+            first = own.end;
+            let kept: Vec<_> =
+                kept.iter().filter(|piece| own.contains(piece)).map(|piece| piece - own.start).collect();
+            faults.extend(fault.with_pieces(&kept));
+        }
         if let Some(first) = faults.first_mut().filter(|first| first.trigger == (trigger::NOW, JOINED)) {
             first.trigger = (trigger::NOW, 0);
         }
@@ -156,6 +168,20 @@ fn draw_one(
 }
 
 impl Planned {
+    fn pieces(&self) -> usize {
+        if let Action::Batch(changes) = &self.action { changes.len() } else { 1 }
+    }
+
+    fn with_pieces(&self, kept: &[usize]) -> Option<Self> {
+        let action = match &self.action {
+            Action::Batch(changes) => {
+                Action::Batch(kept.iter().filter_map(|&piece| changes.get(piece).copied()).collect())
+            }
+            action => action.clone(),
+        };
+        (!kept.is_empty()).then(|| Self { action, ..self.clone() })
+    }
+
     /// Its step in the plan; a medium lies without one.
     fn step(&self) -> Option<PlanEntry> {
         let fault = match self.action {
@@ -241,4 +267,29 @@ pub fn plan_of_next_start(scenario: &CampaignScenario, seed: u64, slot: u8) -> V
 /// It was not prepared.
 pub fn target<'a>(targets: &'a BTreeMap<String, Target>, fault: &Planned) -> Result<&'a Target> {
     targets.get(&fault.target).with_context(|| format!("the target {} was not prepared", fault.target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Change;
+
+    fn planned(action: Action, trigger: (u64, u32)) -> Planned {
+        let model = Model::named("batch/text").unwrap();
+        Planned { target: "fs".to_owned(), slot: 5, model, action, at: 7, trigger }
+    }
+
+    #[test]
+    fn pieces_are_faults_and_mutations_of_batches() {
+        let changes = |count| (0..count).map(|at| Change { address: at * 4, from: 1, to: 2 }).collect();
+        let kill = planned(Action::Stub(Fault::Kill), (trigger::RECEIVED, 2));
+        let batch = planned(Action::Batch(changes(3)), (trigger::NOW, JOINED));
+        let spec = Spec { trial: 1, faults: vec![kill.clone(), batch.clone()] };
+        assert_eq!(spec.pieces(), 4);
+        assert_eq!(spec.with_pieces(&[0, 1, 2, 3]), spec);
+        assert_eq!(spec.with_pieces(&[0]).faults, [kill]);
+        let alone = Planned { trigger: (trigger::NOW, 0), action: Action::Batch(changes(2)), ..batch };
+        assert_eq!(spec.with_pieces(&[1, 2]).faults, [alone], "there is nothing left to be joined to");
+        assert_eq!(spec.with_pieces(&[]).faults, []);
+    }
 }

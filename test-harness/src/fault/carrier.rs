@@ -278,12 +278,19 @@ pub struct Carriers<'a> {
     /// One for each of them.
     pub all: Vec<Carrier<'a>>,
     begun: usize,
+    for_debugger: bool,
 }
 
 impl<'a> Carriers<'a> {
     /// Of faults that were not carried out yet.
     pub fn new(all: Vec<Carrier<'a>>) -> Self {
-        Self { all, begun: 0 }
+        Self { all, begun: 0, for_debugger: false }
+    }
+
+    /// When one has taken effect, the guest is left standing.
+    #[must_use]
+    pub fn for_debugger(self) -> Self {
+        Self { for_debugger: true, ..self }
     }
 
     /// The guest stands at the fault point: does what is to be done, and lets it go on.
@@ -302,6 +309,9 @@ impl<'a> Carriers<'a> {
             effect = carrier.begin(&mut stop, ticks)?;
         }
         gdb.answer(&registers, u64::from(at_probe))?;
+        if self.for_debugger && self.all.iter().any(|carrier| carrier.activated().is_some()) {
+            effect = Effect::HandOver;
+        }
         if effect == Effect::GoesOn {
             gdb.resume()?;
         }

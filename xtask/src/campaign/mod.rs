@@ -3,6 +3,7 @@
 //! Exit codes: 0 every trial was stood, or both ledgers agree; 1 the command could not be carried out, or a replay differs; others
 //! are those of [`test_harness::campaign::outcome::Outcome::exit_code`].
 
+mod minimize;
 mod results;
 mod run;
 mod story;
@@ -34,6 +35,8 @@ enum Command {
     Resume(run::ResumeOptions),
     /// Runs one trial of a campaign again, and compares.
     Replay(run::ReplayOptions),
+    /// Finds fewer faults of a trial with several, or of a batch, that still end so.
+    Minimize(minimize::MinimizeOptions),
     /// Joins the ledgers of shards.
     Merge {
         /// Folders of the shards.
@@ -67,6 +70,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
         Command::Run(options) => run::run(tools, options),
         Command::Resume(options) => run::resume(tools, options),
         Command::Replay(options) => run::replay(tools, options),
+        Command::Minimize(options) => minimize::run(tools, options),
         Command::Merge { folders, out } => results::merge(folders, out),
         Command::Report { folder } => results::report(folder),
         Command::Compare { one, other } => results::compare(one, other),

@@ -3,13 +3,14 @@
 use super::results;
 use crate::baselines;
 use crate::build::build_system;
+use crate::debugger;
 use crate::tools::Toolchain;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use test_harness::campaign::description::Description;
+use test_harness::campaign::description::{self, Description};
 use test_harness::campaign::ledger::{self, Writer};
 use test_harness::campaign::outcome::Outcome;
 use test_harness::campaign::scenario::CampaignScenario;
@@ -63,10 +64,13 @@ pub struct ReplayOptions {
     /// Tells what happened: times, functions, lines.
     #[arg(long)]
     story: bool,
+    /// Stops at the injection, waits for a debugger, and says what to type.
+    #[arg(long, conflicts_with = "story")]
+    gdb: bool,
 }
 
 /// What is there to run with.
-struct Setting {
+pub(super) struct Setting {
     machine: Machine,
     system: System,
     now: Description,
@@ -95,7 +99,7 @@ impl Setting {
     }
 
     /// That of a campaign that was begun.
-    fn of_folder(tools: &Toolchain, folder: &Path) -> Result<(Self, Description)> {
+    pub(super) fn of_folder(tools: &Toolchain, folder: &Path) -> Result<(Self, Description)> {
         let then = Description::read(folder)?;
         let scenario = CampaignScenario::parse(&then.text).context("in the scenario of campaign.toml")?;
         let [i, n] = then.shard;
@@ -105,7 +109,7 @@ impl Setting {
         Ok((setting, then))
     }
 
-    fn campaign(&self, folder: &Path) -> Result<Campaign> {
+    pub(super) fn campaign(&self, folder: &Path) -> Result<Campaign> {
         println!("{}: the golden run, and what the targets execute", self.scenario.name);
         let (machine, system, seed) = (&self.machine, &self.system, self.now.seed);
         let campaign = Campaign::prepare(machine, system, &self.scenario, seed, folder, &self.profiles)?;
@@ -120,6 +124,46 @@ impl Setting {
     }
 }
 
+/// Room that a campaign needs at the least, in bytes: some thousand lines of the ledger.
+const ROOM: usize = 4 << 20;
+
+/// The folder of a campaign that is to begin: found out to be usable before anything takes long, and gone again if nothing comes of it.
+struct NewFolder(Option<PathBuf>);
+
+impl NewFolder {
+    fn make(path: &Path) -> Result<Self> {
+        ensure!(
+            !path.join(description::NAME).exists(),
+            "{} holds a campaign already: `./x campaign resume {0}` goes on with it; a new one takes another folder",
+            path.display()
+        );
+        let was_there = path.exists();
+        std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
+        let made = Self((!was_there).then(|| path.to_owned()));
+        let trial = path.join(".room");
+        let written = std::fs::write(&trial, vec![0xA5; ROOM]);
+        let _ = std::fs::remove_file(&trial);
+        written.with_context(|| {
+            format!("{} cannot take {} MiB: make room, or name another folder", path.display(), ROOM >> 20)
+        })?;
+        Ok(made)
+    }
+
+    /// It holds something from now on.
+    fn is_used(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // One that is not empty stays.
+            let _ = std::fs::remove_dir(path);
+        }
+    }
+}
+
 /// Runs a new campaign.
 ///
 /// # Errors
@@ -128,13 +172,14 @@ pub fn run(tools: &Toolchain, options: &RunOptions) -> Result<ExitCode> {
     ensure!(options.trials > 0, "--trials must be above 0");
     let (scenario, text) = CampaignScenario::named(&options.scenario)?;
     let shard = shard(&options.shard)?;
+    let folder = NewFolder::make(&options.out)?;
     let numbers = (options.seed, options.trials, shard);
     let setting = Setting::new(tools, options.board.as_deref(), scenario, &text, numbers)?;
     let scratch = tempfile::tempdir().context("making a folder")?;
     let campaign = setting.campaign(scratch.path())?;
-    std::fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
     let _lock = Lock::folder(&options.out)?;
     setting.now.write(&options.out)?;
+    folder.is_used();
     go_on(&campaign, &setting.now, &options.out, options.jobs)
 }
 
@@ -171,6 +216,31 @@ fn go_on(campaign: &Campaign, description: &Description, folder: &Path, jobs: us
     results::report(folder)
 }
 
+/// Stops a trial where its fault takes effect.
+fn debug(
+    tools: &Toolchain,
+    setting: &Setting,
+    campaign: &Campaign,
+    trial: u64,
+    folder: &Path,
+) -> Result<ExitCode> {
+    let spec = campaign.spec(trial)?;
+    println!("trial {trial}: {}", spec.trigger_text());
+    let targets: std::collections::BTreeSet<_> =
+        spec.faults.iter().map(|fault| fault.target.as_str()).collect();
+    campaign.run_for_debugger(trial, folder, &mut |port| {
+        print!("{}", debugger::prepare(&tools.path_remaps(), &setting.system, folder, port)?);
+        println!(
+            "the board stands in the kernel, behind the fault in {}; of a fault that the guest carries out by itself, before it:\n\
+             `break-{} samsara_fault_stub` and `continue` go there. `kill` ends the emulator, and this command.",
+            targets.iter().copied().collect::<Vec<_>>().join(", "),
+            targets.first().unwrap_or(&"fs"),
+        );
+        Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Runs one trial again. The recorded outcome has no part in it until the comparison.
 ///
 /// # Errors
@@ -182,6 +252,9 @@ pub fn replay(tools: &Toolchain, options: &ReplayOptions) -> Result<ExitCode> {
     }
     let scratch = tempfile::tempdir().context("making a folder")?;
     let campaign = setting.campaign(scratch.path())?;
+    if options.gdb {
+        return debug(tools, &setting, &campaign, options.trial, scratch.path());
+    }
     let account = campaign.run_and_keep(options.trial, scratch.path(), options.story)?;
     if options.story {
         super::story::print(&setting.system, &account);
