@@ -90,11 +90,14 @@ impl Kernel {
     /// done, as a request that is not taken.
     fn unattended(&self, controller: SlotId, now: u64) -> u64 {
         let (controls, state) = (self.shell.rights(controller).controls, self.core.slot(controller));
-        let (mut longest, mut from) = (0, 0);
-        while let Some(dead) = self.core.next_dead(from, controls).filter(|_| state.ready) {
-            let since = self.shell.records[usize::from(dead)].time.max(state.started);
-            longest = longest.max(now.saturating_sub(since));
-            from = dead + 1;
+        let (mut longest, mut rest) = (0, if state.ready { controls } else { 0 });
+        while rest != 0 {
+            let charge = rest.trailing_zeros() as SlotId;
+            rest &= rest - 1;
+            if self.core.slot(charge).unacknowledged {
+                let since = self.shell.records[usize::from(charge)].time.max(state.started);
+                longest = longest.max(now.saturating_sub(since));
+            }
         }
         longest
     }
