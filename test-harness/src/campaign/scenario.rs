@@ -65,6 +65,9 @@ pub struct Several {
     pub gap_us: [u64; 2],
 }
 
+/// What can be switched off.
+pub const SWITCHES: [&str; 4] = ["back-off", "complaints", "heartbeat", "integrity"];
+
 /// Most faults in a trial.
 const SEVERAL_MAX: u64 = 64;
 
@@ -137,6 +140,9 @@ impl CampaignScenario {
         ensure!(last < end, "`window_ms` ends at {last}, the workload at {end}: nothing would be seen");
         ensure!(end <= END_MAX_MS, "`end_ms` is {end}, and must not be above {END_MAX_MS}");
         ensure!(self.workload.operations > 0, "`operations` must be above 0");
+        if let Some(unknown) = self.without.iter().find(|name| !SWITCHES.contains(&name.as_str())) {
+            bail!("`without` names {unknown:?}: what can be switched off is {}", SWITCHES.join(", "));
+        }
         if let Some(Several { faults: [fewest, most], gap_us: [least, longest] }) = self.several {
             ensure!(
                 (2..=SEVERAL_MAX).contains(&fewest) && (fewest..=SEVERAL_MAX).contains(&most),
@@ -206,5 +212,13 @@ mod tests {
         assert!(message(&TEXT.replace(window, "window_ms = [3, 9]")).contains("nobody is served"));
         assert!(message(&TEXT.replace(window, "window_ms = [9, 99999]")).contains("nothing would be seen"));
         assert!(message(&TEXT.replace("\"mixed\"", "\"idle\"")).contains("no workload \"idle\""));
+        let top = |key: &str| message(&TEXT.replace(window, &format!("{window}\n{key}")));
+        assert!(top("without = [\"luck\"]").contains("what can be switched off is back-off, complaints"));
+        let several = |faults: &str, gap: &str| {
+            message(&format!("{TEXT}\n[several]\nfaults = {faults}\ngap_us = {gap}\n"))
+        };
+        assert!(several("[1, 3]", "[0, 9]").contains("must be a range within 2 to 64"));
+        assert!(several("[2, 3]", "[9, 0]").contains("before it begins"));
+        assert!(several("[2, 60]", "[0, 9000]").contains("may go on until 553 ms"));
     }
 }

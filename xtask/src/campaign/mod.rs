@@ -3,6 +3,7 @@
 //! Exit codes: 0 every trial was stood, or both ledgers agree; 1 the command could not be carried out, or a replay differs; others
 //! are those of [`test_harness::campaign::outcome::Outcome::exit_code`].
 
+mod ablation;
 mod minimize;
 mod results;
 mod run;

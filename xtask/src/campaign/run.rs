@@ -1,6 +1,6 @@
 //! Running trials.
 
-use super::results;
+use super::{ablation, results};
 use crate::baselines;
 use crate::build::build_system;
 use crate::debugger;
@@ -88,8 +88,9 @@ impl Setting {
         numbers: (u64, u64, (u64, u64)),
     ) -> Result<Self> {
         let machine = crate::run::machine(tools, board)?;
-        let manifest = format!("system/{}.toml", scenario.manifest);
-        let built = build_system(tools, Path::new(&manifest), &machine.name)?;
+        let changed = tools.target_dir().join("campaign-manifests");
+        let manifest = ablation::manifest(tools.root(), &scenario.manifest, &scenario.without, &changed)?;
+        let built = build_system(tools, &manifest, &machine.name)?;
         let system = System::in_folder(&built.folder)?;
         let versions = (machine.emulator_version()?, baselines::compiler()?);
         let (seed, trials, shard) = numbers;
