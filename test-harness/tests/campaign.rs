@@ -81,6 +81,52 @@ fn a_trial_is_a_function_of_its_number() {
     }
 }
 
+/// The scenario with other models, and what else is to stand before them.
+fn with_models(more: &str, models: &[&str]) -> String {
+    let (before, _) = SCENARIO.split_once("[models]").unwrap();
+    let models: Vec<_> = models.iter().map(|model| format!("\"{model}\" = 1\n")).collect();
+    format!("{before}{more}\n[models]\n{}", models.concat())
+}
+
+/// Runs trials where a board stands, and some of them from a reset.
+fn agree(text: &str, numbers: &[u64], again: &[u64]) -> Vec<Line> {
+    let folder = tempfile::tempdir().unwrap();
+    let campaign = prepare(text, folder.path()).unwrap();
+    let lines = trials(&campaign, numbers, 2);
+    for &trial in again {
+        let line = campaign.run(trial, folder.path()).unwrap();
+        let before = lines.iter().find(|line| line.trial == trial).unwrap();
+        assert!(line.agrees_with(before), "{line:#?} is not {before:#?}");
+    }
+    lines
+}
+
+#[test]
+fn several_faults_and_batches_are_functions_of_the_number_too() {
+    let _turn = TURN.lock();
+    let several = "[several]\nfaults = [2, 3]\ngap_us = [0, 300]\n";
+    let models = ["batch/text", "behaviour/kill", "behaviour/wild-write", "state/register-wild"];
+    let lines = agree(&with_models(several, &models), &[0, 1, 2, 3, 4, 5], &[2, 5]);
+    assert!(lines.iter().all(|line| line.model.starts_with("several/")), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.outcome != Outcome::EmulatorDied), "{lines:#?}");
+    let batches: Vec<_> = lines.iter().filter_map(|line| line.mutations).collect();
+    let is_whole = |[mutations, reached]: &[u64; 2]| *mutations == 100 && reached <= mutations;
+    assert!(!batches.is_empty() && batches.iter().all(is_whole), "{lines:#?}");
+    assert!(batches.iter().any(|[_, reached]| *reached > 0), "{batches:?}");
+}
+
+#[test]
+fn lies_about_blocks_are_ordered_while_the_board_stands() {
+    let _turn = TURN.lock();
+    let models = ["medium/lost", "medium/rot", "medium/torn", "medium/busy"];
+    let text = with_models("", &models).replace("manifest = \"campaign\"", "manifest = \"campaign-medium\"");
+    let text = text.replace("block = 1\nconsole = 1\n", "interposer = 1\n");
+    let lines = agree(&text, &[0, 1, 2, 3, 4, 5], &[0, 3]);
+    assert!(lines.iter().filter(|line| line.activated).count() >= 4, "{lines:#?}");
+    let all_stood = lines.iter().all(|line| line.outcome.is_success());
+    assert!(all_stood, "the layer has not found and mended all of them: {lines:#?}");
+}
+
 #[test]
 fn a_campaign_whose_undisturbed_run_is_not_clean_does_not_begin() {
     let _turn = TURN.lock();

@@ -77,8 +77,7 @@ impl Spec {
         let count = dice.within(several.faults);
         while (faults.len() as u64) < count {
             at += dice.within(several.gap_us) * 1000;
-            let taken =
-                faults.iter().filter_map(|fault| Some((fault.slot, fault.action.address()?))).collect();
+            let taken = faults.iter().flat_map(Planned::places).collect();
             let drawn = draw_one(scenario, targets, at, &taken, &mut dice)?;
             // It belongs to the one before: it waits for its time, and for nothing else.
             faults.push(Planned { trigger: (trigger::NOW, JOINED), ..drawn });
@@ -158,7 +157,7 @@ fn draw_one(
         let (Some(name), Some(model)) = (name, model) else { break };
         let Some(target) = targets.get(name) else { continue };
         let slot = target.image.slot;
-        let is_free = |action: &Action| action.address().is_none_or(|place| !taken.contains(&(slot, place)));
+        let is_free = |action: &Action| action.places().iter().all(|place| !taken.contains(&(slot, *place)));
         if let Some(action) = draw(model, &target.image, &target.profile, at, dice).filter(is_free) {
             let trigger = message_trigger(model, name, dice);
             return Ok(Planned { target: name.clone(), slot, model, action, at, trigger });
@@ -168,6 +167,11 @@ fn draw_one(
 }
 
 impl Planned {
+    /// Slot and address of all instructions that it puts probes over.
+    fn places(&self) -> Vec<(u8, u64)> {
+        self.action.places().into_iter().map(|place| (self.slot, place)).collect()
+    }
+
     fn pieces(&self) -> usize {
         if let Action::Batch(changes) = &self.action { changes.len() } else { 1 }
     }

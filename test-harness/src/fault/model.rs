@@ -166,6 +166,14 @@ impl Action {
         }
     }
 
+    /// All instructions that it puts probes over.
+    pub fn places(&self) -> Vec<u64> {
+        match self {
+            Self::Batch(changes) => changes.iter().map(|change| change.address).collect(),
+            action => action.address().into_iter().collect(),
+        }
+    }
+
     /// Whether it is done while the guest stands at its fault point.
     pub const fn is_from_outside(&self) -> bool {
         !matches!(self, Self::Stub(_) | Self::Medium(_))
