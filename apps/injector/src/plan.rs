@@ -122,7 +122,10 @@ mod tests {
         assert_eq!(read(&vec![0; header - 8]), Err(PlanError::Length));
         assert_eq!(read(&bytes(&[ENTRY])), Ok(1));
         assert_eq!(read(&bytes(&[ENTRY])[..header]), Err(PlanError::Length));
-        assert_eq!(read(&bytes(&[ENTRY, PlanEntry { fault: Fault::ALL.len() as u32 + 1, ..ENTRY }])), Err(PlanError::Entry(1)));
+        assert_eq!(
+            read(&bytes(&[ENTRY, PlanEntry { fault: Fault::ALL.len() as u32 + 1, ..ENTRY }])),
+            Err(PlanError::Entry(1))
+        );
         assert_eq!(read(&bytes(&[PlanEntry { trigger: 5, ..ENTRY }])), Err(PlanError::Entry(0)));
         assert_eq!(read(&bytes(&vec![ENTRY; ENTRIES_MAX + 1])), Err(PlanError::Length));
     }

@@ -151,7 +151,7 @@ impl NewFolder {
     }
 
     /// It holds something from now on.
-    fn is_used(mut self) {
+    fn keep(mut self) {
         self.0 = None;
     }
 }
@@ -180,7 +180,7 @@ pub fn run(tools: &Toolchain, options: &RunOptions) -> Result<ExitCode> {
     let campaign = setting.campaign(scratch.path())?;
     let _lock = Lock::folder(&options.out)?;
     setting.now.write(&options.out)?;
-    folder.is_used();
+    folder.keep();
     go_on(&campaign, &setting.now, &options.out, options.jobs)
 }
 
