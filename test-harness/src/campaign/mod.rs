@@ -74,6 +74,8 @@ pub struct Effected {
     pub activated: Option<u64>,
     /// Slot and address of the instruction that it is about.
     pub place: Option<(u8, u64)>,
+    /// Model and target.
+    pub title: String,
     /// What it is.
     pub text: String,
     /// Of a batch: mutations, and those that were reached.
@@ -430,7 +432,8 @@ impl Campaign {
                 _ => None,
             };
             let place = fault.action.address().map(|at| (fault.slot, at));
-            Ok(Effected { activated, place, text: fault.action.describe(image), mutations })
+            let title = format!("{} in {}", fault.model, fault.target);
+            Ok(Effected { activated, place, title, text: fault.action.describe(image), mutations })
         };
         spec.faults.iter().map(&mut effect).collect()
     }
@@ -472,7 +475,7 @@ impl Campaign {
                 faults => format!("several/{}", faults.len()),
             },
             trigger: spec.trigger_text(),
-            fault: described(spec, faults),
+            fault: described(faults),
             mutations: faults.iter().find_map(|fault| fault.mutations),
             activated: served,
             outcome: classify(&seen),
@@ -488,15 +491,15 @@ impl Campaign {
 }
 
 /// The faults of a trial, for people; of several also who has which, and which were not reached.
-fn described(spec: &Spec, faults: &[Effected]) -> String {
+fn described(faults: &[Effected]) -> String {
     if let [fault] = faults {
         return fault.text.clone();
     }
-    let text = |(planned, fault): (&Planned, &Effected)| {
+    let text = |fault: &Effected| {
         let reached = if fault.activated.is_some() { "" } else { " (not reached)" };
-        format!("{} in {}: {}{reached}", planned.model, planned.target, fault.text)
+        format!("{}: {}{reached}", fault.title, fault.text)
     };
-    spec.faults.iter().zip(faults).map(text).collect::<Vec<_>>().join("; ")
+    faults.iter().map(text).collect::<Vec<_>>().join("; ")
 }
 
 /// Copies a card; what is all zeros takes no room.

@@ -417,7 +417,8 @@ impl Follower {
             Resolution::NotDone => self.in_flight = false,
             Resolution::Torn => {
                 // Who is told that nothing can be read knows that; it is not shown anything wrong.
-                let is_told = found.iter().all(|found| matches!(found, Found::Unreadable { .. }));
+                let is_told =
+                    !found.is_empty() && found.iter().all(|found| matches!(found, Found::Unreadable { .. }));
                 self.refused += u32::from(is_told);
                 let text = format!("operation {operation} ({}) is torn: {found:?}", doubtful.name());
                 self.complain(Kind::Correctness, time, text);

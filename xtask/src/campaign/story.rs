@@ -15,7 +15,7 @@ pub fn print(system: &System, account: &Account) {
         .filter_map(|fault| {
             let place =
                 fault.place.and_then(|(slot, at)| Some(images.of_slot(system, slot)?.functions(at, false)));
-            Some((fault.activated?, fault.text.clone(), place.unwrap_or_default()))
+            Some((fault.activated?, format!("{}: {}", fault.title, fault.text), place.unwrap_or_default()))
         })
         .collect();
     faults.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
