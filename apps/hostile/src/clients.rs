@@ -3,7 +3,7 @@
 use crate::{Aligned, idle, number, pause, say};
 use protocols::echo::{Reply, Request};
 use protocols::progress;
-use userlib::{Client, Grant, Instant, NO_GRANTS, Start, binding, sleep_until, sys};
+use userlib::{Client, Grant, Instant, NO_GRANTS, SlotId, Start, binding, control, sleep_until, sys};
 
 /// When clients that begin together do, in nanoseconds since power-on.
 const BEGIN_NS: u64 = 40_000_000;
@@ -120,21 +120,31 @@ pub fn steady() -> ! {
     }
 }
 
-/// Calls every 300 us; says of each call how many ticks it took, how many ticks too late it began, and whether the answer
-/// was wrong.
+/// Calls every 300 us; says of each call how many ticks it took, how many ticks too late it began, whether the answer
+/// was wrong, and whether RS ran while it waited for the alarm and while it waited for the answer.
 pub fn measured() -> ! {
     let (echo, progress) = (echo(), progress());
+    let supervisor: SlotId = binding!(slot ?"rs").expect("there is RS");
     let dozing = number(1) & DOZING != 0;
     sleep_until(Instant::from_ns(BEGIN_NS));
     for call in 0.. {
+        let before = cpu_of(supervisor);
         let due = Instant::now().plus_ns(1000 * (300 + call % 7));
         sleep_until(due);
+        let woken = sys::counter();
+        let between = cpu_of(supervisor);
         let begin = sys::counter();
         let right = if dozing { query(&progress) } else { ask(&echo, Request::Echo(call)) == [0, call] };
         let ticks = sys::counter() - begin;
-        say(&[call, ticks, begin - due.ticks(), u64::from(!right)]);
+        let ran = [before != between, between != cpu_of(supervisor)].map(u64::from);
+        say(&[call, ticks, woken - due.ticks(), u64::from(!right), ran[0], ran[1]]);
     }
     unreachable!("as many calls as numbers")
+}
+
+/// CPU time of a component: it has run if that is not what it was.
+fn cpu_of(slot: SlotId) -> u64 {
+    control::slot_info(slot).expect("the manifest gives the right `inspect`").cpu
 }
 
 /// Calls without a pause, half of the time with two windows to copy; without a plan that says so, never. Says how often.

@@ -1,8 +1,9 @@
 //! Lines 7, 8 and 9: what others notice of a flood, of a line that stays high, and of components that go on without end.
 //!
 //! The client `measured` calls every 300 us, at a higher priority than all who do harm. Two things are compared with a run in
-//! which nobody does: its call, from request to answer, and how late it runs when its alarm is due. The only ones who may
-//! delay it for longer are those above it: RS, when it looks at everybody, and when it restarts somebody.
+//! which nobody does: its call, from request to answer, and how late it runs when its alarm is due. The only one who may
+//! delay it for longer is RS above it, when it looks at everybody, and when it restarts somebody: `measured` says of each call
+//! whether RS has run meanwhile, by the CPU time that the kernel counts.
 
 use super::{boot, words_of};
 use crate::common::{Board, Depth, depth};
@@ -29,16 +30,52 @@ const LOOK_PERIOD: u64 = 4_000_000;
 /// Instructions by which anything of RS's may delay others: one restart, and one look at everybody.
 const SUPERVISOR_BOUND: u64 = 100_000;
 
+/// Times that RS runs for one death: when the heartbeat is late, for the death, and when the pause is over.
+const RUNS_PER_DEATH: u64 = 3;
+
 /// Those who do no harm, and to whom none may be done.
 const INNOCENT: [&str; 5] = ["rs", "echo", "measured", "worker", "starved"];
+
+/// Instructions that something took each time, in order of length.
+struct Lengths {
+    /// While RS did not run.
+    alone: Vec<u64>,
+    /// While it did.
+    beside_rs: Vec<u64>,
+}
+
+impl Lengths {
+    /// From the words that `measured` has said of each call: a length in ticks, and whether RS ran.
+    fn new(told: &[Vec<u64>], length: usize, ran: usize) -> Self {
+        let those = |beside: u64| {
+            let mut lengths: Vec<_> =
+                told.iter().filter(|call| call[ran] == beside).map(|call| call[length] * TICK).collect();
+            lengths.sort_unstable();
+            lengths
+        };
+        Self { alone: those(0), beside_rs: those(1) }
+    }
+
+    /// By how much ours are longer than theirs at most: while RS did not run, shortest compared with shortest up to longest with
+    /// longest; and while it did, compared with the longest of theirs without.
+    fn excess(&self, theirs: &Self) -> [u64; 2] {
+        let like = |index: usize| theirs.alone[index * theirs.alone.len() / self.alone.len()];
+        let more = |(index, length): (usize, &u64)| length.saturating_sub(like(index));
+        let beside =
+            self.beside_rs.last().map_or(0, |most| most.saturating_sub(*theirs.alone.last().unwrap()));
+        [self.alone.iter().enumerate().map(more).max().unwrap_or(0), beside]
+    }
+}
 
 /// Everything that one run showed.
 struct Run {
     board: Board,
-    /// Instructions from the call to the answer, in order of length.
-    calls: Vec<u64>,
-    /// Instructions from the moment for which `measured` had set its alarm until it ran, in order of length.
-    late: Vec<u64>,
+    /// From the call to the answer.
+    calls: Lengths,
+    /// From the moment for which `measured` had set its alarm until it ran.
+    late: Lengths,
+    /// Instructions from the first call to the last.
+    duration: u64,
     /// Last number that each of the others has said, and when.
     said: BTreeMap<String, Vec<(u64, u64)>>,
     deaths: Vec<(u64, String, DeathClass)>,
@@ -58,10 +95,13 @@ fn observe(numbers: [u64; 4]) -> Run {
         Depth::Soak => 40_000,
     };
     let (mut told, mut said, mut deaths) = (Vec::new(), BTreeMap::<_, Vec<_>>::new(), Vec::new());
-    let mut logged = String::new();
+    let (mut logged, mut ends) = (String::new(), None);
     board.fold("the calls of `measured`", |time, event| {
         match *event {
-            Event::Application { slot, data, .. } if slot == measured => told.push(words_of(data)),
+            Event::Application { slot, data, .. } if slot == measured => {
+                ends = [ends.map_or(time, |[first, _]: [u64; 2]| first), time].into();
+                told.push(words_of(data));
+            }
             Event::Application { slot, data, .. } => {
                 said.entry(system.name(slot)).or_default().push((time, words_of(data)[0]));
             }
@@ -79,13 +119,9 @@ fn observe(numbers: [u64; 4]) -> Run {
     }
     let blamed: Vec<_> = deaths.iter().filter(|(_, name, _)| INNOCENT.contains(&name.as_str())).collect();
     assert!(blamed.is_empty(), "those who did no harm died: {blamed:?}; RS: {logged}");
-    let sorted = |index: usize| {
-        let mut lengths: Vec<u64> = told.iter().map(|call| call[index] * TICK).collect();
-        lengths.sort_unstable();
-        lengths
-    };
-    let (calls, late) = (sorted(1), sorted(2));
-    Run { board, calls, late, said, deaths, logged }
+    let [first, last] = ends.expect("there were calls");
+    let (calls, late) = (Lengths::new(&told, 1, 5), Lengths::new(&told, 2, 4));
+    Run { board, calls, late, duration: last - first, said, deaths, logged }
 }
 
 impl Run {
@@ -106,33 +142,31 @@ impl Run {
         [rate(&said[0], said.last().unwrap()), stretches.fold(f64::INFINITY, f64::min)]
     }
 
-    /// Compares call by call, both in order of length. The bounds: by how many instructions a call may be longer, and an
-    /// alarm later. As many calls as RS may have hit are left out; these are bounded, too.
-    fn assert_close_to(&self, quiet: &Self, what: &str, [call_bound, late_bound]: [u64; 2]) {
-        let hit = 1 + self.deaths.len();
-        let compare = |ours: &[u64], theirs: &[u64], bound: u64, left_out: usize| {
-            let compared = ours.len().saturating_sub(left_out);
-            let pairs = || ours.iter().zip(theirs).map(|(ours, theirs)| ours.saturating_sub(*theirs));
-            let more = pairs().take(compared).max().unwrap_or(0);
-            assert!(more <= bound, "{what}: {more} instructions more than undisturbed; {bound} are allowed");
-            let most = pairs().max().unwrap_or(0);
-            assert!(most <= SUPERVISOR_BOUND, "{what}: {most} instructions more than undisturbed at worst");
-            [more, most]
-        };
-        // About one alarm in thirteen is due while RS looks; a call is hit as often as looks fall into calls.
-        let looks = (self.calls.iter().sum::<u64>() / LOOK_PERIOD) as usize;
-        let calls = compare(&self.calls, &quiet.calls, call_bound, hit + 2 * looks);
-        let late = compare(&self.late, &quiet.late, late_bound, hit + self.late.len() / 10);
-        let [typical, most] = [self.calls[self.calls.len() / 2], *self.calls.last().unwrap()];
+    /// Fails if a call was longer than undisturbed by more than the first bound, or an alarm later by more than the second. Where
+    /// RS ran meanwhile another bound holds, and it may not have run more often than it looks and restarts.
+    fn assert_close_to(&self, quiet: &Self, what: &str, bounds: [u64; 2]) {
+        let runs = 1 + self.duration / LOOK_PERIOD + RUNS_PER_DEATH * self.deaths.len() as u64;
+        let pairs = [("call longer", &self.calls, &quiet.calls), ("alarm later", &self.late, &quiet.late)];
+        for ((unit, ours, theirs), bound) in pairs.into_iter().zip(bounds) {
+            let [alone, beside] = ours.excess(theirs);
+            let hit = ours.beside_rs.len();
+            println!("{what}: {unit} by {alone} at most, by {beside} in the {hit} in which RS ran");
+            assert!(alone <= bound, "{what}: {unit} by {alone} instructions; {bound} are allowed");
+            assert!(beside <= bound + SUPERVISOR_BOUND, "{what}: {unit} by {beside} instructions by RS");
+            assert!(hit as u64 <= runs, "{what}: RS ran in {hit}, and had to {runs} times");
+            assert!(ours.alone.len() > hit, "{what}: too little to compare");
+        }
         println!(
-            "{what}: call {typical} (most {most}), by {} more (at worst {}); late by {} more (at worst {}); {} deaths",
-            calls[0],
-            calls[1],
-            late[0],
-            late[1],
+            "{what}: call {} (most {}); {} deaths",
+            self.typical(),
+            self.calls.alone.last().unwrap(),
             self.deaths.len()
         );
-        assert!(self.calls.len() > 2 * hit, "{what}: too many deaths to compare anything");
+    }
+
+    /// Length of a call in the middle.
+    fn typical(&self) -> u64 {
+        self.calls.alone[self.calls.alone.len() / 2]
     }
 }
 
@@ -143,7 +177,7 @@ fn line_07_a_flood_from_below_costs_a_client_above_it_nothing() {
     // The server is above its clients: what it has begun for the flood it ends before an alarm of theirs is served.
     flooded.assert_close_to(&quiet, "flood", [CALL_BOUND, SERVICE_BOUND]);
     let flood: u64 = (1..=3).map(|number| flooded.last(&format!("flood-{number}"))).sum();
-    let calls = flooded.calls.len() as u64;
+    let calls = (flooded.calls.alone.len() + flooded.calls.beside_rs.len()) as u64;
     println!("{flood} calls of the flood beside {calls}");
     assert!(flood > 50 * calls, "only {flood} calls of the flood beside {calls}");
     assert_eq!(quiet.deaths, []);
@@ -157,7 +191,7 @@ fn line_07_a_client_above_a_flood_waits_for_one_request_of_it_at_most() {
     // The server waits for its device with each request, so that the flood queues up.
     let quiet = observe([0, DOZING, 0, 0]);
     let flooded = observe([0, FLOOD | DOZING, 0, 0]);
-    let service = quiet.calls[quiet.calls.len() / 2];
+    let service = quiet.typical();
     assert!(service > 50_000, "{service} instructions are no waiting");
     // As above, an alarm also waits for what the server has begun.
     flooded.assert_close_to(&quiet, "flood of a slow server", [service + CALL_BOUND, SERVICE_BOUND]);
