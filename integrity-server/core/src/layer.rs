@@ -1,7 +1,7 @@
 //! The layer over a medium.
 
 use crate::cache::Cache;
-use crate::checksum::checksum;
+use crate::checksum::{certain, checksum};
 use crate::layout::{Block, ENTRIES, Geometry};
 use crate::table::TableBlock;
 use alloc::vec;
@@ -264,7 +264,7 @@ impl<D: Device, R: Report> Layer<D, R> {
             if entry.accepts(sum) {
                 // One of two that a write which failed, or a predecessor, has left: from now on it is this one.
                 entry.narrow(sum);
-            } else {
+            } else if !entry.accepts(certain(lba, &blocks[index])) {
                 wrong |= 1 << index;
             }
         })?;
@@ -454,7 +454,7 @@ impl<D: Device, R: Report> Layer<D, R> {
     fn write_checked(&mut self, lba: u64, data: &[u8]) -> Result<(), Error> {
         let geometry = self.in_range(lba, data)?;
         let (blocks, _) = data.as_chunks::<BLOCK_SIZE>();
-        let sums: Vec<u32> = (lba..).zip(blocks).map(|(lba, block)| checksum(lba, block)).collect();
+        let sums: Vec<u32> = (lba..).zip(blocks).map(|(lba, block)| certain(lba, block)).collect();
         let end = lba + sums.len() as u64;
         self.load(geometry, tables_of(lba..end))?;
         let mut is_announced = true;

@@ -80,7 +80,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use checksum::{checksum, is_sound};
+pub use checksum::{certain, checksum};
 pub use format::{format, scrub};
 pub use layer::{ATTEMPTS, Finding, Layer, Report};
 pub use layout::{Block, ENTRIES, Geometry};

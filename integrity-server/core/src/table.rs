@@ -120,6 +120,9 @@ impl TableBlock {
     }
 
     /// What is written to block `lba` of the medium.
+    ///
+    /// # Panics
+    /// It does not say what this block does: whoever encodes is damaged, and must not write a table that nobody can read.
     pub fn encode(&self, lba: u64, block: &mut Block) {
         block[4..HEADER].copy_from_slice(&self.generation.to_le_bytes());
         for (bytes, entry) in block[HEADER..].chunks_exact_mut(PAIR).zip(&self.entries) {
@@ -127,6 +130,11 @@ impl TableBlock {
             bytes[4..].copy_from_slice(&entry.pair[1].to_le_bytes());
         }
         seal(lba, block);
+        let says_the_same = Self::decode(self.index, lba, block).is_some_and(|read| {
+            let mut both = read.entries.iter().zip(&self.entries);
+            read.generation == self.generation && both.all(|(read, own)| read.pair() == own.pair())
+        });
+        assert!(says_the_same, "a block of the table does not come out right");
     }
 
     /// Whether the medium has to be told something that is known here.
