@@ -220,8 +220,7 @@ impl Campaign {
             self.scenario.last_ns(),
             self.scenario.checked_card
         );
-        let depends_on = [&self.system.board, &self.system.kernel_sha256, &image.name, &run];
-        let kept = Kept::new(profiles, &depends_on.map(String::as_str));
+        let kept = Kept::new(profiles, &self.system.kernel(), &[&self.system.board, &image.name, &run])?;
         if let Some(profile) = kept.load() {
             return Ok(profile);
         }

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Seed of the workload that is followed.
 pub const SEED: u64 = 1;
@@ -61,14 +61,19 @@ impl Profile {
 pub struct Kept(PathBuf);
 
 impl Kept {
-    /// In `folder`, of what is a function of these.
-    pub fn new(folder: &std::path::Path, parts: &[&str]) -> Self {
+    /// In `folder`, of what is a function of these and of all that is booted: what a target executes depends on its own image, and on
+    /// those that it talks to.
+    ///
+    /// # Errors
+    /// The boot image cannot be read.
+    pub fn new(folder: &Path, boot_image: &Path, parts: &[&str]) -> Result<Self> {
+        let image = std::fs::read(boot_image).with_context(|| format!("reading {}", boot_image.display()))?;
         let mut digest = Sha256::new();
-        for part in parts {
+        for part in parts.iter().map(|part| part.as_bytes()).chain([&image[..]]) {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
-        Self(folder.join(format!("{}.json", crate::evidence::hex(&digest.finalize()))))
+        Ok(Self(folder.join(format!("{}.json", crate::evidence::hex(&digest.finalize())))))
     }
 
     /// The profile, if there is one that can be read.
@@ -103,11 +108,16 @@ mod tests {
         let mut profile = Profile::default();
         profile.instructions.insert(0x30_0000, Some(Region::Stack));
         profile.instructions.insert(0x30_0004, None);
-        let kept = Kept::new(folder.path(), &["kernel", "block"]);
+        let image = folder.path().join("image");
+        std::fs::write(&image, "one").unwrap();
+        let new = |parts: &[&str]| Kept::new(folder.path(), &image, parts).unwrap();
+        let kept = new(&["board", "block"]);
         assert_eq!(kept.load(), None);
         kept.store(&profile).unwrap();
         assert_eq!(kept.load(), Some(profile));
-        assert_eq!(Kept::new(folder.path(), &["kernelb", "lock"]).load(), None);
+        assert_eq!(new(&["boardb", "lock"]).load(), None);
+        std::fs::write(&image, "two").unwrap();
+        assert_eq!(new(&["board", "block"]).load(), None, "another component of the same kernel");
         std::fs::write(&kept.0, "{").unwrap();
         assert_eq!(kept.load(), None, "a damaged file is none");
     }
