@@ -78,6 +78,7 @@ pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Res
         Table { title: "", cells: cells(false) },
         Table { title: "Kill, exit and panic", cells: cells(true) },
         Table { title: "Several faults in a trial", cells: summary.several.iter().map(row).collect() },
+        Table { title: "Faults in the kernel", cells: summary.kernel.iter().map(row).collect() },
     ];
     tables.retain(|table: &Table| !table.cells.is_empty());
     let page = Page {
@@ -178,4 +179,52 @@ fn times_row(times: &super::summary::Times) -> TimesRow<'_> {
         if index < 3 { text(times.detect_ns, index) } else { text(times.outage_ns, index - 3) }
     });
     TimesRow { class: &times.class, trials: times.trials, values }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page_of(lines: &[Line]) -> String {
+        let description = Description {
+            scenario: "s".to_owned(),
+            seed: 1,
+            trials: lines.len() as u64,
+            shard: [0, 1],
+            board: "raspi3b".to_owned(),
+            emulator: "an <emulator>".to_owned(),
+            compiler: "1.96.0".to_owned(),
+            kernel_sha256: "0123456789abcdef0123".to_owned(),
+            text: String::new(),
+            images: std::collections::BTreeMap::new(),
+        };
+        page(&description, &Summary::of(lines), lines).unwrap()
+    }
+
+    #[test]
+    fn the_worst_cell_is_the_headline_and_each_failure_has_its_line() {
+        let mut lines: Vec<_> =
+            (0..9).map(|trial| Line::sample(trial, "rs", "text/address", Outcome::RecoveredIntact)).collect();
+        lines.push(Line::sample(9, "fs", "state/heap-flip", Outcome::Hang));
+        lines.push(Line::sample(10, "fs", "behaviour/kill", Outcome::RecoveredIntact));
+        lines.push(Line::sample(11, "kernel", "kernel/address", Outcome::KernelDead));
+        let page = page_of(&lines);
+        for wanted in [
+            "state/heap-flip in fs: of 1 manifested faults 1 were not recovered intact",
+            "Kill, exit and panic",
+            "Faults in the kernel",
+            "--trial 9",
+            "--trial 11",
+            "an &#60;emulator&#62;",
+        ] {
+            assert!(page.contains(wanted), "{wanted} is not in the page");
+        }
+        assert!(!page.contains("--trial 10"), "it did not fail");
+        assert!(!page.contains("http://") && !page.contains("https://"), "the page needs nothing but itself");
+    }
+
+    #[test]
+    fn a_campaign_in_which_nothing_was_seen_says_so() {
+        assert!(page_of(&[]).contains("No fault was seen at all."));
+    }
 }

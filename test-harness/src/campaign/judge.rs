@@ -148,7 +148,7 @@ impl Judge {
     }
 
     /// Whether the board was reset though nobody had asked for it.
-    fn was_reset(&self) -> bool {
+    pub fn was_reset(&self) -> bool {
         self.boots > 1
     }
 

@@ -42,3 +42,37 @@ fn case(line: &Line) -> TestCase {
     case.set_classname(line.scenario.clone()).set_time(Duration::from_millis(line.wall_ms));
     case
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trial_is_a_case_and_every_failure_says_how_it_failed() {
+        let outcomes = [
+            Outcome::NotActivated,
+            Outcome::Benign,
+            Outcome::RecoveredIntact,
+            Outcome::Hang,
+            Outcome::EmulatorDied,
+        ];
+        let lines: Vec<_> = (0..)
+            .zip(outcomes)
+            .map(|(trial, outcome)| Line::sample(trial, "fs", "text/address", outcome))
+            .collect();
+        let text = document(&Summary::of(&lines), &lines).unwrap();
+        for wanted in [
+            r#"tests="5""#,
+            r#"failures="1""#,
+            r#"errors="1""#,
+            r#"skipped="1""#,
+            r#"<testsuite name="text/address""#,
+            r#"<testcase name="trial 3 in fs" classname="s""#,
+            r#"<failure message="hang""#,
+            r#"<error message="emulator_died""#,
+            "`b.lo` became `b.hs`",
+        ] {
+            assert!(text.contains(wanted), "{wanted} in {text}");
+        }
+    }
+}

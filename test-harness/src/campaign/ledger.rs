@@ -145,21 +145,20 @@ impl Writer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(trial: u64) -> Line {
-        Line {
+impl Line {
+    /// A line for tests.
+    pub(super) fn sample(trial: u64, target: &str, model: &str, outcome: Outcome) -> Self {
+        Self {
             trial,
             scenario: "s".to_owned(),
             seed: 1,
-            target: "fs".to_owned(),
-            model: "text/condition".to_owned(),
+            target: target.to_owned(),
+            model: model.to_owned(),
             trigger: "at 1 ns".to_owned(),
-            fault: String::new(),
+            fault: "`b.lo` became `b.hs`".to_owned(),
             mutations: None,
-            activated: true,
-            outcome: Outcome::Benign,
+            activated: outcome != Outcome::NotActivated,
+            outcome,
             class: None,
             detect_ns: None,
             outage_ns: None,
@@ -168,6 +167,15 @@ mod tests {
             findings: Vec::new(),
             wall_ms: trial,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(trial: u64) -> Line {
+        Line::sample(trial, "fs", "text/condition", Outcome::Benign)
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | [`spec`] | scenario, seed, number to one fault |
 //! | [`profile`] | what a target executes |
 //! | [`run`] | one boot, with the debugger's stub in hand |
+//! | [`silence`] | a guest that is slow, or dead |
 //! | [`judge`] | frames, console, card to an observation |
 //! | [`outcome`] | observation to one word |
 //! | [`ledger`] | the file with all trials |
@@ -27,23 +28,26 @@ pub mod outcome;
 pub mod profile;
 pub mod run;
 pub mod scenario;
+pub mod silence;
 pub mod spec;
 pub mod statistics;
 pub mod summary;
 
 use crate::evidence::Item;
-use crate::fault::{Action, Carrier, Carriers, Model, TargetImage, image};
+use crate::fault::{Action, Carrier, Carriers, KERNEL, Model, TargetImage, image};
 use crate::system::System;
 use crate::target::{Machine, card};
-use abi::SlotId;
 use abi::plan::{Fault, PlanEntry};
+use abi::{ROOT, SlotId};
 use anyhow::{Context, Result, bail, ensure};
+use injector_core::GRACE;
 use judge::{History, Judge};
 use ledger::Line;
 use outcome::{Observed, classify};
 use profile::{Kept, Profile};
 use run::{AtFaultPoint, Boot, End, Passing, Profiler, Standing, boot, cast};
 use scenario::CampaignScenario;
+use silence::Mute;
 use spec::{Planned, Spec, Target};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -95,6 +99,7 @@ pub struct Campaign {
     scenario: CampaignScenario,
     seed: u64,
     fault_point: u64,
+    resume_point: u64,
     card: PathBuf,
     client: u8,
     targets: BTreeMap<String, Target>,
@@ -132,6 +137,7 @@ impl Campaign {
             scenario: scenario.clone(),
             seed,
             fault_point: image::kernel_symbol(system, "fault_point_stop")?,
+            resume_point: image::kernel_symbol(system, "resume_component")?,
             card,
             client: system.slot(&scenario.workload.client)?,
             targets: BTreeMap::new(),
@@ -139,7 +145,10 @@ impl Campaign {
         };
         campaign.golden = campaign.golden_run(folder)?;
         for (name, _) in scenario.targets.iter().filter(|(_, weight)| **weight > 0) {
-            let image = TargetImage::read(system, name)?;
+            let image = match name.as_str() {
+                KERNEL => TargetImage::of_kernel(system, campaign.client)?,
+                name => TargetImage::read(system, name)?,
+            };
             let profile = campaign.profile(&image, folder, profiles)?;
             campaign.targets.insert(name.clone(), Target { image, profile });
         }
@@ -211,7 +220,7 @@ impl Campaign {
     /// What the target executes, if some model asks for that; looked for in `profiles` first.
     fn profile(&self, image: &TargetImage, folder: &Path, profiles: &Path) -> Result<Profile> {
         let is_drawn_from = |(model, weight): &(Model, u32)| *weight > 0 && model.is_drawn_from_profile();
-        if !self.scenario.models().iter().any(is_drawn_from) {
+        if image.is_kernel || !self.scenario.models().iter().any(is_drawn_from) {
             return Ok(Profile::default());
         }
         let run = format!(
@@ -292,6 +301,8 @@ impl Campaign {
             plan,
             seed: self.seed,
             fault_point: self.fault_point,
+            resume_point: self.resume_point,
+            end_ns: self.scenario.workload.end_ms * 1_000_000 + GRACE,
             folder,
         }
     }
@@ -389,7 +400,8 @@ impl Campaign {
     /// A trial, with `run` for its first life of the board.
     fn carry_out(&self, spec: &Spec, judge: &Judge, folder: &Path, run: Run) -> Result<Account> {
         let begun = Instant::now();
-        let slots: Vec<SlotId> = spec.faults.iter().map(|fault| fault.slot).collect();
+        let slots: Vec<SlotId> =
+            spec.faults.iter().filter(|fault| fault.target != KERNEL).map(|fault| fault.slot).collect();
         let mut judge = judge.with_targets(slots.iter().copied());
         let mut carriers = self.carriers(spec)?;
         let actor: Option<&mut dyn AtFaultPoint> =
@@ -397,13 +409,19 @@ impl Campaign {
         let plan = spec.plan(&self.scenario, self.seed, self.client);
         let (mut end, mut card) = run(&plan, &mut judge, actor)?;
         let faults = self.effects(spec, &judge, &carriers)?;
-        if end == End::PowerCut {
+        let reset = root_reset(&slots, &judge, &end);
+        let starts_again = end == End::PowerCut || reset.is_some();
+        if starts_again {
             judge.power_cut();
             let slot = slots.first().copied().unwrap_or(self.client);
             (end, card) = self.next_start(slot, &mut judge, &card, folder)?;
         }
-        let seen = judge.finish(&card)?;
+        let mut seen = judge.finish(&card)?;
+        seen.deviates = starts_again;
+        // Nobody says so, but the kernel goes on.
+        seen.deadline_told |= matches!(end, End::Silent(Some(Mute::Components)));
         let mut line = self.line(spec, &faults, &judge, &seen, &end);
+        line.findings.extend(reset.map(str::to_owned));
         line.findings.extend(carriers.all.iter().flat_map(|carrier| carrier.notes().iter().cloned()));
         line.wall_ms = begun.elapsed().as_millis() as u64;
         Ok(Account { line, faults, items: judge.into_kept() })
@@ -453,9 +471,7 @@ impl Campaign {
         let served = activated.is_some_and(|at| judge.acknowledged_before(at) > 0);
         let history = judge.history(activated.unwrap_or(0));
         let outage = history.longest_wait.checked_sub(self.golden.history.longest_wait + TOLERANCE_NS);
-        let deviates = outage.is_some()
-            || history.repeated > self.golden.history.repeated
-            || spec.faults.iter().any(|fault| fault.action == Action::PowerCut);
+        let deviates = seen.deviates || outage.is_some() || history.repeated > self.golden.history.repeated;
         let seen =
             Observed { activated: served, emulator_died: matches!(end, End::Emulator(_)), deviates, ..*seen };
         let death = judge.target_death(activated.unwrap_or(0));
@@ -486,6 +502,20 @@ impl Campaign {
             findings,
             wall_ms: 0,
         }
+    }
+}
+
+/// Whether the board was reset because root, which nobody on it can start again, was hit: that is how root recovers, and the next start
+/// has to find everything that was acknowledged. Says how it came to that. Emulated boards have no watchdog that counts: the harness
+/// does what it does when root is at work for ever and nobody else says anything.
+fn root_reset(targets: &[SlotId], judge: &Judge, end: &End) -> Option<&'static str> {
+    if !targets.contains(&ROOT) {
+        return None;
+    }
+    match end {
+        End::Silent(Some(Mute::Components)) => Some("root did not get on: the board's watchdog was played"),
+        _ if judge.was_reset() => Some("the board was reset with root, and started again"),
+        _ => None,
     }
 }
 

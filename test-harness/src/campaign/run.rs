@@ -3,6 +3,7 @@
 
 use super::judge::{Cast, Judge};
 use super::profile::Profile;
+use super::silence::{LONG_PATIENCE, Mute, PATIENCE, Silence, Verdict, Vitals, reason};
 use crate::evidence::Splitter;
 use crate::fault::{Carriers, Effect, KERNEL_OFFSET, PROBE, Stop, TargetImage};
 use crate::target::{Emulator, Ending, Gdb, Happening, Launch, Line, Machine, Mode, Registers};
@@ -11,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Longest that a guest may say nothing, in time of this computer. Whoever lives speaks within milliseconds of it; this is for
-/// kernels that are dead, and generous, so that a busy computer makes nobody dead.
+/// Longest that a guest may say nothing, in time of this computer, where no debugger's stub can ask for the board's ([`Silence`]).
+/// Generous, so that a busy computer makes nobody dead.
 const SILENCE: Duration = Duration::from_secs(40);
 
 /// Bytes of a card that are compared at once.
@@ -28,11 +29,23 @@ pub trait AtFaultPoint {
     /// # Errors
     /// The stub fails, or the guest's memory is not what it must be.
     fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect>;
+
+    /// The run is over, and the guest stands: takes back what outlives the guest's memory.
+    ///
+    /// # Errors
+    /// The stub fails.
+    fn over(&mut self, _gdb: &mut Gdb) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl AtFaultPoint for Carriers<'_> {
     fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect> {
         Carriers::stopped(self, gdb)
+    }
+
+    fn over(&mut self, gdb: &mut Gdb) -> Result<()> {
+        Carriers::over(self, gdb)
     }
 }
 
@@ -51,8 +64,19 @@ pub struct Boot<'a> {
     pub seed: u64,
     /// Where the kernel stands at its fault point.
     pub fault_point: u64,
+    /// Where the kernel goes back to a component.
+    pub resume_point: u64,
+    /// When the injector has spoken at the latest in a system that lives, in nanoseconds of the board.
+    pub end_ns: u64,
     /// Where the emulator's messages go.
     pub folder: &'a Path,
+}
+
+impl Boot<'_> {
+    fn vitals(&self) -> Vitals {
+        let end_us = u32::try_from(self.end_ns / 1000).unwrap_or(u32::MAX);
+        Vitals { clock_address: self.machine.clock_address, resume_point: self.resume_point, end_us }
+    }
 }
 
 /// How a boot ended.
@@ -64,8 +88,8 @@ pub enum End {
     PowerCut,
     /// The guest was left standing for a debugger.
     HandedOver,
-    /// The guest said nothing any more.
-    Silent,
+    /// The guest said nothing any more; why, if that is known.
+    Silent(Option<Mute>),
     /// The emulator failed: why.
     Emulator(String),
 }
@@ -77,14 +101,15 @@ pub enum End {
 pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>) -> Result<End> {
     let (mut emulator, mut stub) = launch(boot, actor.is_some())?;
     let mut splitter = Splitter::new();
-    let end = listen(&mut emulator, stub.as_mut().zip(actor), &mut splitter, judge);
+    let vitals = boot.vitals();
+    let end = listen(&mut emulator, stub.as_mut().zip(actor), vitals, &mut splitter, judge);
     let ending = emulator.end()?;
     for happening in emulator.rest() {
         take(&happening, &mut splitter, judge);
     }
     splitter.finish(|item| judge.item(&item));
     match (end, ending) {
-        (Ok(End::Silent), _) => Ok(End::Silent),
+        (Ok(End::Silent(why)), _) => Ok(End::Silent(why)),
         // Whatever the stub said last: it was the emulator that failed, which is an outcome.
         (_, Ending::Died { reason }) => Ok(End::Emulator(reason)),
         (end, _) => end,
@@ -103,7 +128,8 @@ pub fn boot_for_debugger(
 ) -> Result<()> {
     let (mut emulator, gdb) = launch(boot, true)?;
     let mut gdb = gdb.context("there is no debugger's stub")?;
-    let end = listen(&mut emulator, Some((&mut gdb, actor)), &mut Splitter::new(), judge)?;
+    let vitals = boot.vitals();
+    let end = listen(&mut emulator, Some((&mut gdb, actor)), vitals, &mut Splitter::new(), judge)?;
     if end != End::HandedOver {
         bail!("the fault did not take effect: there is nothing to stop at");
     }
@@ -184,6 +210,10 @@ impl AtFaultPoint for Passing<'_> {
         gdb.resume()?;
         Ok(Effect::GoesOn)
     }
+
+    fn over(&mut self, gdb: &mut Gdb) -> Result<()> {
+        self.actor.as_mut().map_or(Ok(()), |actor| actor.over(gdb))
+    }
 }
 
 /// Where the kernel sees the plan.
@@ -204,6 +234,7 @@ pub struct Standing {
     card: PathBuf,
     card_then: Vec<u8>,
     plan_address: u64,
+    vitals: Vitals,
     judge: Judge,
     splitter: Splitter,
     /// Nothing has run since the state was kept.
@@ -221,7 +252,7 @@ impl Standing {
         let mut splitter = Splitter::new();
         loop {
             match emulator.next(Instant::now() + SILENCE) {
-                Happening::Stopped => break,
+                Happening::Stopped(_) => break,
                 Happening::Closed | Happening::Nothing => {
                     bail!("the board does not come to the first step of its plan")
                 }
@@ -241,6 +272,7 @@ impl Standing {
             card: boot.card.to_owned(),
             card_then,
             plan_address: plan_address(boot.machine),
+            vitals: boot.vitals(),
             judge,
             splitter,
             is_there: true,
@@ -267,6 +299,13 @@ impl Standing {
         judge: &mut Judge,
         actor: Option<&mut dyn AtFaultPoint>,
     ) -> Result<End> {
+        match actor {
+            Some(actor) => self.run_with(plan, judge, actor),
+            None => self.run_with(plan, judge, &mut Passing::new(None)),
+        }
+    }
+
+    fn run_with(&mut self, plan: &[u8], judge: &mut Judge, actor: &mut dyn AtFaultPoint) -> Result<End> {
         if !std::mem::take(&mut self.is_there) {
             self.emulator.put_back()?;
             restore(&self.card, &self.card_then)?;
@@ -277,17 +316,22 @@ impl Standing {
         self.gdb.write(self.plan_address, plan)?;
         self.gdb.answer(&self.registers, 0)?;
         self.gdb.resume()?;
-        let mut nobody = Passing::new(None);
-        let actor = actor.unwrap_or(&mut nobody);
-        let end = listen(&mut self.emulator, Some((&mut self.gdb, actor)), &mut splitter, judge);
+        let end = {
+            let actor: &mut dyn AtFaultPoint = &mut *actor;
+            let stub = Some((&mut self.gdb, actor));
+            listen(&mut self.emulator, stub, self.vitals, &mut splitter, judge)
+        };
         let end = self.halt(end, &mut splitter, judge)?;
+        if !matches!(end, End::Emulator(_)) {
+            actor.over(&mut self.gdb)?;
+        }
         splitter.finish(|item| judge.item(&item));
         Ok(end)
     }
 
     /// The run is over: the guest stands, and its card is as the guest has left it.
     fn halt(&mut self, end: Result<End>, splitter: &mut Splitter, judge: &mut Judge) -> Result<End> {
-        let stands = matches!(end, Ok(End::PowerCut)) || self.stop(splitter, judge);
+        let stands = matches!(end, Ok(End::PowerCut | End::Silent(Some(_)))) || self.stop(splitter, judge);
         if !stands {
             return match self.emulator.end()? {
                 Ending::Died { reason } => Ok(End::Emulator(reason)),
@@ -308,7 +352,7 @@ impl Standing {
         let deadline = Instant::now() + SILENCE;
         loop {
             match self.emulator.next(deadline) {
-                Happening::Stopped => return true,
+                Happening::Stopped(_) => return true,
                 Happening::Closed | Happening::Nothing => return false,
                 happening => take(&happening, splitter, judge),
             }
@@ -336,22 +380,34 @@ fn restore(card: &Path, then: &[u8]) -> Result<()> {
 fn listen(
     emulator: &mut Emulator,
     mut actor: Option<(&mut Gdb, &mut dyn AtFaultPoint)>,
+    vitals: Vitals,
     splitter: &mut Splitter,
     judge: &mut Judge,
 ) -> Result<End> {
+    let patience = if actor.is_some() { PATIENCE } else { SILENCE };
+    let (mut silence, mut look_at) = (Silence::default(), Instant::now() + LONG_PATIENCE);
     loop {
-        match emulator.next(Instant::now() + SILENCE) {
-            Happening::Stopped => {
-                let Some((gdb, actor)) = &mut actor else { continue };
-                match actor.stopped(gdb)? {
-                    Effect::GoesOn => {}
-                    Effect::PowerCut => return Ok(End::PowerCut),
-                    Effect::HandOver => return Ok(End::HandedOver),
-                }
+        if let Some((gdb, _)) = actor.as_mut().filter(|_| Instant::now() > look_at) {
+            gdb.interrupt()?;
+            look_at = Instant::now() + LONG_PATIENCE;
+        }
+        match (emulator.next(Instant::now() + patience), &mut actor) {
+            (Happening::Closed, _) => return Ok(End::Over),
+            (Happening::Nothing, None) => return Ok(End::Silent(None)),
+            (Happening::Nothing, Some((gdb, _))) => gdb.interrupt()?,
+            (Happening::Stopped(true), Some((gdb, _))) => match silence.look(gdb, vitals)? {
+                Verdict::Waits => gdb.resume()?,
+                Verdict::Mute => return Ok(End::Silent(Some(reason(emulator, gdb, vitals)?))),
+            },
+            (Happening::Stopped(_), Some((gdb, actor))) => match actor.stopped(gdb)? {
+                Effect::GoesOn => {}
+                Effect::PowerCut => return Ok(End::PowerCut),
+                Effect::HandOver => return Ok(End::HandedOver),
+            },
+            (happening, _) => {
+                silence.broken();
+                take(&happening, splitter, judge);
             }
-            Happening::Closed => return Ok(End::Over),
-            Happening::Nothing => return Ok(End::Silent),
-            happening => take(&happening, splitter, judge),
         }
         if judge.is_over() {
             return Ok(End::Over);

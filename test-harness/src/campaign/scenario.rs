@@ -8,14 +8,16 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The scenarios that come with Samsara: name and text.
-pub const STOCK: [(&str, &str); 9] = [
+pub const STOCK: [(&str, &str); 11] = [
     ("batch", include_str!("../../scenarios/campaign/batch.toml")),
     ("behaviour", include_str!("../../scenarios/campaign/behaviour.toml")),
     ("combinations", include_str!("../../scenarios/campaign/combinations.toml")),
     ("device", include_str!("../../scenarios/campaign/device.toml")),
+    ("kernel", include_str!("../../scenarios/campaign/kernel.toml")),
     ("medium", include_str!("../../scenarios/campaign/medium.toml")),
     ("power", include_str!("../../scenarios/campaign/power.toml")),
     ("rate", include_str!("../../scenarios/campaign/rate.toml")),
+    ("root", include_str!("../../scenarios/campaign/root.toml")),
     ("state", include_str!("../../scenarios/campaign/state.toml")),
     ("text", include_str!("../../scenarios/campaign/text.toml")),
 ];
@@ -187,7 +189,7 @@ impl CampaignScenario {
 mod tests {
     use super::*;
 
-    const TEXT: &str = STOCK[8].1;
+    const TEXT: &str = STOCK[10].1;
 
     fn message(text: &str) -> String {
         format!("{:#}", CampaignScenario::parse(text).unwrap_err())

@@ -213,8 +213,8 @@ impl Planned {
 fn message_trigger(model: Model, target: &str, dice: &mut Dice) -> (u64, u32) {
     let (choice, count) = (dice.below(4) as usize, dice.within([1, behaviour::COUNT_MAX]) as u32);
     let kind = behaviour::TRIGGERS.get(choice.saturating_sub(1)).copied().unwrap_or(trigger::NOW);
-    // RS is called by nobody but its monitor, and calls nobody.
-    if !matches!(model, Model::Behaviour(_)) || target == "rs" || kind == trigger::NOW {
+    // RS is called by nobody but its monitor, and calls nobody; root is called by nobody at all.
+    if !matches!(model, Model::Behaviour(_)) || matches!(target, "rs" | "root") || kind == trigger::NOW {
         return (trigger::NOW, 0);
     }
     (kind, count)

@@ -74,6 +74,8 @@ pub struct Summary {
     pub cells: Vec<Cell>,
     /// The same of trials with several faults: a table of their own.
     pub several: Vec<Cell>,
+    /// The same of faults in the kernel, which nothing is there to stand: a table of their own.
+    pub kernel: Vec<Cell>,
     /// Batches of many mutations: a table of their own, and never so many faults survived.
     pub batches: Vec<Batch>,
     /// Times by class.
@@ -101,6 +103,7 @@ impl Summary {
         cells.sort_by(|one, two| badness(two).total_cmp(&badness(one)));
         let is_of = |prefix: &'static str| move |cell: &mut Cell| cell.model.starts_with(prefix);
         let several = cells.extract_if(.., is_of("several/")).collect();
+        let kernel = cells.extract_if(.., is_of("kernel/")).collect();
         let batches = cells.extract_if(.., is_of("batch/")).map(|cell| batch(cell, lines)).collect();
         let lost = outcomes.get(&Outcome::EmulatorDied).copied().unwrap_or(0);
         Self {
@@ -110,6 +113,7 @@ impl Summary {
             outcomes,
             cells,
             several,
+            kernel,
             batches,
             times: classes.into_iter().map(|(class, lines)| times(class, &lines)).collect(),
             void: lost * 1000 > lines.len() as u64,
@@ -165,5 +169,85 @@ fn times(class: String, lines: &[&Line]) -> Times {
         trials: lines.len() as u64,
         detect_ns: quantiles(&|line| line.detect_ns),
         outage_ns: quantiles(&|line| line.outage_ns),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Outcome::{Benign, EmulatorDied, Hang, KernelDead, NotActivated, RecoveredIntact};
+
+    fn ledger(trials: &[(&str, &str, Outcome, u64)]) -> Vec<Line> {
+        let lines = trials.iter().flat_map(|&(target, model, outcome, count)| {
+            (0..count).map(move |trial| Line::sample(trial, target, model, outcome))
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn rates_are_of_what_was_seen_and_the_worst_cell_comes_first() {
+        let summary = Summary::of(&ledger(&[
+            ("rs", "text/address", RecoveredIntact, 90),
+            ("fs", "text/address", NotActivated, 7),
+            ("fs", "text/address", Benign, 11),
+            ("fs", "text/address", RecoveredIntact, 8),
+            ("fs", "text/address", Hang, 2),
+        ]));
+        let worst = &summary.cells[0];
+        assert_eq!((&*worst.target, worst.trials, worst.activated), ("fs", 28, 21));
+        assert_eq!((worst.manifested, worst.recovered_intact), (10, 8));
+        assert!(worst.interval[0] < 0.8 && 0.8 < worst.interval[1]);
+        assert_eq!(worst.outcomes[&Hang], 2);
+        assert_eq!((summary.trials, summary.outcomes[&RecoveredIntact]), (118, 98));
+    }
+
+    #[test]
+    fn several_batches_and_the_kernel_have_tables_of_their_own() {
+        let mut lines = ledger(&[
+            ("fs", "several/3", Hang, 1),
+            ("kernel", "kernel/condition", KernelDead, 1),
+            ("fs", "batch/text", RecoveredIntact, 2),
+            ("fs", "behaviour/kill", RecoveredIntact, 1),
+            ("fs", "behaviour/loop", RecoveredIntact, 1),
+        ]);
+        for line in lines.iter_mut().filter(|line| line.model == "batch/text") {
+            line.mutations = Some([100, 13]);
+        }
+        let summary = Summary::of(&lines);
+        let names = |cells: &[Cell]| cells.iter().map(|cell| cell.model.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&summary.several), ["several/3"]);
+        assert_eq!(names(&summary.kernel), ["kernel/condition"]);
+        assert_eq!(names(&summary.cells), ["behaviour/kill", "behaviour/loop"]);
+        assert_eq!(
+            summary.cells.iter().filter(|cell| cell.fail_stop).count(),
+            1,
+            "kill is one, loop is none"
+        );
+        assert_eq!((summary.batches[0].batches, summary.batches[0].mutations), (2, 200));
+        assert_eq!(summary.batches[0].reached, 26);
+    }
+
+    #[test]
+    fn times_are_by_class_and_of_activated_trials() {
+        let mut lines =
+            ledger(&[("fs", "text/address", RecoveredIntact, 2), ("fs", "text/address", NotActivated, 1)]);
+        for (line, detect) in lines.iter_mut().zip([30, 10, 99]) {
+            (line.class, line.detect_ns) = (Some("panic".to_owned()), Some(detect));
+        }
+        let times = Summary::of(&lines).times;
+        assert_eq!((times.len(), &*times[0].class, times[0].trials), (1, "panic", 2));
+        assert_eq!((times[0].detect_ns.unwrap()[2], times[0].outage_ns), (30, None));
+    }
+
+    #[test]
+    fn an_emulator_that_fails_too_often_makes_a_run_void() {
+        let lost = |of: u64| {
+            Summary::of(&ledger(&[
+                ("fs", "text/address", Benign, of - 1),
+                ("fs", "text/address", EmulatorDied, 1),
+            ]))
+        };
+        assert!(lost(999).void);
+        assert!(!lost(1000).void);
     }
 }

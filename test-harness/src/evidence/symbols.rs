@@ -150,6 +150,11 @@ impl Images {
         self.by_id(parse_id(entry.build_id.as_deref()?)?).ok()
     }
 
+    /// The kernel's image, if the build has it.
+    pub fn of_kernel(&mut self, system: &System) -> Option<&Image> {
+        self.by_id(parse_id(system.kernel_build_id.as_deref()?)?).ok()
+    }
+
     /// The image whose build id begins with these bytes.
     ///
     /// # Errors

@@ -57,6 +57,8 @@ pub struct Carrier<'a> {
     notes: Vec<String>,
     /// How often a lasting fault has taken effect.
     times: u32,
+    /// Of a fault in the kernel: where the stub has a breakpoint, and since when, in ticks.
+    breakpoint: Option<(u64, u64)>,
 }
 
 /// Where the guest stands: at the fault point, about a component.
@@ -160,6 +162,7 @@ impl<'a> Carrier<'a> {
             activated: None,
             notes: Vec::new(),
             times: 0,
+            breakpoint: None,
         }
     }
 
@@ -188,6 +191,10 @@ impl<'a> Carrier<'a> {
         self.space = Some(stop.space);
         match self.action {
             Action::Stub(_) | Action::Medium(_) => {}
+            Action::Kernel(Change { address, .. }) => {
+                stop.gdb.set_breakpoint(*address)?;
+                self.breakpoint = Some((*address, ticks));
+            }
             Action::Batch(changes) => changes.iter().try_for_each(|change| self.arm(stop, change.address))?,
             Action::PowerCut => {
                 self.activated = Some(ticks);
@@ -241,12 +248,31 @@ impl<'a> Carrier<'a> {
                 took_effect
             }
             Action::Device { address, fault } => self.device(stop, at, *address, *fault)?,
-            Action::Stub(_) | Action::Medium(_) | Action::PowerCut => false,
+            Action::Stub(_) | Action::Medium(_) | Action::Kernel(_) | Action::PowerCut => false,
         };
         if took_effect {
             self.activated.get_or_insert(ticks);
         }
         Ok(())
+    }
+
+    /// The kernel is about to execute the instruction that becomes another.
+    fn breakpoint_reached(&mut self, gdb: &mut Gdb) -> Result<()> {
+        let (Some((address, ticks)), Action::Kernel(change)) = (self.breakpoint, self.action) else {
+            return Ok(());
+        };
+        let found = gdb.read(address, 4)?;
+        ensure!(found == change.from.to_le_bytes(), "the kernel's instruction at {address:#x} is another");
+        self.forget_breakpoint(gdb)?;
+        gdb.write(address, &change.to.to_le_bytes())?;
+        // Nobody can be asked for the time in the middle of the kernel: it took effect at this moment or later.
+        self.activated = Some(ticks);
+        self.times = 1;
+        Ok(())
+    }
+
+    fn forget_breakpoint(&mut self, gdb: &mut Gdb) -> Result<()> {
+        self.breakpoint.take().map_or(Ok(()), |(address, _)| gdb.remove_breakpoint(address))
     }
 
     /// A step of a device's fault; true: it took effect.
@@ -298,6 +324,12 @@ impl<'a> Carriers<'a> {
     /// # Errors
     /// The stub fails, or the target's memory is not what its image says.
     pub fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect> {
+        let pc = gdb.registers()?.pc;
+        let in_kernel = |carrier: &&mut Carrier| carrier.breakpoint.is_some_and(|(at, _)| at == pc);
+        if let Some(carrier) = self.all.iter_mut().find(in_kernel) {
+            carrier.breakpoint_reached(gdb)?;
+            return self.go_on(gdb, Effect::GoesOn);
+        }
         let (mut stop, registers, ticks) = Stop::here(gdb)?;
         let reached = self.all.iter_mut().find(|carrier| carrier.is_at_probe(&stop));
         let at_probe = reached.is_some();
@@ -309,6 +341,11 @@ impl<'a> Carriers<'a> {
             effect = carrier.begin(&mut stop, ticks)?;
         }
         gdb.answer(&registers, u64::from(at_probe))?;
+        self.go_on(gdb, effect)
+    }
+
+    /// The guest goes on, unless it is to be switched off or left to a debugger.
+    fn go_on(&self, gdb: &mut Gdb, mut effect: Effect) -> Result<Effect> {
         if self.for_debugger && self.all.iter().any(|carrier| carrier.activated().is_some()) {
             effect = Effect::HandOver;
         }
@@ -316,6 +353,16 @@ impl<'a> Carriers<'a> {
             gdb.resume()?;
         }
         Ok(effect)
+    }
+}
+
+impl Carriers<'_> {
+    /// The trial is over and the guest stands: takes breakpoints back that were not reached.
+    ///
+    /// # Errors
+    /// The stub fails.
+    pub fn over(&mut self, gdb: &mut Gdb) -> Result<()> {
+        self.all.iter_mut().try_for_each(|carrier| carrier.forget_breakpoint(gdb))
     }
 }
 

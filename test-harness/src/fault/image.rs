@@ -3,6 +3,7 @@
 use crate::system::System;
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol};
+use std::path::Path;
 
 /// Code of a component or of the kernel.
 #[derive(Clone, Debug)]
@@ -15,7 +16,12 @@ pub struct TargetImage {
     pub start: u64,
     /// The instructions.
     pub words: Vec<u32>,
+    /// It is the kernel's.
+    pub is_kernel: bool,
 }
+
+/// Name of the kernel as a target.
+pub const KERNEL: &str = "kernel";
 
 impl TargetImage {
     /// Reads the code of a component.
@@ -25,13 +31,28 @@ impl TargetImage {
     pub fn read(system: &System, name: &str) -> Result<Self> {
         let slot = system.slot(name)?;
         let path = system.elf(slot).with_context(|| format!("{name} has no image to put faults into"))?;
-        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Self::from_elf(&path, name, slot)
+    }
+
+    /// Reads the code of the kernel. `slot` is that of somebody at whose work the fault's time is waited for.
+    ///
+    /// # Errors
+    /// The build has kept no ELF file of the kernel, or it cannot be read.
+    pub fn of_kernel(system: &System, slot: u8) -> Result<Self> {
+        let path =
+            system.kernel_elf().context("the build has kept no ELF file of the kernel; build again")?;
+        Ok(Self { is_kernel: true, ..Self::from_elf(&path, KERNEL, slot)? })
+    }
+
+    fn from_elf(path: &Path, name: &str, slot: u8) -> Result<Self> {
+        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let file = object::File::parse(&*bytes).with_context(|| format!("in {}", path.display()))?;
         let text = file.section_by_name(".text").with_context(|| format!("{}: no code", path.display()))?;
         let data = text.data().with_context(|| format!("in {}", path.display()))?;
         let words = data.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default()));
         ensure!(text.address().is_multiple_of(4), "{}: code at an odd address", path.display());
-        Ok(Self { name: name.to_owned(), slot, start: text.address(), words: words.collect() })
+        let words = words.collect();
+        Ok(Self { name: name.to_owned(), slot, start: text.address(), words, is_kernel: false })
     }
 
     /// The instruction at an address.

@@ -15,6 +15,7 @@
 //! | `behaviour/…` | [`behaviour`] | a component that fails by its own instructions |
 //! | `medium/…` | [`medium`] | what a driver or a medium says of blocks |
 //! | `batch/text` | [`batch`] | a hundred mistakes in code at once |
+//! | `kernel/…` | [`kernel`] | mistakes in the kernel's own code |
 //! | `power/cut` | [`power`] | the machine is gone between two instructions |
 
 mod batch;
@@ -23,6 +24,7 @@ mod carrier;
 pub mod device;
 mod dice;
 pub mod image;
+mod kernel;
 pub mod medium;
 mod model;
 pub mod power;
@@ -32,5 +34,5 @@ pub mod text;
 pub use batch::MUTATIONS;
 pub use carrier::{Carrier, Carriers, Effect, KERNEL_OFFSET, PROBE, RegistersOfComponent, Stop};
 pub use dice::Dice;
-pub use image::TargetImage;
+pub use image::{KERNEL, TargetImage};
 pub use model::{Action, Change, Model, draw};

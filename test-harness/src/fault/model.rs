@@ -4,7 +4,7 @@ use super::device::{DeviceFault, FOR_EVER};
 use super::medium::Medium;
 use super::state::{Region, loaded_bytes, read_registers};
 use super::text::{Mutation, listing};
-use super::{Dice, TargetImage, batch, behaviour, device};
+use super::{Dice, TargetImage, batch, behaviour, device, kernel};
 use crate::campaign::profile::Profile;
 use abi::plan::Fault;
 use anyhow::{Result, bail};
@@ -16,6 +16,8 @@ use std::fmt;
 pub enum Model {
     /// One instruction is another.
     Text(Mutation),
+    /// One instruction of the kernel is another.
+    Kernel(Mutation),
     /// One bit of a register is wrong when it is read.
     RegisterFlip,
     /// A register has any other value when it is read.
@@ -58,6 +60,7 @@ impl Model {
         ]);
         models.extend(Fault::ALL.map(Self::Behaviour));
         models.extend(Medium::all().map(Self::Medium));
+        models.extend(Mutation::ALL.map(Self::Kernel));
         models.extend([Self::Batch, Self::PowerCut]);
         models
     }
@@ -77,7 +80,7 @@ impl Model {
 
     /// Whether a fault is drawn from what the target executes.
     pub const fn is_drawn_from_profile(self) -> bool {
-        !matches!(self, Self::Behaviour(_) | Self::Medium(_) | Self::PowerCut)
+        !matches!(self, Self::Behaviour(_) | Self::Medium(_) | Self::Kernel(_) | Self::PowerCut)
     }
 
     /// Kill, exit and panic: never in one denominator with faults that have to be found.
@@ -90,6 +93,7 @@ impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(mutation) => write!(f, "text/{}", mutation.name()),
+            Self::Kernel(mutation) => write!(f, "kernel/{}", mutation.name()),
             Self::RegisterFlip => f.write_str("state/register-flip"),
             Self::RegisterWild => f.write_str("state/register-wild"),
             Self::MemoryFlip(region) => write!(f, "state/{}-flip", region.name()),
@@ -123,6 +127,8 @@ pub enum Action {
     Stub(Fault),
     /// The instruction at this address is another.
     Text(Change),
+    /// The kernel's instruction at this address is another.
+    Kernel(Change),
     /// Many instructions are others.
     Batch(Vec<Change>),
     /// The interposer is ordered to lie.
@@ -159,6 +165,7 @@ impl Action {
     pub const fn address(&self) -> Option<u64> {
         match self {
             Self::Text(Change { address, .. })
+            | Self::Kernel(Change { address, .. })
             | Self::Register { address, .. }
             | Self::Memory { address, .. }
             | Self::Device { address, .. } => Some(*address),
@@ -186,7 +193,7 @@ impl Action {
             Self::Stub(fault) => fault.name().to_owned(),
             Self::Batch(changes) => format!("{} instructions became others", changes.len()),
             Self::Medium(order) => describe_order(order),
-            Self::Text(Change { address, from, to }) => {
+            Self::Text(Change { address, from, to }) | Self::Kernel(Change { address, from, to }) => {
                 format!("{address:#x}: `{}` became `{}`", listing(*from), listing(*to))
             }
             Self::Register { address, register, mask } => {
@@ -222,7 +229,11 @@ pub fn draw(
     at: u64,
     dice: &mut Dice,
 ) -> Option<Action> {
+    if image.is_kernel != matches!(model, Model::Kernel(_)) {
+        return None;
+    }
     match model {
+        Model::Kernel(mutation) => kernel::draw(mutation, image, dice).map(Action::Kernel),
         Model::Behaviour(fault) => Some(Action::Stub(fault)),
         Model::PowerCut => Some(Action::PowerCut),
         Model::Medium(medium) => Some(Action::Medium(medium.draw(image.slot, at, dice))),

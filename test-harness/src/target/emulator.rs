@@ -82,8 +82,8 @@ pub enum Happening {
     Bytes(Line, Vec<u8>),
     /// The board was reset; true: by the guest.
     Reset(bool),
-    /// The guest stands at a breakpoint of [`Gdb`].
-    Stopped,
+    /// The guest stands: true: since [`Gdb::interrupt`] has asked for it; false: at a breakpoint.
+    Stopped(bool),
     /// The evidence line is closed: the emulator has ended or is about to.
     Closed,
     /// Nothing happened until the deadline.

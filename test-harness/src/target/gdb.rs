@@ -22,6 +22,9 @@ const PIECE: usize = 1024;
 /// What stops a guest that runs (appendix E.10, Interrupts).
 const BREAK: u8 = 3;
 
+/// Number of the signal in the stop reply of a guest that was asked to stand; a breakpoint has 05.
+const SIGINT: &str = "02";
+
 /// Bytes of an instruction.
 const INSTRUCTION: u64 = 4;
 
@@ -80,8 +83,8 @@ impl Gdb {
         self.send("c")
     }
 
-    /// Asks the guest, which runs, to stand: that is followed by one [`Happening::Stopped`], of this or of a breakpoint that
-    /// was reached meanwhile.
+    /// Asks the guest, which runs, to stand: that is followed by one [`Happening::Stopped`], of this or of a breakpoint that was
+    /// reached meanwhile.
     ///
     /// # Errors
     /// The stub is gone.
@@ -132,6 +135,18 @@ impl Gdb {
             bytes.extend(read);
         }
         Ok(bytes)
+    }
+
+    /// Reads a word of 32 bits at a physical address: memory, or a device's register.
+    ///
+    /// # Errors
+    /// Nothing is there, or the stub is gone.
+    pub fn read_physical(&mut self, address: u64) -> Result<u32> {
+        self.acknowledged("Qqemu.PhyMemMode:1")?;
+        let read = self.read(address, 4);
+        self.acknowledged("Qqemu.PhyMemMode:0")?;
+        let word = read?.try_into().ok().context("a word has four bytes")?;
+        Ok(u32::from_le_bytes(word))
     }
 
     /// Writes memory at an address that the kernel has mapped, whatever its access rights.
@@ -195,7 +210,8 @@ fn read_all(
         }
         let is_stop = packet.starts_with(['T', 'S']);
         let sent = if is_stop {
-            happenings.send(Happening::Stopped).is_ok()
+            let was_asked = packet.get(1..3) == Some(SIGINT);
+            happenings.send(Happening::Stopped(was_asked)).is_ok()
         } else if packet.starts_with(['W', 'X']) {
             true
         } else {
@@ -242,7 +258,9 @@ mod tests {
         let mut gdb = Gdb::new(ours, sender).unwrap();
         (&theirs).write_all(b"+$OK#9a$T05thread:01;#07$0102#c3").unwrap();
         gdb.set_breakpoint(0x80000).unwrap();
-        assert_eq!(happenings.recv().unwrap(), Happening::Stopped);
+        assert_eq!(happenings.recv().unwrap(), Happening::Stopped(false));
+        (&theirs).write_all(b"$T02thread:01;#04").unwrap();
+        assert_eq!(happenings.recv().unwrap(), Happening::Stopped(true));
         assert_eq!(gdb.read(0x1000, 2).unwrap(), [1, 2]);
         let mut sent = vec![0; 64];
         let length = (&theirs).read(&mut sent).unwrap();

@@ -28,6 +28,8 @@ pub struct Machine {
     pub card: String,
     /// Physical address of the fault plan.
     pub plan_address: u64,
+    /// Physical address of a register that counts microseconds, of 32 bits, and of which reading changes nothing.
+    pub clock_address: u64,
     /// Arguments that make time a function of the instructions executed.
     pub deterministic: Vec<String>,
 }

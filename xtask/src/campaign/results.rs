@@ -136,7 +136,7 @@ fn print(summary: &Summary) {
         "\n  {:28} {:8} {:>9} {:>10}  recovered intact of manifested (95 %)",
         "model", "target", "activated", "manifested"
     );
-    for cell in summary.cells.iter().chain(&summary.several) {
+    for cell in summary.cells.iter().chain(&summary.several).chain(&summary.kernel) {
         println!(
             "  {:28} {:8} {:>9} {:>10}  {}",
             cell.model,

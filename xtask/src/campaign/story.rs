@@ -1,5 +1,6 @@
 //! A trial as a story: what came over the evidence line, and when the fault took effect.
 
+use abi::layout::USER_END;
 use test_harness::campaign::Account;
 use test_harness::evidence::log::LogPrinter;
 use test_harness::evidence::symbols::Images;
@@ -13,8 +14,11 @@ pub fn print(system: &System, account: &Account) {
         .faults
         .iter()
         .filter_map(|fault| {
-            let place =
-                fault.place.and_then(|(slot, at)| Some(images.of_slot(system, slot)?.functions(at, false)));
+            let place = fault.place.and_then(|(slot, at)| {
+                let image =
+                    if at < USER_END { images.of_slot(system, slot) } else { images.of_kernel(system) };
+                Some(image?.functions(at, false))
+            });
             Some((fault.activated?, format!("{}: {}", fault.title, fault.text), place.unwrap_or_default()))
         })
         .collect();
