@@ -20,7 +20,24 @@ const TICK: u64 = 16;
 const COMPARED: usize = 200;
 
 /// Where incarnation numbers get longer: varints by 7 bits, integers by bytes.
-const LENGTHS: [usize; 6] = [1, 128, 256, 16_384, 65_536, 2_097_152];
+const LENGTHS: [u64; 6] = [1, 128, 256, 16_384, 65_536, 2_097_152];
+
+/// One restart: its number from 1 on, when the server died, and for how long it was away, in instructions.
+struct Restart {
+    number: u64,
+    died: u64,
+    outage: u64,
+}
+
+impl Restart {
+    /// How long the numbers are that are written down in it: that of the incarnation, and the time in ticks, a varint.
+    fn lengths(&self) -> (usize, u32) {
+        (
+            LENGTHS.iter().filter(|length| self.number >= **length).count(),
+            (self.died / TICK).max(1).ilog2() / 7,
+        )
+    }
+}
 
 #[test]
 fn line_02_kills_from_outside_never_make_a_long_request_poison() {
@@ -58,7 +75,7 @@ fn line_06_the_last_of_many_restarts_leaves_and_costs_what_the_first_did() {
     assert_eq!(echo, ECHO);
     let (mut counts, mut died, mut deaths) = (Vec::new(), None, 0);
     // From each death to the next life's first receive: instructions, by the way the board counts.
-    let (mut outages, mut with_request, mut answered) = (Vec::new(), 0, Vec::new());
+    let (mut restarts, mut with_request, mut answered) = (Vec::new(), 0, Vec::new());
     board.fold("the counts before and after", |time, event| {
         match *event {
             Event::Application { slot, data, .. } if slot == torment => counts.push(super::words_of(data)),
@@ -69,16 +86,19 @@ fn line_06_the_last_of_many_restarts_leaves_and_costs_what_the_first_did() {
                 with_request += u64::from(in_service);
             }
             Event::Died { .. } => panic!("{event:?}"),
-            Event::Ready { slot, .. } if slot == echo => outages.extend(died.take().map(|died| time - died)),
+            Event::Ready { slot, .. } if slot == echo => {
+                let number = restarts.len() as u64 + 1;
+                restarts.extend(died.take().map(|died| Restart { number, died, outage: time - died }));
+            }
             _ => {}
         }
         counts.len() == 2
     });
     assert_eq!(counts[0], counts[1], "bank bytes, ASIDs, deadlines, queued, in service, lines, running");
-    assert_eq!((deaths, outages.len() as u64), (cycles, cycles));
+    assert_eq!((deaths, restarts.len() as u64), (cycles, cycles));
     assert_eq!(answered, [cycles / 2, 0], "calls of a client meanwhile, and those answered wrongly");
     assert!(with_request > cycles / 200, "only {with_request} of {cycles} deaths had a request");
-    let whole = assert_even(&outages);
+    let whole = assert_even(&restarts);
     println!(
         "{cycles} restarts, {with_request} with a request: medians of {} instructions at first, {} at last",
         whole[0], whole[1]
@@ -89,17 +109,16 @@ fn line_06_the_last_of_many_restarts_leaves_and_costs_what_the_first_did() {
 
 /// Fails if the last restarts took longer than the first ones; returns the medians of the very first and the very last.
 ///
-/// Numbers of incarnations take more bytes as they grow, in the frames on the evidence line and in RS's checkpoint: restarts
-/// are compared with others whose numbers have the same length.
-fn assert_even(outages: &[u64]) -> [u64; 2] {
-    let median = |outages: &[u64]| {
-        let mut sorted = outages.to_vec();
+/// Numbers of incarnations and times take more bytes as they grow, in the frames on the evidence line and in RS's checkpoint: restarts
+/// are compared with others whose numbers have the same lengths.
+fn assert_even(restarts: &[Restart]) -> [u64; 2] {
+    let median = |restarts: &[Restart]| {
+        let mut sorted: Vec<_> = restarts.iter().map(|restart| restart.outage).collect();
         sorted.sort_unstable();
         sorted[sorted.len() / 2]
     };
     let (mut least, mut most) = (None, 0);
-    for ends in LENGTHS.windows(2) {
-        let class = &outages[ends[0].min(outages.len())..ends[1].min(outages.len())];
+    for class in restarts.chunk_by(|one, next| one.lengths() == next.lengths()) {
         let count = COMPARED.min(class.len() / 2);
         if count == 0 {
             continue;
@@ -107,8 +126,8 @@ fn assert_even(outages: &[u64]) -> [u64; 2] {
         let (first, last) = (median(&class[..count]), median(&class[class.len() - count..]));
         println!(
             "restarts {} to {}: {first} instructions at first, {last} at last",
-            ends[0],
-            ends[0] + class.len()
+            class[0].number,
+            class[class.len() - 1].number
         );
         assert!(first.abs_diff(last) <= 2 * TICK, "{first} instructions at first, {last} at last");
         least.get_or_insert(first);
