@@ -42,6 +42,18 @@ pub struct Slot {
     /// Its ELF file with symbols, relative to the build's folder.
     #[serde(default)]
     pub elf: Option<PathBuf>,
+    /// What its component needs of its bank; `None`: a spare slot.
+    #[serde(default)]
+    pub memory: Option<Memory>,
+}
+
+/// What a component needs of its bank: the build knows it to the page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+pub struct Memory {
+    /// Bytes, all of the heap among them.
+    pub needed: u64,
+    /// Bytes of the heap, which is taken bit by bit.
+    pub heap: u64,
 }
 
 impl System {
@@ -112,6 +124,7 @@ impl System {
             image: None,
             build_id: None,
             elf: None,
+            memory: None,
         };
         Self {
             board: "board".to_owned(),

@@ -288,6 +288,10 @@ fn describe(system: &System, headers: &[Option<ImageHeader>], kernel: &Kernel) -
                 "image": image,
                 "build_id": header.map(|header| hex(&header.build_id)),
                 "elf": image.map(|image| format!("elf/{image}")),
+                "memory": header.as_ref().map(|header| {
+                    let need = Need::of(component, Some(header));
+                    json!({ "needed": need.total(), "heap": need.heap })
+                }),
             })
         })
         .collect();

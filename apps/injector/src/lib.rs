@@ -15,13 +15,15 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod plan;
 pub mod record;
 pub mod schedule;
 
+pub use account::Account;
 pub use plan::{Plan, PlanError};
 pub use record::Record;
-pub use schedule::{Action, Progress, Schedule, Target};
+pub use schedule::{Action, Progress, Schedule, Target, is_joined};
 
 /// Meaning of [`abi::plan::PlanHeader::parameters`], by index; times in nanoseconds.
 pub mod parameter {
@@ -42,6 +44,9 @@ pub const JOINED: u32 = 1;
 /// Longest that the workload may take after the plan's end to come to its own, in nanoseconds. Only workloads that are
 /// limited by [`parameter::OPERATIONS`] are held to it.
 pub const GRACE: u64 = 500_000_000;
+
+/// How often an account is begun anew because somebody else ran; then it is left out.
+pub const ACCOUNTS_MAX: u32 = 8;
 
 /// Between two looks at a target that is not ready, in nanoseconds.
 pub const POLL: u64 = 100_000;

@@ -11,7 +11,10 @@ use abi::plan::Fault;
 use abi::record::SlotState;
 use defmt::{Debug2Format, error, info};
 use injector_core::record::RECORD_MAX;
-use injector_core::{Action, GRACE, POLL, Plan, PlanError, Progress, Record, Schedule, Target, parameter};
+use injector_core::{
+    ACCOUNTS_MAX, Account, Action, GRACE, POLL, Plan, PlanError, Progress, Record, Schedule, Target,
+    is_joined, parameter,
+};
 use userlib::{Instant, SlotId, Start, Status, checkpoint, control, log, plan, sleep_until};
 
 userlib::entry!(main);
@@ -51,13 +54,20 @@ fn carry_out(plan: Plan<'static>) -> ! {
             Action::Sleep(until) => {
                 sleep_until(Instant::from_ns(until.min(deadline)));
             }
-            Action::Inject { entry, overdue } => inject(&mut schedule, entry, overdue),
+            Action::Inject { entry, overdue } => {
+                // What belongs to the step before comes in the middle of what that one does: nothing is to delay it.
+                if !overdue && !schedule.entry(entry).is_some_and(is_joined) {
+                    take_account();
+                }
+                inject(&mut schedule, entry, overdue);
+            }
             Action::Arm { entry, until } => {
                 inject(&mut schedule, entry, false);
                 // The end of this sleep is the alarm.
                 sleep_until(Instant::from_ns(until));
             }
             Action::Finish => {
+                take_account();
                 say(Record::Finished);
                 info!("the plan is carried out");
                 break;
@@ -103,6 +113,14 @@ fn look(slot: u32) -> Target {
             ready: info.state == SlotState::Running as u32 && info.ready == 1,
         },
         Err(_) => Target { incarnation: 0, ready: false },
+    }
+}
+
+/// Says what the kernel holds for whom.
+fn take_account() {
+    let account = (0..ACCOUNTS_MAX).find_map(|_| Account::take(control::counters, control::slot_info));
+    if let Some(account) = account {
+        say(Record::Account(account));
     }
 }
 

@@ -190,7 +190,8 @@ impl<'a> Schedule<'a> {
     }
 }
 
-fn is_joined(entry: &PlanEntry) -> bool {
+/// Whether the entry belongs to the one before.
+pub fn is_joined(entry: &PlanEntry) -> bool {
     u64::from(entry.trigger) == trigger::NOW && entry.count == JOINED
 }
 

@@ -158,6 +158,7 @@ const fn meaning(outcome: Outcome) -> &'static str {
         }
         Outcome::OthersDisturbed => "a component that was not the target was restarted, too",
         Outcome::Degraded => "a component was given up",
+        Outcome::Leaked => "the kernel holds something for nobody",
         Outcome::SilentCorruption => "something acknowledged is gone or different, and nobody was told",
         Outcome::Hang => "the client did not come to its end, while the clock ran",
         Outcome::KernelDead => "the kernel panicked or says nothing any more",

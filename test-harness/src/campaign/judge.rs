@@ -6,13 +6,14 @@
 use super::outcome::Observed;
 use crate::evidence::{Clock, Item, Recorded, TraceHash};
 use crate::oracle::workload::{Follower, Promise};
-use crate::oracle::{Kind, card, console};
+use crate::oracle::{Kind, account, card, console};
+use crate::system::Slot;
 use abi::record::DeathClass;
 use abi::trace::{Event, Frame};
 use anyhow::Result;
 use injector_core::Record as InjectorRecord;
 use interposer_core::Done;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use workload_core::Record;
 
@@ -32,6 +33,8 @@ pub struct Cast {
     pub targets: Vec<u8>,
     /// Names by slot.
     pub names: BTreeMap<u8, String>,
+    /// What the build says of the slots.
+    pub slots: Vec<Slot>,
 }
 
 /// A death.
@@ -77,6 +80,8 @@ pub struct Judge {
     panic: Option<String>,
     deadline_told: bool,
     unreadable: u32,
+    /// What the kernel held and should not have, each once.
+    leaks: BTreeSet<String>,
     findings: Vec<String>,
     /// Everything that came over the evidence line, if somebody wants to read it.
     kept: Option<Vec<Item>>,
@@ -102,6 +107,7 @@ impl Judge {
             panic: None,
             deadline_told: false,
             unreadable: 0,
+            leaks: BTreeSet::new(),
             findings: Vec::new(),
             kept: None,
         }
@@ -199,7 +205,7 @@ impl Judge {
 
     /// Incarnations of the targets that began behind their first.
     pub fn incarnations(&self) -> u32 {
-        let targets: std::collections::BTreeSet<_> = self.cast.targets.iter().collect();
+        let targets: BTreeSet<_> = self.cast.targets.iter().collect();
         let started = targets.iter().filter_map(|target| self.started.get(target));
         started.map(|count| count.saturating_sub(1)).sum()
     }
@@ -245,6 +251,7 @@ impl Judge {
                 format!("{} died, too: {} at {} ns", self.name(death.slot), death.class.name(), death.time);
             self.findings.push(text);
         }
+        self.findings.extend(self.leaks.iter().map(|leak| format!("leaked: {leak}")));
         for slot in &self.closed {
             self.findings.push(format!("{} was given up", self.name(*slot)));
         }
@@ -263,6 +270,7 @@ impl Judge {
             deadline_told: self.deadline_told,
             wrong_data,
             refused: self.follower.refused(),
+            leaked: !self.leaks.is_empty(),
             closed: !self.closed.is_empty(),
             target_deaths,
             other_deaths: self.deaths.len() as u32 - target_deaths,
@@ -336,8 +344,7 @@ impl Judge {
                 None => self.unreadable += 1,
             },
             Event::Application { slot, data, .. } if slot == self.cast.injector => {
-                let record = InjectorRecord::decode(data);
-                self.deadline_told |= record == Some(InjectorRecord::Deadline);
+                self.injector(InjectorRecord::decode(data));
             }
             Event::Application { slot, data, .. } if self.is_target(slot) => {
                 self.lies.extend(Done::decode(data).map(|_| self.now));
@@ -353,6 +360,16 @@ impl Judge {
             Event::Closed { slot } => self.closed.push(slot),
             Event::Opened { slot } => self.closed.retain(|closed| *closed != slot),
             Event::KernelPanic { text, .. } => self.panic = Some(text.to_owned()),
+            _ => {}
+        }
+    }
+
+    fn injector(&mut self, record: Option<InjectorRecord>) {
+        match record {
+            Some(InjectorRecord::Deadline) => self.deadline_told = true,
+            Some(InjectorRecord::Account(held)) => {
+                self.leaks.extend(account::judge(&held, &self.cast.slots));
+            }
             _ => {}
         }
     }

@@ -21,6 +21,8 @@ pub enum Outcome {
     OthersDisturbed,
     /// A component was given up (quarantine).
     Degraded,
+    /// The kernel holds something for nobody.
+    Leaked,
     /// Something acknowledged is gone or is something else, and nobody was told.
     SilentCorruption,
     /// The client did not come to its end, while the clock ran.
@@ -35,13 +37,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NotActivated,
         Self::Benign,
         Self::RecoveredIntact,
         Self::RecoveredWithLoss,
         Self::OthersDisturbed,
         Self::Degraded,
+        Self::Leaked,
         Self::SilentCorruption,
         Self::Hang,
         Self::KernelDead,
@@ -58,6 +61,7 @@ impl Outcome {
             Self::RecoveredWithLoss => "recovered_with_loss",
             Self::OthersDisturbed => "others_disturbed",
             Self::Degraded => "degraded",
+            Self::Leaked => "leaked",
             Self::SilentCorruption => "silent_corruption",
             Self::Hang => "hang",
             Self::KernelDead => "kernel_dead",
@@ -82,7 +86,7 @@ impl Outcome {
             Self::NotActivated | Self::Benign | Self::RecoveredIntact => 0,
             Self::EmulatorDied => 10,
             Self::KernelDead | Self::BoardReset => 11,
-            Self::RecoveredWithLoss | Self::OthersDisturbed | Self::SilentCorruption => 12,
+            Self::RecoveredWithLoss | Self::OthersDisturbed | Self::Leaked | Self::SilentCorruption => 12,
             Self::Degraded | Self::Hang => 13,
         }
     }
@@ -108,6 +112,8 @@ pub struct Observed {
     pub wrong_data: bool,
     /// Operations of which the client was told that they failed.
     pub refused: u32,
+    /// The kernel held something for nobody: memory, identifiers, calls.
+    pub leaked: bool,
     /// A component was given up.
     pub closed: bool,
     /// Deaths of the target.
@@ -134,6 +140,9 @@ pub const fn classify(seen: &Observed) -> Outcome {
     }
     if !seen.finished {
         return Outcome::Hang;
+    }
+    if seen.leaked {
+        return Outcome::Leaked;
     }
     if !seen.activated {
         return Outcome::NotActivated;
@@ -164,6 +173,7 @@ mod tests {
         deadline_told: false,
         wrong_data: false,
         refused: 0,
+        leaked: false,
         closed: false,
         target_deaths: 0,
         other_deaths: 0,
@@ -180,7 +190,8 @@ mod tests {
             (Observed { target_deaths: 1, refused: 1, ..QUIET }, Outcome::RecoveredWithLoss),
             (Observed { target_deaths: 1, other_deaths: 1, ..QUIET }, Outcome::OthersDisturbed),
             (Observed { target_deaths: 9, closed: true, ..QUIET }, Outcome::Degraded),
-            (Observed { wrong_data: true, refused: 1, ..QUIET }, Outcome::SilentCorruption),
+            (Observed { target_deaths: 1, leaked: true, closed: true, ..QUIET }, Outcome::Leaked),
+            (Observed { wrong_data: true, leaked: true, refused: 1, ..QUIET }, Outcome::SilentCorruption),
             (Observed { finished: false, deadline_told: true, ..QUIET }, Outcome::Hang),
             (Observed { finished: false, ..QUIET }, Outcome::KernelDead),
             (Observed { kernel_panicked: true, unplanned_reset: true, ..QUIET }, Outcome::KernelDead),
@@ -195,7 +206,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_failure_of_the_system_is_never_called_unactivated(
-            panicked: bool, reset: bool, finished: bool, told: bool, wrong: bool, activated: bool,
+            panicked: bool, reset: bool, finished: bool, told: bool, wrong: bool, leaked: bool,
+            activated: bool,
         ) {
             let seen = Observed {
                 activated,
@@ -204,9 +216,10 @@ mod tests {
                 finished,
                 deadline_told: told,
                 wrong_data: wrong,
+                leaked,
                 ..QUIET
             };
-            let failed = panicked || reset || wrong || !finished;
+            let failed = panicked || reset || wrong || leaked || !finished;
             prop_assert_eq!(classify(&seen).is_success(), !failed);
         }
     }

@@ -489,5 +489,6 @@ pub fn cast(
         console: system.slot(&workload.console)?,
         targets: target.into_iter().collect(),
         names: system.slots.iter().map(|slot| (slot.slot, slot.name.clone())).collect(),
+        slots: system.slots.clone(),
     })
 }

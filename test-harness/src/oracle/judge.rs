@@ -3,11 +3,11 @@
 use super::card::{self, Check, Contents};
 use super::kernel::{Row, Tracker};
 use super::workload::{Follower, Promise};
-use super::{Finding, Kind, console};
+use super::{Finding, Kind, account, console};
 use crate::evidence::{Clock, Item, Recorded, TraceHash};
 use crate::plan::{DrawnPlan, RowKind};
 use crate::scenario::Scenario;
-use crate::system::System;
+use crate::system::{Slot, System};
 use abi::trace::{Event, Frame};
 use anyhow::Result;
 use injector_core::Record as InjectorRecord;
@@ -64,6 +64,7 @@ impl Verdict {
 #[derive(Debug)]
 pub struct Oracle {
     names: Vec<(u8, String)>,
+    slots: Vec<Slot>,
     client: u8,
     injector: u8,
     driver: u8,
@@ -89,6 +90,7 @@ impl Oracle {
         let limit = scenario.recovery_limit_ms * 1_000_000;
         Ok(Self {
             names: system.slots.iter().map(|slot| (slot.slot, slot.name.clone())).collect(),
+            slots: system.slots.clone(),
             client: system.slot(&scenario.client)?,
             injector: system.slot(&scenario.injector)?,
             driver: system.slot(&scenario.console)?,
@@ -287,6 +289,12 @@ impl Oracle {
         match record {
             InjectorRecord::Step { entry, overdue: false } => self.tracker.step(self.now, entry),
             InjectorRecord::Finished => self.injector_done = true,
+            InjectorRecord::Account(held) => {
+                let leaks = account::judge(&held, &self.slots).into_iter();
+                let at = self.now;
+                self.findings
+                    .extend(leaks.map(|text| Finding::at(Kind::Correctness, at, format!("leaked: {text}"))));
+            }
             InjectorRecord::Begin { .. }
             | InjectorRecord::Step { .. }
             | InjectorRecord::Refused { .. }

@@ -3,10 +3,12 @@
 //! *Rule.* Each judge looks at one thing and none of them trusts the component that it judges: [`kernel`] takes deaths,
 //! incarnations and times from the kernel's records; [`workload`] repeats the client's operations from the seed and
 //! compares every walk; [`console`] looks for every acknowledged line in what came over the console; [`card`] reads the
-//! card image with the file system's own tools when the machine is off.
+//! card image with the file system's own tools when the machine is off; [`account`] compares what the kernel holds with what the
+//! build says.
 //!
 //! *Why separate.* A judge that can fail is worth something; each has tests in which it must.
 
+pub mod account;
 pub mod card;
 pub mod console;
 mod judge;
