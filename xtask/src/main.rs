@@ -17,6 +17,7 @@ mod json_file;
 mod log;
 mod manifest;
 mod new;
+mod patched;
 mod run;
 mod test;
 mod tidy;

@@ -29,6 +29,7 @@ enum Library {
 }
 
 /// The tools of one run of `x`.
+#[derive(Clone)]
 pub struct Toolchain {
     root: PathBuf,
     rust_bin: PathBuf,
@@ -85,6 +86,12 @@ impl Toolchain {
             qemu: std::env::var_os("SAMSARA_QEMU").map(PathBuf::from),
             target_dir: variable("CARGO_TARGET_DIR")?,
         })
+    }
+
+    /// The same tools for another workspace, with a target folder of its own.
+    #[must_use]
+    pub fn elsewhere(&self, root: PathBuf, target_dir: PathBuf) -> Self {
+        Self { root, target_dir, ..self.clone() }
     }
 
     /// The workspace's root.

@@ -15,6 +15,7 @@
 //! | [`ledger`] | the file with all trials |
 //! | [`description`] | the file with all that is needed to run it again |
 //! | [`summary`], [`statistics`] | rates with intervals, quantiles |
+//! | [`planted`] | bugs that a campaign must find |
 //! | [`minimize`] | fewer faults that still end so |
 //! | [`html`], [`junit`] | the summary for people, and for whatever reads test results |
 
@@ -25,6 +26,7 @@ pub mod junit;
 pub mod ledger;
 pub mod minimize;
 pub mod outcome;
+pub mod planted;
 pub mod profile;
 pub mod run;
 pub mod scenario;
@@ -104,7 +106,26 @@ pub struct Campaign {
     client: u8,
     targets: BTreeMap<String, Target>,
     golden: Golden,
+    alters_cards: bool,
 }
+
+/// The golden run of a scenario has findings, so that no trial would say anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotClean {
+    /// The scenario.
+    pub scenario: String,
+    /// How the run ended, and what was found.
+    pub findings: String,
+}
+
+impl std::fmt::Display for NotClean {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { scenario, findings } = self;
+        write!(f, "the golden run of {scenario} is not clean, so no trial would say anything: {findings}")
+    }
+}
+
+impl std::error::Error for NotClean {}
 
 /// The undisturbed run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -118,7 +139,7 @@ impl Campaign {
     /// every trial gets a copy of, and nothing else that is needed later.
     ///
     /// # Errors
-    /// The system lacks a component or its symbols, or the golden run is not clean: says why.
+    /// The system lacks a component or its symbols; or the golden run is not clean, which is a [`NotClean`].
     pub fn prepare(
         machine: &Machine,
         system: &System,
@@ -142,6 +163,7 @@ impl Campaign {
             client: system.slot(&scenario.workload.client)?,
             targets: BTreeMap::new(),
             golden: Golden::default(),
+            alters_cards: false,
         };
         campaign.golden = campaign.golden_run(folder)?;
         for (name, _) in scenario.targets.iter().filter(|(_, weight)| **weight > 0) {
@@ -153,6 +175,12 @@ impl Campaign {
             campaign.targets.insert(name.clone(), Target { image, profile });
         }
         Ok(campaign)
+    }
+
+    /// The same, but the card of each trial is altered behind everybody's back before it is judged ([`planted::alter`]).
+    #[must_use]
+    pub fn altering_cards(self) -> Self {
+        Self { alters_cards: true, ..self }
     }
 
     /// The targets.
@@ -174,12 +202,10 @@ impl Campaign {
         let clean = end == End::Over
             && classify(&Observed { activated: true, ..seen }) == outcome::Outcome::Benign
             && judge.findings().is_empty();
-        ensure!(
-            clean,
-            "the golden run of {} is not clean, so no trial would say anything: {end:?}; {}",
-            self.scenario.name,
-            judge.findings().join("; ")
-        );
+        if !clean {
+            let findings = format!("{end:?}; {}", judge.findings().join("; "));
+            return Err(NotClean { scenario: self.scenario.name.clone(), findings }.into());
+        }
         ensure!(
             judge.acknowledged_before(self.scenario.last_ns()) < history.acknowledged as usize,
             "the workload of {} is over before the last fault takes place: more operations, or an earlier window",
@@ -415,6 +441,9 @@ impl Campaign {
             judge.power_cut();
             let slot = slots.first().copied().unwrap_or(self.client);
             (end, card) = self.next_start(slot, &mut judge, &card, folder)?;
+        }
+        if self.alters_cards {
+            planted::alter(&card)?;
         }
         let mut seen = judge.finish(&card)?;
         seen.deviates = starts_again;

@@ -124,6 +124,20 @@ pub fn lost_bytes(contents: &Contents, possible: &[Tree]) -> u64 {
     possible.iter().map(lost).min().unwrap_or(0)
 }
 
+/// Where on the card a file begins, in bytes from the card's beginning.
+///
+/// # Errors
+/// There is no such file, it is empty, or `debugfs` says something that is not understood.
+pub fn place_of(image: &Path, path: &str) -> Result<u64> {
+    let output = debugfs(image, &format!("stats\nblocks {path}\n"))?;
+    let number =
+        |text: Option<&str>| text.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+    let block_bytes = number(output.split("Block size:").nth(1));
+    let first = number(output.split(&format!("blocks {path}\n")).nth(1));
+    let place = first.zip(block_bytes).filter(|(first, _)| *first > 0).map(|(first, bytes)| first * bytes);
+    place.with_context(|| format!("debugfs does not say where {path} is on {}", image.display()))
+}
+
 fn subdirectories(tree: &Tree, path: &str) -> u32 {
     let prefix = format!("{path}/");
     let is_child = |other: &str| other.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/'));

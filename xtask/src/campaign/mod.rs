@@ -5,6 +5,7 @@
 
 mod ablation;
 mod minimize;
+mod planted;
 mod results;
 mod run;
 mod story;
@@ -38,6 +39,8 @@ enum Command {
     Replay(run::ReplayOptions),
     /// Finds fewer faults of a trial with several, or of a batch, that still end so.
     Minimize(minimize::MinimizeOptions),
+    /// Plants bugs, one after the other, and fails if one of them is not caught.
+    Planted(planted::PlantedOptions),
     /// Joins the ledgers of shards.
     Merge {
         /// Folders of the shards.
@@ -72,6 +75,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
         Command::Resume(options) => run::resume(tools, options),
         Command::Replay(options) => run::replay(tools, options),
         Command::Minimize(options) => minimize::run(tools, options),
+        Command::Planted(options) => planted::run(tools, options),
         Command::Merge { folders, out } => results::merge(folders, out),
         Command::Report { folder } => results::report(folder),
         Command::Compare { one, other } => results::compare(one, other),

@@ -80,7 +80,7 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    fn new(
+    pub(super) fn new(
         tools: &Toolchain,
         board: Option<&str>,
         scenario: CampaignScenario,

@@ -11,7 +11,7 @@ mod functions;
 mod links;
 mod manifests;
 mod references;
-mod repository;
+pub mod repository;
 mod rust;
 mod unfinished;
 mod unsafety;

@@ -21,28 +21,12 @@ impl Repository {
     /// # Errors
     /// Fails when a file or folder cannot be read.
     pub fn read(root: &Path) -> Result<Self> {
-        let mut repository = Self::default();
-        repository.add_folder(root, "")?;
-        Ok(repository)
-    }
-
-    fn add_folder(&mut self, folder: &Path, prefix: &str) -> Result<()> {
-        for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if prefix.is_empty() && SKIPPED.contains(&name.as_str()) {
-                continue;
-            }
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                self.add_folder(&entry.path(), &format!("{prefix}{name}/"))?;
-            } else if kind.is_file() {
-                let bytes =
-                    fs::read(entry.path()).with_context(|| format!("reading {}", entry.path().display()))?;
-                self.files.insert(format!("{prefix}{name}"), String::from_utf8(bytes).ok());
-            }
-        }
-        Ok(())
+        let text = |path: String| {
+            let file = root.join(&path);
+            let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+            Ok((path, String::from_utf8(bytes).ok()))
+        };
+        Ok(Self { files: paths(root)?.into_iter().map(text).collect::<Result<_>>()? })
     }
 
     /// A repository of the given paths and texts.
@@ -73,6 +57,33 @@ impl Repository {
             || self.files.contains_key(path)
             || self.files.keys().any(|file| file.starts_with(&folder))
     }
+}
+
+/// Paths of every file below `root`, relative to it with `/` between folders; what is built is left out.
+///
+/// # Errors
+/// Fails when a folder cannot be read.
+pub fn paths(root: &Path) -> Result<Vec<String>> {
+    let mut paths = Vec::new();
+    add_folder(root, "", &mut paths)?;
+    Ok(paths)
+}
+
+fn add_folder(folder: &Path, prefix: &str, paths: &mut Vec<String>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if prefix.is_empty() && SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            add_folder(&entry.path(), &format!("{prefix}{name}/"), paths)?;
+        } else if kind.is_file() {
+            paths.push(format!("{prefix}{name}"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
