@@ -1,7 +1,8 @@
 //! `./x campaign planted`: whether what is to find bugs finds those that were planted.
 //!
 //! *Role.* Each bug is built from a copy of the tree ([`Patched`]) and goes through trials of its scenario until one of them is not
-//! stood, or the golden run is not clean. What counts as caught says [`Planted`].
+//! stood, or the golden run is not clean. What counts as caught says [`Planted`]. At the end each trial that has caught one takes place
+//! once more without any bug: what is said then, too, is said of something else.
 //!
 //! *Rule.* Trials are those of `./x campaign run` with the scenario and the seed of the bug's file, and nothing here looks at what the
 //! bug is.
@@ -53,12 +54,25 @@ pub fn run(tools: &Toolchain, options: &PlantedOptions) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut missed = Vec::new();
+    let mut controls = Vec::new();
     for (name, planted) in &bugs {
         println!("{name}: {}", planted.about);
         let end = plant(tools, planted, options).with_context(|| format!("the planted bug {name}"))?;
         println!("{name}: {}", end.text(planted));
-        if !matches!(end, End::Caught { .. }) {
-            missed.push(name.as_str());
+        match end {
+            End::Caught(Said { trial, .. }) => controls.extend(trial.map(|trial| (name, planted, trial))),
+            _ => missed.push(name.as_str()),
+        }
+    }
+    for (name, planted, trial) in controls {
+        let without = control(tools, planted, trial, options)
+            .with_context(|| format!("trial {trial} without the planted bug {name}"))?;
+        if let Some(said) = without.filter(|said| planted.is_understood(said)) {
+            println!(
+                "{name}: NOT CAUGHT: without it trial {trial} ends so, too, {}: its file needs another seed",
+                cut(&said)
+            );
+            missed.push(name);
         }
     }
     if missed.is_empty() {
@@ -81,13 +95,23 @@ fn chosen(all: Vec<(String, Planted)>, names: &[String]) -> Result<Vec<(String, 
     Ok(chosen)
 }
 
+/// What was said, and of what.
+#[derive(Debug)]
+struct Said {
+    /// The trial; `None`: the golden run.
+    trial: Option<u64>,
+    /// The same for people.
+    place: String,
+    text: String,
+}
+
 /// What became of a bug.
 #[derive(Debug)]
 enum End {
-    /// What its file expects was said: where, and what.
-    Caught { place: String, said: String },
+    /// What its file expects was said.
+    Caught(Said),
     /// Something was said, but nothing that its file expects: the first of it.
-    Misunderstood { place: String, said: String },
+    Misunderstood(Said),
     /// Nothing was said in any trial, which ended so.
     Missed(BTreeMap<&'static str, u64>),
 }
@@ -95,12 +119,11 @@ enum End {
 impl End {
     fn text(&self, planted: &Planted) -> String {
         match self {
-            Self::Caught { place, said } => format!("caught, {place}: {}", cut(said)),
-            Self::Misunderstood { place, said } => format!(
-                "NOT CAUGHT AS EXPECTED: {place}, {}; its file expects {:?}",
-                cut(said),
-                planted.caught_by
-            ),
+            Self::Caught(Said { place, text, .. }) => format!("caught, {place}: {}", cut(text)),
+            Self::Misunderstood(Said { place, text, .. }) => {
+                let expected = &planted.caught_by;
+                format!("NOT CAUGHT AS EXPECTED: {place}, {}; its file expects {expected:?}", cut(text))
+            }
             Self::Missed(outcomes) => {
                 let counts: Vec<_> =
                     outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
@@ -117,24 +140,42 @@ fn cut(text: &str) -> String {
     if short.len() < text.len() { format!("{short} ...") } else { short }
 }
 
+/// The scenario of a bug, for the system as it is in the copy.
+fn setting(patched: &Patched, planted: &Planted, options: &PlantedOptions) -> Result<Setting> {
+    let (scenario, text) = CampaignScenario::named(&planted.scenario)?;
+    let numbers = (planted.seed, planted.trials, (0, 1));
+    Setting::new(patched.tools(), options.board.as_deref(), scenario, &text, numbers)
+}
+
 /// Builds the system with the bug and runs trials until one is caught.
 fn plant(tools: &Toolchain, planted: &Planted, options: &PlantedOptions) -> Result<End> {
     let diff = planted.patch.as_deref().map(diff::parse).transpose()?;
     let patched = Patched::make(tools, &diff.unwrap_or_default())?;
-    let (scenario, text) = CampaignScenario::named(&planted.scenario)?;
-    let numbers = (planted.seed, planted.trials, (0, 1));
-    let setting = Setting::new(patched.tools(), options.board.as_deref(), scenario, &text, numbers)?;
     let scratch = tempfile::tempdir().context("making a folder")?;
-    match setting.campaign(scratch.path()) {
+    match setting(&patched, planted, options)?.campaign(scratch.path()) {
         Ok(campaign) if planted.alters_card => watch(&campaign.altering_cards(), planted, options.jobs),
         Ok(campaign) => watch(&campaign, planted, options.jobs),
         Err(error) => {
             let NotClean { findings, .. } = error.downcast()?;
             let mut sorted = Sorted::default();
-            sorted.add(planted, "the golden run is not clean".to_owned(), said_of_golden_run(&findings));
+            let text = said_of_golden_run(&findings);
+            sorted.add(planted, Said { trial: None, place: "the golden run is not clean".to_owned(), text });
             Ok(sorted.end())
         }
     }
+}
+
+/// What is said of the trial when nothing is planted.
+fn control(
+    tools: &Toolchain,
+    planted: &Planted,
+    trial: u64,
+    options: &PlantedOptions,
+) -> Result<Option<String>> {
+    let patched = Patched::make(tools, &[])?;
+    let scratch = tempfile::tempdir().context("making a folder")?;
+    let campaign = setting(&patched, planted, options)?.campaign(scratch.path())?;
+    Ok(said_of_trial(&campaign.run(trial, scratch.path())?))
 }
 
 /// Runs trials until what is expected is said.
@@ -144,10 +185,10 @@ fn watch(campaign: &Campaign, planted: &Planted, jobs: usize) -> Result<End> {
     let trials = (0..planted.trials).take_while(|_| !caught.load(Ordering::Relaxed));
     run_all(campaign, trials, jobs, |line: Line| {
         *sorted.outcomes.entry(line.outcome.name()).or_default() += 1;
-        if let Some(said) = said_of_trial(&line) {
+        if let Some(text) = said_of_trial(&line) {
             let place =
                 format!("trial {} of {}, {} in {}", line.trial, planted.trials, line.model, line.target);
-            sorted.add(planted, place, said);
+            sorted.add(planted, Said { trial: Some(line.trial), place, text });
         }
         caught.store(sorted.caught.is_some(), Ordering::Relaxed);
         Ok(())
@@ -158,21 +199,21 @@ fn watch(campaign: &Campaign, planted: &Planted, jobs: usize) -> Result<End> {
 /// What was said until now.
 #[derive(Default)]
 struct Sorted {
-    caught: Option<(String, String)>,
-    other: Option<(String, String)>,
+    caught: Option<Said>,
+    other: Option<Said>,
     outcomes: BTreeMap<&'static str, u64>,
 }
 
 impl Sorted {
-    fn add(&mut self, planted: &Planted, place: String, said: String) {
-        let first = if planted.is_understood(&said) { &mut self.caught } else { &mut self.other };
-        first.get_or_insert((place, said));
+    fn add(&mut self, planted: &Planted, said: Said) {
+        let first = if planted.is_understood(&said.text) { &mut self.caught } else { &mut self.other };
+        first.get_or_insert(said);
     }
 
     fn end(self) -> End {
         match (self.caught, self.other) {
-            (Some((place, said)), _) => End::Caught { place, said },
-            (None, Some((place, said))) => End::Misunderstood { place, said },
+            (Some(said), _) => End::Caught(said),
+            (None, Some(said)) => End::Misunderstood(said),
             (None, None) => End::Missed(self.outcomes),
         }
     }
@@ -210,19 +251,19 @@ mod tests {
     #[test]
     fn only_what_is_expected_counts_as_caught() {
         let planted = planted();
-        let end = |said: &[&str]| {
+        let end = |texts: &[&str]| {
             let mut sorted = Sorted::default();
-            said.iter().for_each(|said| sorted.add(&planted, "trial 1".to_owned(), (*said).to_owned()));
+            for (trial, text) in (0..).zip(texts) {
+                let (place, text) = (format!("trial {trial}"), (*text).to_owned());
+                sorted.add(&planted, Said { trial: Some(trial), place, text });
+            }
             sorted.end()
         };
         assert!(
-            matches!(end(&["degraded: ", "hang: ", "hang: again"]), End::Caught { said, .. } if said == "hang: ")
+            matches!(end(&["degraded: ", "hang: ", "hang: again"]), End::Caught(said) if said.trial == Some(1))
         );
-        assert!(
-            end(&["degraded: fs"])
-                .text(&planted)
-                .starts_with("NOT CAUGHT AS EXPECTED: trial 1, degraded: fs")
-        );
+        let other = end(&["degraded: fs"]).text(&planted);
+        assert!(other.starts_with("NOT CAUGHT AS EXPECTED: trial 0, degraded: fs"), "{other}");
         let missed = End::Missed([("benign", 2), ("recovered_intact", 1)].into());
         assert_eq!(missed.text(&planted), "NOT CAUGHT in 3 trials: 2 benign, 1 recovered_intact");
     }
