@@ -156,9 +156,10 @@ const fn meaning(outcome: Outcome) -> &'static str {
         Outcome::RecoveredWithLoss => {
             "an operation failed and the client was told so; everything acknowledged is there"
         }
-        Outcome::OthersDisturbed => "a component that was not the target was restarted, too",
+        Outcome::OthersDisturbed => {
+            "a component that was not the target was restarted, too, or the kernel holds something for nobody"
+        }
         Outcome::Degraded => "a component was given up",
-        Outcome::Leaked => "the kernel holds something for nobody",
         Outcome::SilentCorruption => "something acknowledged is gone or different, and nobody was told",
         Outcome::Hang => "the client did not come to its end, while the clock ran",
         Outcome::KernelDead => "the kernel panicked or says nothing any more",

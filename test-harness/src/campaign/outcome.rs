@@ -17,12 +17,10 @@ pub enum Outcome {
     RecoveredIntact,
     /// Everything that was acknowledged is there, but the client was told that an operation failed.
     RecoveredWithLoss,
-    /// A component that is not the target was restarted, too.
+    /// A component that is not the target was restarted, too, or the kernel holds something for nobody, which others will lack.
     OthersDisturbed,
     /// A component was given up (quarantine).
     Degraded,
-    /// The kernel holds something for nobody.
-    Leaked,
     /// Something acknowledged is gone or is something else, and nobody was told.
     SilentCorruption,
     /// The client did not come to its end, while the clock ran.
@@ -37,14 +35,13 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::NotActivated,
         Self::Benign,
         Self::RecoveredIntact,
         Self::RecoveredWithLoss,
         Self::OthersDisturbed,
         Self::Degraded,
-        Self::Leaked,
         Self::SilentCorruption,
         Self::Hang,
         Self::KernelDead,
@@ -61,7 +58,6 @@ impl Outcome {
             Self::RecoveredWithLoss => "recovered_with_loss",
             Self::OthersDisturbed => "others_disturbed",
             Self::Degraded => "degraded",
-            Self::Leaked => "leaked",
             Self::SilentCorruption => "silent_corruption",
             Self::Hang => "hang",
             Self::KernelDead => "kernel_dead",
@@ -86,7 +82,7 @@ impl Outcome {
             Self::NotActivated | Self::Benign | Self::RecoveredIntact => 0,
             Self::EmulatorDied => 10,
             Self::KernelDead | Self::BoardReset => 11,
-            Self::RecoveredWithLoss | Self::OthersDisturbed | Self::Leaked | Self::SilentCorruption => 12,
+            Self::RecoveredWithLoss | Self::OthersDisturbed | Self::SilentCorruption => 12,
             Self::Degraded | Self::Hang => 13,
         }
     }
@@ -142,7 +138,7 @@ pub const fn classify(seen: &Observed) -> Outcome {
         return Outcome::Hang;
     }
     if seen.leaked {
-        return Outcome::Leaked;
+        return Outcome::OthersDisturbed;
     }
     if !seen.activated {
         return Outcome::NotActivated;
@@ -190,7 +186,7 @@ mod tests {
             (Observed { target_deaths: 1, refused: 1, ..QUIET }, Outcome::RecoveredWithLoss),
             (Observed { target_deaths: 1, other_deaths: 1, ..QUIET }, Outcome::OthersDisturbed),
             (Observed { target_deaths: 9, closed: true, ..QUIET }, Outcome::Degraded),
-            (Observed { target_deaths: 1, leaked: true, closed: true, ..QUIET }, Outcome::Leaked),
+            (Observed { target_deaths: 1, leaked: true, closed: true, ..QUIET }, Outcome::OthersDisturbed),
             (Observed { wrong_data: true, leaked: true, refused: 1, ..QUIET }, Outcome::SilentCorruption),
             (Observed { finished: false, deadline_told: true, ..QUIET }, Outcome::Hang),
             (Observed { finished: false, ..QUIET }, Outcome::KernelDead),
