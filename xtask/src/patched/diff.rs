@@ -122,7 +122,7 @@ impl FileDiff {
             })?;
             lines.splice(place..place + hunk.old.len(), hunk.new.iter().map(String::as_str));
             from = place + hunk.new.len();
-            moved = (place + hunk.new.len()) as isize - (hunk.at + hunk.old.len()) as isize;
+            moved = (place + hunk.new.len()).cast_signed() - (hunk.at + hunk.old.len()).cast_signed();
         }
         let mut changed = lines.join("\n");
         if text.ends_with('\n') {
