@@ -176,11 +176,14 @@ fn lies_about_reads_and_late_answers_are_not_noticed() {
     }
 }
 
+/// Blocks by which a misdirected write goes astray: to where nothing is. Whatever it hits is destroyed, and nobody has it twice.
+const ASTRAY: u64 = 8_000;
+
 #[test]
 fn lies_about_writes_never_show_the_client_anything_wrong() {
     let system = system("campaign-medium");
     for (lie, argument) in
-        [(Lie::Lost, 0), (Lie::Torn, 0b10), (Lie::Short, 1), (Lie::Misdirected, 8), (Lie::Rot, 77)]
+        [(Lie::Lost, 0), (Lie::Torn, 0b10), (Lie::Short, 1), (Lie::Misdirected, ASTRAY), (Lie::Rot, 77)]
     {
         let what = format!("{lie:?} while writing");
         let run = run(&system, &what, &[], &[order(&system, lie, WRITES, 60, 3, argument)]);

@@ -96,6 +96,8 @@ fn a_program_runs_fails_is_ended_and_gives_its_memory_back() {
     let before = board.deaths("app1");
     let said = board.type_line("run trap", "it is not started again");
     assert!(said.contains("trap has died") && said.contains("(CPU exception)"), "{said}");
+    // The two lines are read one after the other: what is said on one may come before what the other has on it.
+    board.until("four deaths of the program", |board| board.deaths("app1") - before >= 4);
     assert_eq!(board.deaths("app1") - before, 4, "the first time, and three more; {said}");
 
     // It would never end: Ctrl-C. Its start has taken the slot out of quarantine.
