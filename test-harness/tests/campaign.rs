@@ -115,6 +115,42 @@ fn several_faults_and_batches_are_functions_of_the_number_too() {
     assert!(batches.iter().any(|[_, reached]| *reached > 0), "{batches:?}");
 }
 
+/// The scenario with other targets and models.
+fn with_target(target: &str, models: &[&str]) -> String {
+    with_models("", models).replace("block = 1\nconsole = 1\n", &format!("{target} = 1\n"))
+}
+
+#[test]
+fn root_comes_back_with_the_board_or_by_the_watchdog() {
+    let _turn = TURN.lock();
+    let lines =
+        agree(&with_target("root", &["behaviour/kill", "behaviour/loop"]), &[0, 1, 2, 3], &[0, 1, 2, 3]);
+    assert!(lines.iter().all(|line| line.outcome == Outcome::RecoveredIntact), "{lines:#?}");
+    for how in ["the board was reset with root", "watchdog was played"] {
+        let is_so = |line: &&Line| line.findings.iter().any(|finding| finding.contains(how));
+        assert!(lines.iter().any(|line| is_so(&line)), "{how}: {lines:#?}");
+    }
+}
+
+/// About one in five instructions that are drawn is reached: so many trials have one.
+const KERNEL_TRIALS: u64 = 24;
+
+#[test]
+fn a_fault_in_the_kernel_takes_effect_when_its_instruction_is_reached() {
+    let _turn = TURN.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let text = with_target("kernel", &["kernel/source-register", "kernel/dropped-instruction"]);
+    let campaign = prepare(&text, folder.path()).unwrap();
+    let lines = trials(&campaign, &(0..KERNEL_TRIALS).collect::<Vec<_>>(), 2);
+    assert!(lines.iter().all(|line| line.outcome != Outcome::EmulatorDied), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.outcome == Outcome::NotActivated), "{lines:#?}");
+    // A breakpoint that was not reached is not there in the next trial: from a reset it is the same.
+    let behind = lines.windows(2).find(|pair| !pair[0].activated && pair[1].activated);
+    let behind = &behind.unwrap_or_else(|| panic!("none was reached: {lines:#?}"))[1];
+    let line = campaign.run(behind.trial, folder.path()).unwrap();
+    assert!(line.agrees_with(behind), "{line:#?} is not {behind:#?}");
+}
+
 #[test]
 fn lies_about_blocks_are_ordered_while_the_board_stands() {
     let _turn = TURN.lock();

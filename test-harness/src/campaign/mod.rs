@@ -42,7 +42,6 @@ use crate::target::{Machine, card};
 use abi::plan::{Fault, PlanEntry};
 use abi::{ROOT, SlotId};
 use anyhow::{Context, Result, bail, ensure};
-use injector_core::GRACE;
 use judge::{History, Judge};
 use ledger::Line;
 use outcome::{Observed, classify};
@@ -328,7 +327,7 @@ impl Campaign {
             seed: self.seed,
             fault_point: self.fault_point,
             resume_point: self.resume_point,
-            end_ns: self.scenario.workload.end_ms * 1_000_000 + GRACE,
+            end_ns: self.scenario.workload.end_ns(),
             folder,
         }
     }

@@ -490,5 +490,6 @@ pub fn cast(
         targets: target.into_iter().collect(),
         names: system.slots.iter().map(|slot| (slot.slot, slot.name.clone())).collect(),
         slots: system.slots.clone(),
+        end_ns: workload.end_ns(),
     })
 }

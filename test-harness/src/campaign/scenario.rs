@@ -2,8 +2,9 @@
 //!
 //! *Rule.* A scenario names and bounds; a trial is drawn from it, a seed and a number ([`super::spec`]).
 
-use crate::fault::Model;
+use crate::fault::{KERNEL, Model};
 use anyhow::{Context, Result, bail, ensure};
+use injector_core::GRACE;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -93,6 +94,16 @@ pub struct Workload {
     pub end_ms: u64,
 }
 
+impl Workload {
+    /// When the injector has spoken at the latest in a system that lives, in nanoseconds of the board.
+    pub const fn end_ns(&self) -> u64 {
+        self.end_ms * 1_000_000 + GRACE + SLACK_NS
+    }
+}
+
+/// From the injector's deadline until it has spoken, in nanoseconds: others may have the CPU.
+const SLACK_NS: u64 = 50_000_000;
+
 /// Names of the workloads.
 pub const WORKLOADS: [&str; 1] = ["mixed"];
 
@@ -132,6 +143,7 @@ impl CampaignScenario {
         let drawable = |weights: &BTreeMap<String, u32>| weights.values().any(|&weight| weight > 0);
         ensure!(drawable(&self.models), "`models` names none with a weight above 0");
         ensure!(drawable(&self.targets), "`targets` names none with a weight above 0");
+        self.check_kernel()?;
         let [first, last] = self.window_ms;
         ensure!(first <= last, "`window_ms` must not end ({last}) before it begins ({first})");
         ensure!(
@@ -160,6 +172,29 @@ impl CampaignScenario {
         if !WORKLOADS.contains(&self.workload.name.as_str()) {
             bail!("no workload {:?}: there is {}", self.workload.name, WORKLOADS.join(", "));
         }
+        Ok(())
+    }
+
+    /// What the kernel is a target of, and nobody else.
+    fn check_kernel(&self) -> Result<()> {
+        let models = self.models();
+        let models = |of_kernel: bool| {
+            let is_drawn = |(model, weight): &(Model, u32)| {
+                *weight > 0 && matches!(model, Model::Kernel(_)) == of_kernel
+            };
+            models.iter().any(is_drawn)
+        };
+        let targets = |kernel: bool| {
+            self.targets.iter().any(|(name, weight)| *weight > 0 && (name == KERNEL) == kernel)
+        };
+        ensure!(
+            models(true) == targets(true),
+            "models `kernel/…` and the target `kernel` need each other: one of them is missing"
+        );
+        ensure!(
+            models(false) == targets(false),
+            "targets other than `kernel` and models other than `kernel/…` need each other: one of them is missing"
+        );
         Ok(())
     }
 
@@ -216,6 +251,11 @@ mod tests {
         assert!(message(&TEXT.replace("\"mixed\"", "\"idle\"")).contains("no workload \"idle\""));
         let top = |key: &str| message(&TEXT.replace(window, &format!("{window}\n{key}")));
         assert!(top("without = [\"luck\"]").contains("what can be switched off is back-off, complaints"));
+        assert!(message(&TEXT.replace("fs = 1", "kernel = 1")).contains("need each other"));
+        assert!(
+            message(&TEXT.replace("\"text/address\" = 1", "\"kernel/address\" = 1"))
+                .contains("need each other")
+        );
         let several = |faults: &str, gap: &str| {
             message(&format!("{TEXT}\n[several]\nfaults = {faults}\ngap_us = {gap}\n"))
         };

@@ -24,16 +24,13 @@ pub struct Vitals {
     pub clock_address: u64,
     /// Where the kernel goes back to a component.
     pub resume_point: u64,
-    /// What it says when the injector has spoken at the latest.
+    /// What the clock says when the injector has spoken at the latest.
     pub end_us: u32,
 }
 
 /// Microseconds of the board for which nobody says anything in a system that is dead. Whatever has become of the others, the injector
 /// speaks at the end of the scenario, some hundred milliseconds after the fault and [`injector_core::GRACE`].
 const DEAD_US: u32 = 1_000_000;
-
-/// Microseconds of the board after that end.
-const LATE_US: u32 = 50_000;
 
 /// Looks at which the clock stood still, in a row, after which it stands. One may come before the emulator has got to run.
 const STANDING: u32 = 3;
@@ -82,7 +79,7 @@ impl Silence {
         let [first, last] = self.looks.unwrap_or([now, now.wrapping_sub(1)]);
         self.looks = Some([first, now]);
         self.standing = if last == now { self.standing + 1 } else { 0 };
-        let is_late = now > end.saturating_add(LATE_US);
+        let is_late = now > end;
         if now.wrapping_sub(first) < DEAD_US && self.standing < STANDING && !is_late {
             return Verdict::Waits;
         }
@@ -141,9 +138,9 @@ mod tests {
     #[test]
     fn whoever_talks_for_ever_is_stopped_when_the_scenario_is_over() {
         let mut silence = Silence::default();
-        assert_eq!(silence.judge(450_000, 400_000), Verdict::Waits);
+        assert_eq!(silence.judge(400_000, 400_000), Verdict::Waits);
         silence.broken();
-        assert_eq!(silence.judge(450_001, 400_000), Verdict::Mute);
+        assert_eq!(silence.judge(400_001, 400_000), Verdict::Mute);
     }
 
     #[test]

@@ -22,3 +22,31 @@ pub fn draw(mutation: Mutation, image: &TargetImage, dice: &mut Dice) -> Option<
         Some(Change { address: image.start + 4 * index, from, to })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Action, Model, draw as draw_any};
+    use super::*;
+    use crate::campaign::profile::Profile;
+
+    fn image(is_kernel: bool) -> TargetImage {
+        // nop; cbz x0, +8; ret
+        let words = vec![0xD503_201F, 0xB400_0040, 0xD65F_03C0];
+        TargetImage { name: "k".to_owned(), slot: 1, start: 0xFFFF_FF80_0008_0000, words, is_kernel }
+    }
+
+    #[test]
+    fn a_mistake_is_drawn_where_it_can_be_made_and_for_the_kernel_only() {
+        let mut dice = Dice::new(1, 1);
+        let change = draw(Mutation::Condition, &image(true), &mut dice).unwrap();
+        assert_eq!(
+            (change.address, change.from, change.to),
+            (0xFFFF_FF80_0008_0004, 0xB400_0040, 0xB500_0040)
+        );
+        let profile = Profile::default();
+        let mut any = |model, is_kernel| draw_any(model, &image(is_kernel), &profile, 0, &mut dice);
+        assert!(matches!(any(Model::Kernel(Mutation::Condition), true), Some(Action::Kernel(_))));
+        assert_eq!(any(Model::Kernel(Mutation::Condition), false), None);
+        assert_eq!(any(Model::PowerCut, true), None);
+    }
+}
