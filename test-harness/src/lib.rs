@@ -11,6 +11,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`target`] | starts and ends the emulator; nothing outlives the harness, everything has a time limit |
+//! | [`boot_image`] | the boot image from outside |
 //! | [`evidence`] | bytes of the evidence line to frames, times, hash; logs and backtraces |
 //! | [`scenario`], [`plan`] | data and a seed to the fault plan |
 //! | [`oracle`] | frames, console text and card image to findings |
@@ -21,6 +22,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod boot_image;
 pub mod campaign;
 pub mod evidence;
 pub mod fault;

@@ -114,7 +114,7 @@ fn listen(
                 splitter.push(&bytes, |item| oracle.item(&item));
                 observer.progress(oracle)?;
             }
-            Happening::Reset(_) | Happening::Stopped(_) => {}
+            Happening::Reset(_) | Happening::Stopped(_) | Happening::Watched(_) => {}
             Happening::Closed => break,
             Happening::Nothing if finished => break,
             Happening::Nothing => {

@@ -115,6 +115,20 @@ fn several_faults_and_batches_are_functions_of_the_number_too() {
     assert!(batches.iter().any(|[_, reached]| *reached > 0), "{batches:?}");
 }
 
+#[test]
+fn faults_wait_for_a_restart() {
+    let _turn = TURN.lock();
+    let recovery = "[recovery]\nof = [\"console\"]\n";
+    let text = with_models(recovery, &["text/condition", "state/checkpoint-flip", "state/bundle-wild"]);
+    let lines = agree(&text.replace("block = 1", "rs = 1"), &[0, 1, 2, 3, 4, 5, 6, 7], &[0, 1, 2, 3]);
+    assert!(lines.iter().all(|line| line.model.starts_with("recovery/")), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.outcome != Outcome::EmulatorDied), "{lines:#?}");
+    for (model, target) in [("text/condition", "console+rs"), ("state/bundle-wild", "console")] {
+        let is_of = |line: &&Line| line.model.ends_with(model) && line.target == target;
+        assert!(lines.iter().filter(is_of).any(|line| line.activated), "{model}: {lines:#?}");
+    }
+}
+
 /// The scenario with other targets and models.
 fn with_target(target: &str, models: &[&str]) -> String {
     with_models("", models).replace("block = 1\nconsole = 1\n", &format!("{target} = 1\n"))

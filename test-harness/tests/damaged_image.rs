@@ -143,7 +143,7 @@ fn boot_on(machine: &Machine, image: &Image, enough: impl Fn(&Seen) -> bool) -> 
             Happening::Bytes(Line::Console, bytes) => seen.console += &String::from_utf8_lossy(&bytes),
             Happening::Bytes(Line::Evidence, bytes) => splitter.push(&bytes, |item| seen.take(&item)),
             Happening::Reset(_) => seen.resets += 1,
-            Happening::Closed | Happening::Nothing | Happening::Stopped(_) => break,
+            Happening::Closed | Happening::Nothing | Happening::Stopped(_) | Happening::Watched(_) => break,
         }
         if !was_enough && enough(&seen) {
             was_enough = true;

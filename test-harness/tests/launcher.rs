@@ -117,7 +117,7 @@ fn run(guest: &Guest, mode: Mode, limit: Duration) -> Run {
         match emulator.next(end) {
             Happening::Bytes(Line::Console, bytes) => console.extend(bytes),
             Happening::Bytes(Line::Evidence, bytes) => evidence.extend(bytes),
-            Happening::Reset(_) | Happening::Stopped(_) => {}
+            Happening::Reset(_) | Happening::Stopped(_) | Happening::Watched(_) => {}
             Happening::Closed => break,
             Happening::Nothing => {
                 timed_out = true;

@@ -299,7 +299,7 @@ impl<'a> Boot<'a> {
                 Happening::Bytes(Line::Console, _) => {}
                 Happening::Reset(_) => bail!("{}: the board was reset", self.system.manifest),
                 Happening::Closed => bail!("{}: the emulator ended", self.system.manifest),
-                Happening::Nothing | Happening::Stopped(_) => {
+                Happening::Nothing | Happening::Stopped(_) | Happening::Watched(_) => {
                     bail!("{}: the time limit has passed", self.system.manifest)
                 }
             }

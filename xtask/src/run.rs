@@ -190,7 +190,7 @@ fn converse(
                     .and_then(|()| output.flush())
                     .context("writing to the terminal")?;
             }
-            Happening::Nothing | Happening::Stopped(_) => {}
+            Happening::Nothing | Happening::Stopped(_) | Happening::Watched(_) => {}
         }
         match keys.try_recv() {
             Ok(Typed::Bytes(bytes)) => emulator.type_bytes(&bytes)?,

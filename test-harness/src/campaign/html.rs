@@ -77,7 +77,10 @@ pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Res
     let mut tables = vec![
         Table { title: "", cells: cells(false) },
         Table { title: "Kill, exit and panic", cells: cells(true) },
-        Table { title: "Several faults in a trial", cells: summary.several.iter().map(row).collect() },
+        Table {
+            title: "Several faults in a trial, or one during a restart",
+            cells: summary.several.iter().map(row).collect(),
+        },
         Table { title: "Faults in the kernel", cells: summary.kernel.iter().map(row).collect() },
     ];
     tables.retain(|table: &Table| !table.cells.is_empty());

@@ -42,6 +42,7 @@ use crate::target::{Machine, card};
 use abi::plan::{Fault, PlanEntry};
 use abi::{ROOT, SlotId};
 use anyhow::{Context, Result, bail, ensure};
+use injector_core::JOINED;
 use judge::{History, Judge};
 use ledger::Line;
 use outcome::{Observed, classify};
@@ -53,6 +54,7 @@ use spec::{Planned, Spec, Target};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use summary::RECOVERY;
 
 /// Size of a trial's card in bytes.
 pub const CARD_BYTES: u64 = 16 << 20;
@@ -170,8 +172,9 @@ impl Campaign {
                 KERNEL => TargetImage::of_kernel(system, campaign.client)?,
                 name => TargetImage::read(system, name)?,
             };
-            let profile = campaign.profile(&image, folder, profiles)?;
-            campaign.targets.insert(name.clone(), Target { image, profile });
+            let profile = campaign.profile(&image, None, folder, profiles)?;
+            let recoveries = campaign.recoveries(&image, &profile, folder, profiles)?;
+            campaign.targets.insert(name.clone(), Target { image, profile, recoveries });
         }
         Ok(campaign)
     }
@@ -242,14 +245,37 @@ impl Campaign {
         Ok(standing)
     }
 
-    /// What the target executes, if some model asks for that; looked for in `profiles` first.
-    fn profile(&self, image: &TargetImage, folder: &Path, profiles: &Path) -> Result<Profile> {
+    /// What the target executes besides while others are restarted, if the scenario asks for that.
+    fn recoveries(
+        &self,
+        image: &TargetImage,
+        undisturbed: &Profile,
+        folder: &Path,
+        profiles: &Path,
+    ) -> Result<BTreeMap<String, Profile>> {
+        let killed = self.scenario.recovery.iter().flat_map(|recovery| &recovery.of);
+        let others = killed.filter(|name| **name != image.name);
+        let recoveries = others.map(|name| {
+            let profile = self.profile(image, Some(name), folder, profiles)?;
+            Ok((name.clone(), profile.without(undisturbed)))
+        });
+        recoveries.collect()
+    }
+
+    /// What the target executes, when somebody is killed or nobody, if some model asks for that; looked for in `profiles` first.
+    fn profile(
+        &self,
+        image: &TargetImage,
+        killed: Option<&str>,
+        folder: &Path,
+        profiles: &Path,
+    ) -> Result<Profile> {
         let is_drawn_from = |(model, weight): &(Model, u32)| *weight > 0 && model.is_drawn_from_profile();
         if image.is_kernel || !self.scenario.models().iter().any(is_drawn_from) {
             return Ok(Profile::default());
         }
         let run = format!(
-            "{:?} {} {}",
+            "{:?} {} {} {killed:?}",
             self.scenario.workload,
             self.scenario.last_ns(),
             self.scenario.checked_card
@@ -258,18 +284,32 @@ impl Campaign {
         if let Some(profile) = kept.load() {
             return Ok(profile);
         }
-        let profile = self.measured_profile(image, folder)?;
+        let killed = killed.map(|name| self.system.slot(name)).transpose()?;
+        let profile = self.measured_profile(image, killed, folder)?;
         kept.store(&profile)?;
         Ok(profile)
     }
 
-    fn measured_profile(&self, image: &TargetImage, folder: &Path) -> Result<Profile> {
+    fn measured_profile(
+        &self,
+        image: &TargetImage,
+        killed: Option<SlotId>,
+        folder: &Path,
+    ) -> Result<Profile> {
         let mut judge =
             Judge::new(cast(&self.system, &self.scenario.workload, Some(image.slot))?, profile::SEED);
         let at = self.scenario.last_ns();
         let entry =
             PlanEntry { at, fault: Fault::Outside as u32, slot: image.slot.into(), trigger: 0, count: 0 };
-        let plan = spec::plan(&self.scenario, profile::SEED, &[entry]);
+        let kill = killed.map(|slot| PlanEntry {
+            at,
+            fault: Fault::Kill as u32,
+            slot: slot.into(),
+            trigger: 0,
+            count: JOINED,
+        });
+        let steps: Vec<_> = std::iter::once(entry).chain(kill).collect();
+        let plan = spec::plan(&self.scenario, profile::SEED, &steps);
         let mut profiler = Profiler::new(image);
         self.boot_once(&plan, &mut judge, Some(&mut profiler), folder)?;
         let profile = profiler.into_profile();
@@ -495,7 +535,9 @@ impl Campaign {
     }
 
     fn line(&self, spec: &Spec, faults: &[Effected], judge: &Judge, seen: &Observed, end: &End) -> Line {
-        let activated = faults.iter().filter_map(|fault| fault.activated).min();
+        // Of a fault during a restart, the kill that follows it is no fault.
+        let counted = if self.scenario.recovery.is_some() { &faults[..faults.len().min(1)] } else { faults };
+        let activated = counted.iter().filter_map(|fault| fault.activated).min();
         let served = activated.is_some_and(|at| judge.acknowledged_before(at) > 0);
         let history = judge.history(activated.unwrap_or(0));
         let outage = history.longest_wait.checked_sub(self.golden.history.longest_wait + TOLERANCE_NS);
@@ -515,6 +557,7 @@ impl Campaign {
             target: targets.into_iter().collect::<Vec<_>>().join("+"),
             model: match &*spec.faults {
                 [fault] => fault.model.to_string(),
+                [fault, _] if self.scenario.recovery.is_some() => format!("{RECOVERY}{}", fault.model),
                 faults => format!("several/{}", faults.len()),
             },
             trigger: spec.trigger_text(),

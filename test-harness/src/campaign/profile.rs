@@ -45,6 +45,13 @@ impl Profile {
         self.instructions.iter().filter(move |(_, access)| **access == Some(region)).map(|(at, _)| *at)
     }
 
+    /// What of this was not executed there.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let own = self.instructions.iter().filter(|(at, _)| !other.instructions.contains_key(at));
+        Self { instructions: own.map(|(at, access)| (*at, *access)).collect() }
+    }
+
     /// How many instructions were executed.
     pub fn len(&self) -> usize {
         self.instructions.len()
@@ -101,6 +108,12 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_a_restart_executes_is_the_rest() {
+        let of = |at: &[u64]| Profile { instructions: at.iter().map(|&at| (at, None)).collect() };
+        assert_eq!(of(&[0, 4, 8]).without(&of(&[4, 12])), of(&[0, 8]));
+    }
 
     #[test]
     fn what_was_kept_is_found_by_all_that_it_depends_on() {

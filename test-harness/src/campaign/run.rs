@@ -30,6 +30,15 @@ pub trait AtFaultPoint {
     /// The stub fails, or the guest's memory is not what it must be.
     fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect>;
 
+    /// The guest stands behind a read of a word that is watched.
+    ///
+    /// # Errors
+    /// The stub fails.
+    fn watch_reached(&mut self, gdb: &mut Gdb, _address: u64) -> Result<Effect> {
+        gdb.resume()?;
+        Ok(Effect::GoesOn)
+    }
+
     /// The run is over, and the guest stands: takes back what outlives the guest's memory.
     ///
     /// # Errors
@@ -42,6 +51,10 @@ pub trait AtFaultPoint {
 impl AtFaultPoint for Carriers<'_> {
     fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect> {
         Carriers::stopped(self, gdb)
+    }
+
+    fn watch_reached(&mut self, gdb: &mut Gdb, address: u64) -> Result<Effect> {
+        Carriers::watch_reached(self, gdb, address)
     }
 
     fn over(&mut self, gdb: &mut Gdb) -> Result<()> {
@@ -211,6 +224,13 @@ impl AtFaultPoint for Passing<'_> {
         Ok(Effect::GoesOn)
     }
 
+    fn watch_reached(&mut self, gdb: &mut Gdb, address: u64) -> Result<Effect> {
+        match &mut self.actor {
+            Some(actor) => actor.watch_reached(gdb, address),
+            None => gdb.resume().map(|()| Effect::GoesOn),
+        }
+    }
+
     fn over(&mut self, gdb: &mut Gdb) -> Result<()> {
         self.actor.as_mut().map_or(Ok(()), |actor| actor.over(gdb))
     }
@@ -352,7 +372,7 @@ impl Standing {
         let deadline = Instant::now() + SILENCE;
         loop {
             match self.emulator.next(deadline) {
-                Happening::Stopped(_) => return true,
+                Happening::Stopped(_) | Happening::Watched(_) => return true,
                 Happening::Closed | Happening::Nothing => return false,
                 happening => take(&happening, splitter, judge),
             }
@@ -404,6 +424,11 @@ fn listen(
                 Effect::PowerCut => return Ok(End::PowerCut),
                 Effect::HandOver => return Ok(End::HandedOver),
             },
+            (Happening::Watched(address), Some((gdb, actor))) => {
+                if actor.watch_reached(gdb, address)? == Effect::HandOver {
+                    return Ok(End::HandedOver);
+                }
+            }
             (happening, _) => {
                 silence.broken();
                 take(&happening, splitter, judge);

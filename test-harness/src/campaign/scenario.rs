@@ -3,21 +3,24 @@
 //! *Rule.* A scenario names and bounds; a trial is drawn from it, a seed and a number ([`super::spec`]).
 
 use crate::fault::{KERNEL, Model};
+use abi::syscall::trigger;
 use anyhow::{Context, Result, bail, ensure};
 use injector_core::GRACE;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The scenarios that come with Samsara: name and text.
-pub const STOCK: [(&str, &str); 11] = [
+pub const STOCK: [(&str, &str); 13] = [
     ("batch", include_str!("../../scenarios/campaign/batch.toml")),
     ("behaviour", include_str!("../../scenarios/campaign/behaviour.toml")),
     ("combinations", include_str!("../../scenarios/campaign/combinations.toml")),
     ("device", include_str!("../../scenarios/campaign/device.toml")),
+    ("enumeration", include_str!("../../scenarios/campaign/enumeration.toml")),
     ("kernel", include_str!("../../scenarios/campaign/kernel.toml")),
     ("medium", include_str!("../../scenarios/campaign/medium.toml")),
     ("power", include_str!("../../scenarios/campaign/power.toml")),
     ("rate", include_str!("../../scenarios/campaign/rate.toml")),
+    ("recovery", include_str!("../../scenarios/campaign/recovery.toml")),
     ("root", include_str!("../../scenarios/campaign/root.toml")),
     ("state", include_str!("../../scenarios/campaign/state.toml")),
     ("text", include_str!("../../scenarios/campaign/text.toml")),
@@ -53,6 +56,12 @@ pub struct CampaignScenario {
     /// More than one fault in a trial.
     #[serde(default)]
     pub several: Option<Several>,
+    /// The fault takes place while somebody is restarted.
+    #[serde(default)]
+    pub recovery: Option<Recovery>,
+    /// Trials go through the messages of their targets one after the other.
+    #[serde(default)]
+    pub enumeration: Option<Enumeration>,
     /// What is switched off, to see what it buys.
     #[serde(default)]
     pub without: Vec<String>,
@@ -68,8 +77,53 @@ pub struct Several {
     pub gap_us: [u64; 2],
 }
 
+/// Trials whose fault takes place during a restart: in who restarts, in who waits for it, or in what the next incarnation is made
+/// of. A table of their own, since the restart begins with a kill.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// Components that are killed. What outlives a component (`state/checkpoint-…` and so on) is changed in the one that is killed.
+    pub of: Vec<String>,
+}
+
+/// Trials whose fault waits for a message that is counted by the trial's number, and not drawn: message `first + every * K` of its
+/// target in trial K, counted from the time that is drawn.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enumeration {
+    /// Which messages are counted.
+    pub of: Messages,
+    /// Number of the message in trial 0; the first is 1.
+    pub first: u32,
+    /// Every how many.
+    pub every: u32,
+}
+
+/// Messages of a component.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Messages {
+    /// Requests that it receives.
+    Received,
+    /// Messages that it sends: requests and answers.
+    Sent,
+}
+
+impl Enumeration {
+    /// What the fault of this trial waits for: a constant of [`trigger`], and how often. `None`: there is no such number.
+    pub fn trigger(&self, trial: u64) -> Option<(u64, u32)> {
+        let count = u64::from(self.every).checked_mul(trial)?.checked_add(self.first.into())?;
+        let kind = match self.of {
+            Messages::Received => trigger::RECEIVED,
+            Messages::Sent => trigger::SENT,
+        };
+        Some((kind, u32::try_from(count).ok()?))
+    }
+}
+
 /// What can be switched off.
-pub const SWITCHES: [&str; 4] = ["back-off", "complaints", "heartbeat", "integrity"];
+pub const SWITCHES: [&str; 7] =
+    ["back-off", "checkpoint", "complaints", "deduplication", "heartbeat", "integrity", "poison-limit"];
 
 /// Most faults in a trial.
 const SEVERAL_MAX: u64 = 64;
@@ -169,8 +223,52 @@ impl CampaignScenario {
                 self.window_ms[1] + most * longest / 1000
             );
         }
+        self.check_recovery()?;
+        self.check_enumeration()?;
         if !WORKLOADS.contains(&self.workload.name.as_str()) {
             bail!("no workload {:?}: there is {}", self.workload.name, WORKLOADS.join(", "));
+        }
+        Ok(())
+    }
+
+    /// What can take place during a restart.
+    fn check_recovery(&self) -> Result<()> {
+        let Some(Recovery { of }) = &self.recovery else { return Ok(()) };
+        ensure!(
+            self.several.is_none(),
+            "`recovery` and `several` are two kinds of trials: one of them is too many"
+        );
+        ensure!(!of.is_empty(), "`recovery.of` names nobody");
+        let is_target = |name: &String| self.targets.get(name).is_some_and(|weight| *weight > 0);
+        if let Some(other) = of.iter().find(|name| !is_target(name)) {
+            bail!("`recovery.of` names {other:?}, which is none of the `targets`");
+        }
+        let unfit = self.models().into_iter().find(|(model, weight)| *weight > 0 && !model.fits_recovery());
+        if let Some((model, _)) = unfit {
+            bail!(
+                "`recovery` has models that wait for an instruction or for a read: text/…, state/…; {model} is none"
+            );
+        }
+        Ok(())
+    }
+
+    /// What can wait for a message, and whose.
+    fn check_enumeration(&self) -> Result<()> {
+        let Some(enumeration) = &self.enumeration else { return Ok(()) };
+        ensure!(
+            self.several.is_none() && self.recovery.is_none(),
+            "`enumeration` is of trials with one fault: `several` and `recovery` are others"
+        );
+        ensure!(
+            enumeration.first > 0 && enumeration.every > 0,
+            "`enumeration.first` and `enumeration.every` must be above 0"
+        );
+        let unfit = self.models().into_iter().find(|(model, _)| !matches!(model, Model::Behaviour(_)));
+        if let Some((model, _)) = unfit {
+            bail!("`enumeration` has models behaviour/… only, which wait for messages; {model} is none");
+        }
+        if let Some(name) = self.targets.keys().find(|name| is_called_by_nobody(name)) {
+            bail!("`enumeration` has targets that get messages from clients: {name:?} does not");
         }
         Ok(())
     }
@@ -200,7 +298,8 @@ impl CampaignScenario {
 
     /// Most steps of a trial's plan.
     pub fn steps(&self) -> usize {
-        self.several.as_ref().map_or(1, |several| several.faults[1] as usize)
+        let several = self.several.as_ref().map_or(1, |several| several.faults[1] as usize);
+        several.max(1 + usize::from(self.recovery.is_some()))
     }
 
     /// First time at which a fault takes place, in nanoseconds of the board.
@@ -220,11 +319,16 @@ impl CampaignScenario {
     }
 }
 
+/// RS is called by nobody but its monitor, and calls nobody; root is called by nobody at all.
+pub fn is_called_by_nobody(component: &str) -> bool {
+    matches!(component, "rs" | "root")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEXT: &str = STOCK[10].1;
+    const TEXT: &str = STOCK[12].1;
 
     fn message(text: &str) -> String {
         format!("{:#}", CampaignScenario::parse(text).unwrap_err())
@@ -239,6 +343,17 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_counted_by_the_number_of_the_trial() {
+        let enumeration = Enumeration { of: Messages::Sent, first: 2, every: 3 };
+        assert_eq!(
+            [0, 1, 5].map(|trial| enumeration.trigger(trial)),
+            [2, 5, 17].map(|count| Some((trigger::SENT, count)))
+        );
+        assert_eq!(enumeration.trigger(u64::MAX), None);
+        assert_eq!(enumeration.trigger(1 << 32), None);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         assert!(message(&format!("{TEXT}\n[more]\n")).contains("unknown field `more`"));
         assert!(
@@ -250,7 +365,10 @@ mod tests {
         assert!(message(&TEXT.replace(window, "window_ms = [9, 99999]")).contains("nothing would be seen"));
         assert!(message(&TEXT.replace("\"mixed\"", "\"idle\"")).contains("no workload \"idle\""));
         let top = |key: &str| message(&TEXT.replace(window, &format!("{window}\n{key}")));
-        assert!(top("without = [\"luck\"]").contains("what can be switched off is back-off, complaints"));
+        assert!(
+            top("without = [\"luck\"]")
+                .contains("what can be switched off is back-off, checkpoint, complaints")
+        );
         assert!(message(&TEXT.replace("fs = 1", "kernel = 1")).contains("need each other"));
         assert!(
             message(&TEXT.replace("\"text/address\" = 1", "\"kernel/address\" = 1"))
@@ -262,5 +380,20 @@ mod tests {
         assert!(several("[1, 3]", "[0, 9]").contains("must be a range within 2 to 64"));
         assert!(several("[2, 3]", "[9, 0]").contains("before it begins"));
         assert!(several("[2, 60]", "[0, 9000]").contains("may go on until 553 ms"));
+        let recovery = "\n[recovery]\nof = [\"block\"]\n";
+        assert!(
+            message(&format!("{TEXT}{recovery}\n[several]\nfaults = [2, 3]\ngap_us = [0, 9]\n"))
+                .contains("too many")
+        );
+        assert!(message(&format!("{TEXT}\n[recovery]\nof = []\n")).contains("names nobody"));
+        assert!(message(&format!("{TEXT}\n[recovery]\nof = [\"root\"]\n")).contains("none of the `targets`"));
+        let enumeration = "\n[enumeration]\nof = \"received\"\nfirst = 1\nevery = 2\n";
+        assert!(message(&format!("{TEXT}{enumeration}")).contains("is none"));
+        let (_, stock) = STOCK.iter().find(|(name, _)| *name == "enumeration").unwrap();
+        assert!(message(&stock.replace("first = 1", "first = 0")).contains("above 0"));
+        assert!(message(&stock.replace("\nfs = 1", "\nrs = 1")).contains("\"rs\" does not"));
+        assert!(message(&stock.replace("\"received\"", "\"lost\"")).contains("unknown variant `lost`"));
+        let kill = format!("{TEXT}\"behaviour/kill\" = 1\n{recovery}");
+        assert!(message(&kill).contains("behaviour/kill is none"));
     }
 }

@@ -111,6 +111,8 @@ fn until_stopped(emulator: &mut Emulator, deadline: Instant) -> Result<Option<bo
     loop {
         match emulator.next(deadline) {
             Happening::Stopped(was_asked) => return Ok(Some(was_asked)),
+            // The kernel reads something for somebody: it was on its way.
+            Happening::Watched(_) => return Ok(Some(false)),
             Happening::Closed => bail!("the emulator ended while its guest was looked at"),
             Happening::Nothing => return Ok(None),
             _ if Instant::now() > deadline => return Ok(None),

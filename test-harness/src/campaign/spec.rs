@@ -1,7 +1,7 @@
 //! A trial: which faults, in whom, when. A function of scenario, seed, number, and of the images.
 
 use super::profile::Profile;
-use super::scenario::CampaignScenario;
+use super::scenario::{CampaignScenario, Recovery, is_called_by_nobody};
 use crate::fault::{Action, Dice, Model, TargetImage, behaviour, draw, power};
 use abi::plan::{Fault, PARAMETERS, PlanEntry, PlanHeader};
 use abi::syscall::trigger;
@@ -30,6 +30,8 @@ pub struct Target {
     pub image: TargetImage,
     /// What of it is executed.
     pub profile: Profile,
+    /// What of it is executed besides while another component is restarted, by that one's name.
+    pub recoveries: BTreeMap<String, Profile>,
 }
 
 /// One fault of a trial.
@@ -72,7 +74,15 @@ impl Spec {
     ) -> Result<Self> {
         let mut dice = Dice::new(seed, trial);
         let mut at = dice.within([scenario.first_ns(), scenario.last_ns()]);
+        if let Some(recovery) = &scenario.recovery {
+            return Ok(Self { trial, faults: draw_recovery(scenario, recovery, targets, at, &mut dice)? });
+        }
         let mut faults: Vec<Planned> = vec![draw_one(scenario, targets, at, &BTreeSet::new(), &mut dice)?];
+        if let Some(enumeration) = &scenario.enumeration {
+            let trigger = enumeration.trigger(trial);
+            faults[0].trigger =
+                trigger.with_context(|| format!("trial {trial} waits for no message that can be counted"))?;
+        }
         let Some(several) = &scenario.several else { return Ok(Self { trial, faults }) };
         let count = dice.within(several.faults);
         while (faults.len() as u64) < count {
@@ -166,6 +176,40 @@ fn draw_one(
     bail!("no target of the scenario {} has a place for any of its models", scenario.name)
 }
 
+/// Draws a fault that takes effect while somebody is restarted, and the kill that it waits for.
+fn draw_recovery(
+    scenario: &CampaignScenario,
+    recovery: &Recovery,
+    targets: &BTreeMap<String, Target>,
+    at: u64,
+    dice: &mut Dice,
+) -> Result<Vec<Planned>> {
+    let models = scenario.models();
+    for _ in 0..ATTEMPTS {
+        let name = dice.weighted(scenario.targets.iter().map(|(name, weight)| (name, *weight)));
+        let model = dice.weighted(models.iter().map(|(model, weight)| (model, *weight))).copied();
+        let Some(killed) = recovery.of.get(dice.below(recovery.of.len() as u64) as usize) else { break };
+        let (Some(name), Some(model)) = (name, model) else { break };
+        let name = if model.is_of_slot() { killed } else { name };
+        let (Some(target), Some(victim)) = (targets.get(name), targets.get(killed)) else { continue };
+        let nothing = Profile::default();
+        let profile = target.recoveries.get(killed).unwrap_or(&nothing);
+        let Some(action) = draw(model, &target.image, profile, at, dice) else { continue };
+        let slot = target.image.slot;
+        let fault = Planned { target: name.clone(), slot, model, action, at, trigger: (trigger::NOW, 0) };
+        let kill = Planned {
+            target: killed.clone(),
+            slot: victim.image.slot,
+            model: Model::Behaviour(Fault::Kill),
+            action: Action::Stub(Fault::Kill),
+            at,
+            trigger: (trigger::NOW, JOINED),
+        };
+        return Ok(vec![fault, kill]);
+    }
+    bail!("no target of the scenario {} has a place for any of its models during a restart", scenario.name)
+}
+
 impl Planned {
     /// Slot and address of all instructions that it puts probes over.
     fn places(&self) -> Vec<(u8, u64)> {
@@ -213,8 +257,7 @@ impl Planned {
 fn message_trigger(model: Model, target: &str, dice: &mut Dice) -> (u64, u32) {
     let (choice, count) = (dice.below(4) as usize, dice.within([1, behaviour::COUNT_MAX]) as u32);
     let kind = behaviour::TRIGGERS.get(choice.saturating_sub(1)).copied().unwrap_or(trigger::NOW);
-    // RS is called by nobody but its monitor, and calls nobody; root is called by nobody at all.
-    if !matches!(model, Model::Behaviour(_)) || matches!(target, "rs" | "root") || kind == trigger::NOW {
+    if !matches!(model, Model::Behaviour(_)) || is_called_by_nobody(target) || kind == trigger::NOW {
         return (trigger::NOW, 0);
     }
     (kind, count)

@@ -8,6 +8,9 @@ use crate::fault::Model;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// What the names of models begin with when the fault takes place during a restart.
+pub const RECOVERY: &str = "recovery/";
+
 /// Trials of one model in one target.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Cell {
@@ -72,7 +75,7 @@ pub struct Summary {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Cells of trials with one fault, the worst first.
     pub cells: Vec<Cell>,
-    /// The same of trials with several faults: a table of their own.
+    /// The same of trials with several faults, or with one during a restart: a table of their own.
     pub several: Vec<Cell>,
     /// The same of faults in the kernel, which nothing is there to stand: a table of their own.
     pub kernel: Vec<Cell>,
@@ -102,7 +105,8 @@ impl Summary {
             cells.into_iter().map(|((model, target), lines)| cell(model, target, &lines)).collect();
         cells.sort_by(|one, two| badness(two).total_cmp(&badness(one)));
         let is_of = |prefix: &'static str| move |cell: &mut Cell| cell.model.starts_with(prefix);
-        let several = cells.extract_if(.., is_of("several/")).collect();
+        let mut several: Vec<_> = cells.extract_if(.., is_of("several/")).collect();
+        several.extend(cells.extract_if(.., is_of(RECOVERY)));
         let kernel = cells.extract_if(.., is_of("kernel/")).collect();
         let batches = cells.extract_if(.., is_of("batch/")).map(|cell| batch(cell, lines)).collect();
         let lost = outcomes.get(&Outcome::EmulatorDied).copied().unwrap_or(0);
@@ -205,6 +209,7 @@ mod tests {
     fn several_batches_and_the_kernel_have_tables_of_their_own() {
         let mut lines = ledger(&[
             ("fs", "several/3", Hang, 1),
+            ("rs", "recovery/text/address", RecoveredIntact, 1),
             ("kernel", "kernel/condition", KernelDead, 1),
             ("fs", "batch/text", RecoveredIntact, 2),
             ("fs", "behaviour/kill", RecoveredIntact, 1),
@@ -215,7 +220,7 @@ mod tests {
         }
         let summary = Summary::of(&lines);
         let names = |cells: &[Cell]| cells.iter().map(|cell| cell.model.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&summary.several), ["several/3"]);
+        assert_eq!(names(&summary.several), ["several/3", "recovery/text/address"]);
         assert_eq!(names(&summary.kernel), ["kernel/condition"]);
         assert_eq!(names(&summary.cells), ["behaviour/kill", "behaviour/loop"]);
         assert_eq!(

@@ -2,6 +2,7 @@
 
 use super::device::{self, DeviceFault, Step};
 use super::model::{Action, Change};
+use super::slot_memory::{SlotFault, WORD};
 use super::{TargetImage, state};
 use crate::target::{Gdb, Registers};
 use abi::layout::USER_END;
@@ -42,6 +43,17 @@ pub enum Effect {
     HandOver,
 }
 
+/// A changed word that nobody has read yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Watch {
+    /// Where the kernel sees it.
+    address: u64,
+    /// What it was made.
+    value: u64,
+    /// When, in ticks of the board's clock.
+    since: u64,
+}
+
 /// Carries one fault out.
 #[derive(Debug)]
 pub struct Carrier<'a> {
@@ -59,6 +71,8 @@ pub struct Carrier<'a> {
     times: u32,
     /// Of a fault in the kernel: where the stub has a breakpoint, and since when, in ticks.
     breakpoint: Option<(u64, u64)>,
+    /// Of a fault in what outlives the component: the word that the stub watches.
+    watch: Option<Watch>,
 }
 
 /// Where the guest stands: at the fault point, about a component.
@@ -163,6 +177,7 @@ impl<'a> Carrier<'a> {
             notes: Vec::new(),
             times: 0,
             breakpoint: None,
+            watch: None,
         }
     }
 
@@ -196,6 +211,7 @@ impl<'a> Carrier<'a> {
                 self.breakpoint = Some((*address, ticks));
             }
             Action::Batch(changes) => changes.iter().try_for_each(|change| self.arm(stop, change.address))?,
+            Action::Slot(fault) => self.change_slot_memory(stop.gdb, fault, ticks)?,
             Action::PowerCut => {
                 self.activated = Some(ticks);
                 return Ok(Effect::PowerCut);
@@ -248,7 +264,9 @@ impl<'a> Carrier<'a> {
                 took_effect
             }
             Action::Device { address, fault } => self.device(stop, at, *address, *fault)?,
-            Action::Stub(_) | Action::Medium(_) | Action::Kernel(_) | Action::PowerCut => false,
+            Action::Stub(_) | Action::Medium(_) | Action::Kernel(_) | Action::Slot(_) | Action::PowerCut => {
+                false
+            }
         };
         if took_effect {
             self.activated.get_or_insert(ticks);
@@ -271,8 +289,36 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
+    /// Changes a word of what outlives the component, and has it watched.
+    fn change_slot_memory(&mut self, gdb: &mut Gdb, fault: &SlotFault, ticks: u64) -> Result<()> {
+        let range = &fault.range;
+        let bytes = gdb.read(range.start + KERNEL_OFFSET, (range.end - range.start) as usize)?;
+        let Some(place) = fault.place(&bytes) else { return Ok(()) };
+        let address = place + KERNEL_OFFSET;
+        let before = word(gdb, address)?;
+        let value = before ^ fault.mask;
+        gdb.write(address, &value.to_le_bytes())?;
+        gdb.watch_reads(address, WORD)?;
+        self.watch = Some(Watch { address, value, since: ticks });
+        self.notes.push(format!("{} at {place:#x}: {before:#x} became {value:#x}", fault.part.name()));
+        Ok(())
+    }
+
+    /// The kernel has read the word that is watched.
+    fn watch_reached(&mut self, gdb: &mut Gdb) -> Result<()> {
+        let Some(watch) = self.watch else { return Ok(()) };
+        self.forget_breakpoint(gdb)?;
+        if word(gdb, watch.address)? == watch.value {
+            // Nobody can be asked for the time in the middle of the kernel: it took effect at this moment or later.
+            self.activated = Some(watch.since);
+            self.times = 1;
+        }
+        Ok(())
+    }
+
     fn forget_breakpoint(&mut self, gdb: &mut Gdb) -> Result<()> {
-        self.breakpoint.take().map_or(Ok(()), |(address, _)| gdb.remove_breakpoint(address))
+        self.breakpoint.take().map_or(Ok(()), |(address, _)| gdb.remove_breakpoint(address))?;
+        self.watch.take().map_or(Ok(()), |watch| gdb.forget_reads(watch.address, WORD))
     }
 
     /// A step of a device's fault; true: it took effect.
@@ -357,6 +403,18 @@ impl<'a> Carriers<'a> {
 }
 
 impl Carriers<'_> {
+    /// The guest stands behind a read of a word that is watched.
+    ///
+    /// # Errors
+    /// The stub fails.
+    pub fn watch_reached(&mut self, gdb: &mut Gdb, address: u64) -> Result<Effect> {
+        let is_there = |watch: Watch| (watch.address..watch.address + WORD).contains(&address);
+        if let Some(carrier) = self.all.iter_mut().find(|carrier| carrier.watch.is_some_and(is_there)) {
+            carrier.watch_reached(gdb)?;
+        }
+        self.go_on(gdb, Effect::GoesOn)
+    }
+
     /// The trial is over and the guest stands: takes breakpoints back that were not reached.
     ///
     /// # Errors
@@ -364,6 +422,12 @@ impl Carriers<'_> {
     pub fn over(&mut self, gdb: &mut Gdb) -> Result<()> {
         self.all.iter_mut().try_for_each(|carrier| carrier.forget_breakpoint(gdb))
     }
+}
+
+/// A word of the kernel's memory.
+fn word(gdb: &mut Gdb, address: u64) -> Result<u64> {
+    let bytes = gdb.read(address, WORD as usize)?;
+    Ok(u64::from_le_bytes(bytes.try_into().unwrap_or_default()))
 }
 
 #[cfg(test)]

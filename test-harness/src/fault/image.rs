@@ -1,5 +1,7 @@
 //! The image of a target: its code, from the ELF file that the build has kept.
 
+use super::slot_memory::SlotMemory;
+use crate::boot_image::BootImage;
 use crate::system::System;
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -18,6 +20,8 @@ pub struct TargetImage {
     pub words: Vec<u32>,
     /// It is the kernel's.
     pub is_kernel: bool,
+    /// What outlives its incarnations.
+    pub slot_memory: SlotMemory,
 }
 
 /// Name of the kernel as a target.
@@ -31,7 +35,8 @@ impl TargetImage {
     pub fn read(system: &System, name: &str) -> Result<Self> {
         let slot = system.slot(name)?;
         let path = system.elf(slot).with_context(|| format!("{name} has no image to put faults into"))?;
-        Self::from_elf(&path, name, slot)
+        let slot_memory = SlotMemory::read(&BootImage::read(&system.kernel())?, slot)?;
+        Ok(Self { slot_memory, ..Self::from_elf(&path, name, slot)? })
     }
 
     /// Reads the code of the kernel. `slot` is that of somebody at whose work the fault's time is waited for.
@@ -52,7 +57,8 @@ impl TargetImage {
         let words = data.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default()));
         ensure!(text.address().is_multiple_of(4), "{}: code at an odd address", path.display());
         let words = words.collect();
-        Ok(Self { name: name.to_owned(), slot, start: text.address(), words, is_kernel: false })
+        let (name, start, slot_memory) = (name.to_owned(), text.address(), SlotMemory::default());
+        Ok(Self { name, slot, start, words, is_kernel: false, slot_memory })
     }
 
     /// The instruction at an address.

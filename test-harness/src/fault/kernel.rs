@@ -25,6 +25,7 @@ pub fn draw(mutation: Mutation, image: &TargetImage, dice: &mut Dice) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use super::super::slot_memory::SlotMemory;
     use super::super::{Action, Model, draw as draw_any};
     use super::*;
     use crate::campaign::profile::Profile;
@@ -32,7 +33,8 @@ mod tests {
     fn image(is_kernel: bool) -> TargetImage {
         // nop; cbz x0, +8; ret
         let words = vec![0xD503_201F, 0xB400_0040, 0xD65F_03C0];
-        TargetImage { name: "k".to_owned(), slot: 1, start: 0xFFFF_FF80_0008_0000, words, is_kernel }
+        let (name, slot_memory) = ("k".to_owned(), SlotMemory::default());
+        TargetImage { name, slot: 1, start: 0xFFFF_FF80_0008_0000, words, is_kernel, slot_memory }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | `text/…` | [`text`] | mistakes in code |
 //! | `state/…` | [`state`] | wrong values in registers and memory, at the instruction that reads them |
+//! | `state/checkpoint-…`, `state/log-…`, `state/bundle-…` | [`slot_memory`] | wrong values in what outlives a component |
 //! | `device/…` | [`device`] | registers of a device that read wrong, writes that get lost |
 //! | `behaviour/…` | [`behaviour`] | a component that fails by its own instructions |
 //! | `medium/…` | [`medium`] | what a driver or a medium says of blocks |
@@ -28,6 +29,7 @@ mod kernel;
 pub mod medium;
 mod model;
 pub mod power;
+pub mod slot_memory;
 pub mod state;
 pub mod text;
 

@@ -2,6 +2,7 @@
 
 use super::device::{DeviceFault, FOR_EVER};
 use super::medium::Medium;
+use super::slot_memory::{Part, SlotFault};
 use super::state::{Region, loaded_bytes, read_registers};
 use super::text::{Mutation, listing};
 use super::{Dice, TargetImage, batch, behaviour, device, kernel};
@@ -26,6 +27,10 @@ pub enum Model {
     MemoryFlip(Region),
     /// A value in memory is any other when it is read.
     MemoryWild(Region),
+    /// One bit is wrong in what outlives the component.
+    SlotFlip(Part),
+    /// A word is any other in what outlives the component.
+    SlotWild(Part),
     /// A register of a device reads wrong, once or for ever.
     DeviceRead {
         /// Until the driver is replaced.
@@ -53,6 +58,8 @@ impl Model {
         models.extend([Self::RegisterFlip, Self::RegisterWild]);
         models.extend(REGIONS.map(Self::MemoryFlip));
         models.extend(REGIONS.map(Self::MemoryWild));
+        models.extend(Part::ALL.map(Self::SlotFlip));
+        models.extend(Part::ALL.map(Self::SlotWild));
         models.extend([
             Self::DeviceRead { lasting: false },
             Self::DeviceRead { lasting: true },
@@ -80,7 +87,41 @@ impl Model {
 
     /// Whether a fault is drawn from what the target executes.
     pub const fn is_drawn_from_profile(self) -> bool {
-        !matches!(self, Self::Behaviour(_) | Self::Medium(_) | Self::Kernel(_) | Self::PowerCut)
+        match self {
+            Self::Text(_)
+            | Self::RegisterFlip
+            | Self::RegisterWild
+            | Self::MemoryFlip(_)
+            | Self::MemoryWild(_)
+            | Self::DeviceRead { .. }
+            | Self::DeviceWrite
+            | Self::Batch => true,
+            Self::SlotFlip(_)
+            | Self::SlotWild(_)
+            | Self::Behaviour(_)
+            | Self::Medium(_)
+            | Self::Kernel(_)
+            | Self::PowerCut => false,
+        }
+    }
+
+    /// Whether a fault can be ready before a restart and take effect in it.
+    pub const fn fits_recovery(self) -> bool {
+        matches!(
+            self,
+            Self::Text(_)
+                | Self::RegisterFlip
+                | Self::RegisterWild
+                | Self::MemoryFlip(_)
+                | Self::MemoryWild(_)
+                | Self::SlotFlip(_)
+                | Self::SlotWild(_)
+        )
+    }
+
+    /// Whether it changes what outlives its target.
+    pub const fn is_of_slot(self) -> bool {
+        matches!(self, Self::SlotFlip(_) | Self::SlotWild(_))
     }
 
     /// Kill, exit and panic: never in one denominator with faults that have to be found.
@@ -98,6 +139,8 @@ impl fmt::Display for Model {
             Self::RegisterWild => f.write_str("state/register-wild"),
             Self::MemoryFlip(region) => write!(f, "state/{}-flip", region.name()),
             Self::MemoryWild(region) => write!(f, "state/{}-wild", region.name()),
+            Self::SlotFlip(part) => write!(f, "state/{}-flip", part.name()),
+            Self::SlotWild(part) => write!(f, "state/{}-wild", part.name()),
             Self::DeviceRead { lasting: false } => f.write_str("device/read-wrong"),
             Self::DeviceRead { lasting: true } => f.write_str("device/read-stuck"),
             Self::DeviceWrite => f.write_str("device/write-lost"),
@@ -149,6 +192,8 @@ pub enum Action {
         /// Bits that are turned round.
         mask: u64,
     },
+    /// What outlives the component is changed.
+    Slot(SlotFault),
     /// The device lies at the access at this address.
     Device {
         /// Where.
@@ -169,7 +214,7 @@ impl Action {
             | Self::Register { address, .. }
             | Self::Memory { address, .. }
             | Self::Device { address, .. } => Some(*address),
-            Self::Stub(_) | Self::Batch(_) | Self::Medium(_) | Self::PowerCut => None,
+            Self::Stub(_) | Self::Batch(_) | Self::Medium(_) | Self::Slot(_) | Self::PowerCut => None,
         }
     }
 
@@ -193,6 +238,7 @@ impl Action {
             Self::Stub(fault) => fault.name().to_owned(),
             Self::Batch(changes) => format!("{} instructions became others", changes.len()),
             Self::Medium(order) => describe_order(order),
+            Self::Slot(fault) => fault.describe(),
             Self::Text(Change { address, from, to }) | Self::Kernel(Change { address, from, to }) => {
                 format!("{address:#x}: `{}` became `{}`", listing(*from), listing(*to))
             }
@@ -265,6 +311,8 @@ pub fn draw(
                 if flip { 1 << dice.below(bits) } else { (dice.word() | 1) & (u64::MAX >> (64 - bits)) };
             Some(Action::Memory { address, mask })
         }
+        Model::SlotFlip(part) => image.slot_memory.draw(part, 1 << dice.below(64), dice).map(Action::Slot),
+        Model::SlotWild(part) => image.slot_memory.draw(part, dice.word() | 1, dice).map(Action::Slot),
         Model::DeviceRead { lasting } => {
             let loads = profile.accesses(Region::Device).filter(|&at| {
                 image

@@ -84,6 +84,8 @@ pub enum Happening {
     Reset(bool),
     /// The guest stands: true: since [`Gdb::interrupt`] has asked for it; false: at a breakpoint.
     Stopped(bool),
+    /// The guest stands behind a read of this address, which is watched.
+    Watched(u64),
     /// The evidence line is closed: the emulator has ended or is about to.
     Closed,
     /// Nothing happened until the deadline.

@@ -75,6 +75,22 @@ impl Gdb {
         self.acknowledged(&format!("z0,{address:x},4"))
     }
 
+    /// The guest will stop behind a read of these bytes, which is told as [`Happening::Watched`].
+    ///
+    /// # Errors
+    /// The stub refuses or is gone.
+    pub fn watch_reads(&mut self, address: u64, length: u64) -> Result<()> {
+        self.acknowledged(&format!("Z3,{address:x},{length:x}"))
+    }
+
+    /// The guest will not stop for them any more.
+    ///
+    /// # Errors
+    /// The stub refuses or is gone.
+    pub fn forget_reads(&mut self, address: u64, length: u64) -> Result<()> {
+        self.acknowledged(&format!("z3,{address:x},{length:x}"))
+    }
+
     /// Lets the guest go on.
     ///
     /// # Errors
@@ -210,8 +226,7 @@ fn read_all(
         }
         let is_stop = packet.starts_with(['T', 'S']);
         let sent = if is_stop {
-            let was_asked = packet.get(1..3) == Some(SIGINT);
-            happenings.send(Happening::Stopped(was_asked)).is_ok()
+            happenings.send(stop(&packet)).is_ok()
         } else if packet.starts_with(['W', 'X']) {
             true
         } else {
@@ -220,6 +235,15 @@ fn read_all(
         if !sent {
             return;
         }
+    }
+}
+
+/// What a stop reply says.
+fn stop(packet: &str) -> Happening {
+    let watched = packet.split(';').find_map(|part| part.split_once("rwatch:"));
+    match watched.and_then(|(_, address)| u64::from_str_radix(address, 16).ok()) {
+        Some(address) => Happening::Watched(address),
+        None => Happening::Stopped(packet.get(1..3) == Some(SIGINT)),
     }
 }
 
@@ -262,6 +286,7 @@ mod tests {
         (&theirs).write_all(b"$T02thread:01;#04").unwrap();
         assert_eq!(happenings.recv().unwrap(), Happening::Stopped(true));
         assert_eq!(gdb.read(0x1000, 2).unwrap(), [1, 2]);
+        assert_eq!(stop("T05thread:01;rwatch:ffffff8000001000;"), Happening::Watched(0xFFFF_FF80_0000_1000));
         let mut sent = vec![0; 64];
         let length = (&theirs).read(&mut sent).unwrap();
         let sent = String::from_utf8_lossy(&sent[..length]).replace('+', "");

@@ -205,7 +205,7 @@ pub fn run(boot: &Boot, is_last: impl Fn(u64, &Event) -> bool) -> Evidence {
             Happening::Bytes(Line::Console, _) => {}
             Happening::Reset(by_guest) => panic!("the board was reset (by the guest: {by_guest})"),
             Happening::Closed => panic!("the machine ended too soon: {:?}", emulator.end()),
-            Happening::Nothing | Happening::Stopped(_) => {
+            Happening::Nothing | Happening::Stopped(_) | Happening::Watched(_) => {
                 panic!("not done after {} s: {}", LIMIT.as_secs(), last_words(&evidence))
             }
         }

@@ -1,11 +1,35 @@
-//! Manifests of systems in which something is switched off, so that a report can say what it buys.
+//! Systems in which something is switched off, so that a report can say what it buys.
 //!
-//! *Role.* A scenario's `without` names what; the manifest of the scenario is changed and written beside what is built. What a
-//! switch is cannot be had in a manifest (deduplication, the limit on poison and checkpoints are the kernel's) is not offered.
+//! *Role.* A scenario's `without` names what. What a manifest says is switched off in a changed manifest, which is written beside what is
+//! built; what the kernel does by itself in a copy of the tree, by a diff of `test-harness/ablation/`.
 
+use crate::patched::{Patched, diff};
+use crate::tools::Toolchain;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, TableLike, value};
+
+/// What the kernel does by itself, and the diffs that take it out.
+const DIFFS: [(&str, &str); 3] = [
+    ("checkpoint", include_str!("../../../test-harness/ablation/checkpoint.patch")),
+    ("deduplication", include_str!("../../../test-harness/ablation/deduplication.patch")),
+    ("poison-limit", include_str!("../../../test-harness/ablation/poison-limit.patch")),
+];
+
+/// The sources without what is switched off in them; `None`: they are the tree's own.
+///
+/// # Errors
+/// A diff does not fit, or the copy cannot be made, or another command has it.
+pub fn sources(tools: &Toolchain, without: &[String]) -> Result<Option<Patched>> {
+    let diffs = diffs(without)?;
+    if diffs.is_empty() { Ok(None) } else { Patched::make(tools, &diffs).map(Some) }
+}
+
+fn diffs(without: &[String]) -> Result<Vec<diff::FileDiff>> {
+    let named = DIFFS.iter().filter(|(name, _)| without.iter().any(|switch| switch == name));
+    let parsed = named.map(|(name, text)| diff::parse(text).with_context(|| format!("in {name}.patch")));
+    Ok(parsed.collect::<Result<Vec<_>>>()?.concat())
+}
 
 /// The manifest of a scenario, with this switched off; returns where it lies.
 ///
@@ -35,6 +59,7 @@ fn switched_off(text: &str, without: &[String]) -> Result<String> {
             "back-off" => set_policies(components, &["backoff_first_ms", "backoff_max_ms"]),
             "complaints" => no_complaints(components),
             "integrity" => no_integrity(components)?,
+            other if DIFFS.iter().any(|(name, _)| *name == other) => {}
             other => anyhow::bail!("nothing is called {other:?} that could be switched off"),
         }
     }
@@ -102,5 +127,23 @@ mod tests {
             place("root") < place("rs") && place("rs") < place("injector") && place("block") < place("fs")
         );
         assert!(switched_off(CAMPAIGN, &["everything".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn each_diff_fits_the_tree_alone_and_all_do_together() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let all = DIFFS.map(|(name, _)| name.to_owned());
+        for without in all.chunks(1).chain([&all[..]]) {
+            crate::patched::changes(&root, &diffs(without).unwrap())
+                .unwrap_or_else(|error| panic!("{without:?}: {error:#}"));
+        }
+        assert_eq!(diffs(&["heartbeat".to_owned()]).unwrap(), []);
+    }
+
+    #[test]
+    fn all_that_a_scenario_may_name_can_be_switched_off() {
+        for switch in test_harness::campaign::scenario::SWITCHES {
+            switched_off(CAMPAIGN, &[switch.to_owned()]).unwrap();
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::{ablation, results};
 use crate::baselines;
 use crate::build::build_system;
 use crate::debugger;
+use crate::patched::Patched;
 use crate::tools::Toolchain;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -77,6 +78,8 @@ pub(super) struct Setting {
     scenario: CampaignScenario,
     /// Where what targets execute is kept.
     profiles: PathBuf,
+    /// The copy of the tree that the system was built from, if it is not the tree.
+    _patched: Option<Patched>,
 }
 
 impl Setting {
@@ -87,6 +90,9 @@ impl Setting {
         text: &str,
         numbers: (u64, u64, (u64, u64)),
     ) -> Result<Self> {
+        let profiles = tools.target_dir().join("campaign-profiles");
+        let patched = ablation::sources(tools, &scenario.without)?;
+        let tools = patched.as_ref().map_or(tools, Patched::tools);
         let machine = crate::run::machine(tools, board)?;
         let changed = tools.target_dir().join("campaign-manifests");
         let manifest = ablation::manifest(tools.root(), &scenario.manifest, &scenario.without, &changed)?;
@@ -95,8 +101,7 @@ impl Setting {
         let versions = (machine.emulator_version()?, baselines::compiler()?);
         let (seed, trials, shard) = numbers;
         let now = Description::new(&scenario, text, seed, trials, shard, &system, versions);
-        let profiles = tools.target_dir().join("campaign-profiles");
-        Ok(Self { machine, system, now, scenario, profiles })
+        Ok(Self { machine, system, now, scenario, profiles, _patched: patched })
     }
 
     /// That of a campaign that was begun.
@@ -115,11 +120,11 @@ impl Setting {
         let (machine, system, seed) = (&self.machine, &self.system, self.now.seed);
         let campaign = Campaign::prepare(machine, system, &self.scenario, seed, folder, &self.profiles)?;
         for (name, target) in campaign.targets() {
-            println!(
-                "  {name}: {} of {} instructions are executed",
-                target.profile.len(),
-                target.image.words.len()
-            );
+            let (executed, all) = (target.profile.len(), target.image.words.len());
+            println!("  {name}: {executed} of {all} instructions are executed");
+            for (killed, more) in &target.recoveries {
+                println!("  {name}: {} more while {killed} is restarted", more.len());
+            }
         }
         Ok(campaign)
     }

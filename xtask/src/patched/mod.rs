@@ -49,13 +49,18 @@ impl Patched {
 /// # Errors
 /// A file is not there, or a change does not fit.
 pub fn changes(root: &Path, diff: &[FileDiff]) -> Result<BTreeMap<String, String>> {
-    let changed = diff.iter().map(|file| {
+    let mut changed: BTreeMap<String, String> = BTreeMap::new();
+    for file in diff {
         let path = root.join(&file.path);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("reading {}, which the diff changes", path.display()))?;
-        Ok((file.path.clone(), file.apply(&text)?))
-    });
-    changed.collect()
+        // Several diffs may change the same file.
+        let text = match changed.remove(&file.path) {
+            Some(text) => text,
+            None => fs::read_to_string(&path)
+                .with_context(|| format!("reading {}, which the diff changes", path.display()))?,
+        };
+        changed.insert(file.path.clone(), file.apply(&text)?);
+    }
+    Ok(changed)
 }
 
 /// Makes `copy` what `root` is with these texts in place of its own. Only what differs is written, so that times tell the truth.

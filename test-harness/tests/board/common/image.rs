@@ -2,83 +2,57 @@
 
 use super::Board;
 use abi::PAGE_SIZE;
-use abi::image::{ImageHeader, MAGIC, SystemHeader};
+use abi::image::ImageHeader;
 use abi::rights::SlotRights;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use zerocopy::FromBytes;
+use test_harness::boot_image;
 
-/// Where the board puts the boot image (`bsp/raspi3b/board.toml`, `kernel`).
-const LOADED_AT: u64 = 0x8_0000;
-
-/// A boot image.
-pub struct BootImage {
-    bytes: Vec<u8>,
-    /// Where the system's header lies in the file.
-    base: usize,
-    header: SystemHeader,
-}
+/// A boot image that is one.
+pub struct BootImage(boot_image::BootImage);
 
 impl BootImage {
     /// Reads a boot image.
     pub fn read(path: &Path) -> Self {
-        let bytes = std::fs::read(path).unwrap();
-        let is_header = |base: &usize| bytes[*base..].starts_with(&MAGIC.to_le_bytes());
-        let base = (0..bytes.len()).step_by(PAGE_SIZE).find(is_header).expect("a system behind the kernel");
-        let header = SystemHeader::read_from_prefix(&bytes[base..]).unwrap().0;
-        Self { bytes, base, header }
+        Self(boot_image::BootImage::read(path).unwrap())
     }
 
     /// What the manifest gives to a slot.
     pub fn rights(&self, slot: u8) -> SlotRights {
-        assert!(u32::from(slot) < self.header.slot_count);
-        let at = self.base + self.header.slots as usize + usize::from(slot) * size_of::<SlotRights>();
-        SlotRights::read_from_prefix(&self.bytes[at..]).unwrap().0
+        self.0.rights(slot).unwrap()
     }
 
     /// The image of a slot.
     pub fn image(&self, slot: u8) -> ImageHeader {
-        let index = self.rights(slot).image as usize;
-        assert!(index < self.header.image_count as usize);
-        let at = self.base + self.header.images as usize + index * size_of::<ImageHeader>();
-        ImageHeader::read_from_prefix(&self.bytes[at..]).unwrap().0
-    }
-
-    /// Where a page of a slot's image lies in the file: `copy` 0 or 1, `page` counted within the image.
-    fn place(&self, slot: u8, copy: usize, page: u32) -> Range<usize> {
-        let bundle = [self.header.bundle_a, self.header.bundle_b][copy] as usize;
-        let start = self.base + bundle + (self.image(slot).first_page + page) as usize * PAGE_SIZE;
-        start..start + PAGE_SIZE
+        self.0.image(slot).unwrap()
     }
 
     /// Physical address of a page of a slot's image in one of the two copies.
     pub fn address(&self, slot: u8, copy: usize, page: u32) -> u64 {
-        LOADED_AT + self.place(slot, copy, page).start as u64
+        self.0.address(slot, copy, page).unwrap()
     }
 
     /// A page of a slot's image as the build made it.
     pub fn page(&self, slot: u8, page: u32) -> &[u8] {
-        assert_eq!(self.bytes[self.place(slot, 0, page)], self.bytes[self.place(slot, 1, page)]);
-        &self.bytes[self.place(slot, 0, page)]
+        let [one, other] = [0, 1].map(|copy| &self.0.bytes()[self.0.place(slot, copy, page).unwrap()]);
+        assert_eq!(one, other);
+        one
     }
 
-    /// What never changes while the board runs, with its physical addresses: the first `constant` bytes of the kernel, and the
-    /// tables and both bundles behind it.
+    /// What never changes while the board runs.
     pub fn constants(&self, constant: usize) -> [(u64, &[u8]); 2] {
-        let system = &self.bytes[self.base..];
-        [(LOADED_AT, &self.bytes[..constant]), (LOADED_AT + self.base as u64, system)]
+        self.0.constants(constant)
     }
 
     /// Flips one bit of a page of a slot's image in one copy.
     pub fn damage(&mut self, slot: u8, copy: usize, page: u32) {
-        let at = self.place(slot, copy, page).start + 1234;
-        self.bytes[at] ^= 0x10;
+        let at = self.0.place(slot, copy, page).unwrap().start + 1234;
+        self.0.bytes_mut()[at] ^= 0x10;
     }
 
     /// Writes the image as it is now.
     pub fn write(&self, folder: &Path) -> PathBuf {
         let path = folder.join("kernel8.img");
-        std::fs::write(&path, &self.bytes).unwrap();
+        std::fs::write(&path, self.0.bytes()).unwrap();
         path
     }
 }

@@ -204,7 +204,7 @@ impl Board {
             }
             Happening::Reset(_) => self.resets += 1,
             Happening::Closed => self.closed = true,
-            Happening::Nothing | Happening::Stopped(_) => return false,
+            Happening::Nothing | Happening::Stopped(_) | Happening::Watched(_) => return false,
         }
         !self.closed
     }
