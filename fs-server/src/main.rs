@@ -16,7 +16,9 @@ use alloc::vec::Vec;
 use block::Card;
 use core::time::Duration;
 use defmt::info;
-use fs_core::{CHECKPOINT_BYTES_MAX, Call, Checkpoint, CheckpointError, FileServer, MountError, Sender};
+use fs_core::{
+    CHECKPOINT_BYTES_MAX, Call, Checkpoint, CheckpointError, FileServer, MountError, Sender, mount_again,
+};
 use protocols::files::{Answer, Label, Request, Status, TRANSFER_BYTES_MAX};
 use userlib::server::{Answer as Reaction, Server};
 use userlib::supplier::Complaint;
@@ -94,13 +96,19 @@ fn since_power_on() -> Duration {
     Duration::from_nanos(now().ns())
 }
 
+/// How often mounting is begun by one incarnation whose device fails: few enough for `max_service_ms`, since requests may wait.
+const MOUNTS: u32 = 4;
+
 fn mount() -> Service {
     let complaint = Complaint::new(binding!(call ? "reincarnation"), binding!(server "block"));
-    let card = match Card::find(binding!(call "block"), complaint) {
-        Ok(card) => card,
-        Err(error) => panic!("block driver: {error:?}"),
-    };
-    match FileServer::mount(card, Slot, since_power_on) {
+    let mounted = mount_again(MOUNTS, || {
+        let card = match Card::find(binding!(call "block"), complaint) {
+            Ok(card) => card,
+            Err(error) => panic!("block driver: {error:?}"),
+        };
+        FileServer::mount(card, Slot, since_power_on)
+    });
+    match mounted {
         Ok(server) => {
             let found = server.arrival();
             info!(

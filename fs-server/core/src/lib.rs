@@ -49,7 +49,7 @@ pub use device::{BlockDevice, DeviceCounters, DeviceError, SECTOR_BYTES};
 pub use disk::WallClock;
 pub use record::{CHECKPOINT_BYTES_MAX, Call, Checkpoint, CheckpointError, OPEN_FILES_MAX, Reply, Sender};
 pub use server::FileServer;
-pub use volume::{FeatureSet, MountError};
+pub use volume::{FeatureSet, MountError, mount_again};
 
 /// Why the process must exit and a new incarnation mount afresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,6 +75,23 @@ impl MountError {
     }
 }
 
+/// Mounts by `mount`, again while the device fails, at most `times` in all.
+///
+/// A server that dies of a failing device before it has served anybody looks like one that its checkpoint kills, and after some such
+/// deaths in a row starts without it: what clients have open would be forgotten for what the device did.
+///
+/// # Errors
+/// What the last `mount` said.
+pub fn mount_again<T>(times: u32, mut mount: impl FnMut() -> Result<T, MountError>) -> Result<T, MountError> {
+    for _ in 1..times {
+        match mount() {
+            Err(MountError::DeviceFailed) => {}
+            end => return end,
+        }
+    }
+    mount()
+}
+
 impl From<DeviceError> for MountError {
     fn from(error: DeviceError) -> Self {
         match error {
@@ -323,4 +340,25 @@ fn constants(superblock: &[u8]) -> ([u32; 11], &[u8]) {
 
 fn le32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounting_begins_again_while_the_device_fails_and_for_nothing_else() {
+        let after = |failures: u32, then: Result<(), MountError>| {
+            let mut begun = 0;
+            let end = mount_again(4, || {
+                begun += 1;
+                if begun > failures { then } else { Err(MountError::DeviceFailed) }
+            });
+            (end, begun)
+        };
+        assert_eq!(after(0, Ok(())), (Ok(()), 1));
+        assert_eq!(after(3, Ok(())), (Ok(()), 4));
+        assert_eq!(after(4, Ok(())), (Err(MountError::DeviceFailed), 4));
+        assert_eq!(after(1, Err(MountError::NoCard)), (Err(MountError::NoCard), 2));
+    }
 }

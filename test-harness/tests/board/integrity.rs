@@ -176,6 +176,21 @@ fn lies_about_reads_and_late_answers_are_not_noticed() {
     }
 }
 
+/// A file server that died of each of them before it served anybody would start without its checkpoint after the third, and would no
+/// longer know what its client has open.
+#[test]
+fn errors_while_the_file_server_mounts_cost_it_no_open_file() {
+    let system = system("campaign-medium");
+    let dies = kill(system.slot("fs").unwrap(), BEGIN);
+    // An error is doubted once: two of them are one that is believed.
+    let errors = Order { at: BEGIN + MS / 100, ..order(&system, Lie::Error, READS, 3, 6, 0) };
+    let run = run(&system, "errors while mounting", &[dies], &[errors]);
+    run.report("errors while mounting");
+    assert_eq!(run.lies.len(), 6, "{:?}", run.deaths);
+    run.is_clean("errors while mounting");
+    assert_eq!(run.fs_deaths, 1, "{:?}", run.deaths);
+}
+
 /// Blocks by which a misdirected write goes astray: to where nothing is. Whatever it hits is destroyed, and nobody has it twice.
 const ASTRAY: u64 = 8_000;
 
