@@ -381,13 +381,18 @@ impl<const N: usize> Supervisor<N> {
 
     /// Takes note of a complaint: `accused` answers `client` as no correct server does. It is ended and started afresh. That is
     /// no failure of its own in its history, for the client may be the one that is wrong; and a client is not heard again before
-    /// the accused has had its time to come back.
+    /// the accused has had its time to come back. A server that accuses somebody whom it does not call is ended itself.
     ///
     /// # Errors
     /// [`Refusal::NoSupplier`], [`Refusal::TooSoon`], [`Refusal::Quarantined`].
     pub fn complain(&mut self, now: Ticks, client: SlotId, accused: SlotId) -> Result<(), Refusal> {
         let complainer = self.slot(client).ok_or(Refusal::NoSupplier)?;
         if complainer.policy.suppliers & bit(accused) == 0 {
+            // A server calls nobody but its suppliers: one that accuses somebody else is wrong itself, and is not left to accuse
+            // those, too. A client at the end of the chain has none, and accuses in vain whom it does call.
+            if complainer.policy.suppliers != 0 && complainer.state == SlotState::Running {
+                self.condemn(client, DeathClass::ProtocolViolation);
+            }
             return Err(Refusal::NoSupplier);
         }
         if now < complainer.heard_from {
