@@ -69,7 +69,6 @@ impl Lengths {
 
 /// Everything that one run showed.
 struct Run {
-    board: Board,
     /// From the call to the answer.
     calls: Lengths,
     /// From the moment for which `measured` had set its alarm until it ran.
@@ -121,7 +120,9 @@ fn observe(numbers: [u64; 4]) -> Run {
     assert!(blamed.is_empty(), "those who did no harm died: {blamed:?}; RS: {logged}");
     let [first, last] = ends.expect("there were calls");
     let (calls, late) = (Lengths::new(&told, 1, 5), Lengths::new(&told, 2, 4));
-    Run { board, calls, late, duration: last - first, said, deaths, logged }
+    // One that was left running would take time from the next.
+    board.finish();
+    Run { calls, late, duration: last - first, said, deaths, logged }
 }
 
 impl Run {
@@ -182,8 +183,6 @@ fn line_07_a_flood_from_below_costs_a_client_above_it_nothing() {
     assert!(flood > 50 * calls, "only {flood} calls of the flood beside {calls}");
     assert_eq!(quiet.deaths, []);
     assert_eq!(flooded.deaths, [], "the flooded server, or anybody");
-    quiet.board.finish();
-    flooded.board.finish();
 }
 
 #[test]
@@ -196,8 +195,6 @@ fn line_07_a_client_above_a_flood_waits_for_one_request_of_it_at_most() {
     // As above, an alarm also waits for what the server has begun.
     flooded.assert_close_to(&quiet, "flood of a slow server", [service + CALL_BOUND, SERVICE_BOUND]);
     assert_eq!(flooded.deaths, [], "the flooded server, or anybody");
-    quiet.board.finish();
-    flooded.board.finish();
 }
 
 #[test]
@@ -216,8 +213,6 @@ fn line_08_a_line_that_stays_high_leaves_the_others_nine_tenths_of_the_cpu() {
         "{storms:?}"
     );
     assert_eq!(stuck.deaths.len(), storms.len(), "{:?}", stuck.deaths);
-    quiet.board.finish();
-    stuck.board.finish();
 }
 
 /// One kind of going on without end, by its bit in the plan.
@@ -262,7 +257,5 @@ fn line_09_whoever_goes_on_without_end_delays_and_starves_without_blame() {
             let named = format!("waits for the CPU, which {} has used most", kind.component);
             assert!(depth() == Depth::Quick || run.logged.contains(&named), "{}", run.logged);
         }
-        run.board.finish();
     }
-    quiet.board.finish();
 }
