@@ -32,8 +32,23 @@ pub struct Description {
     pub kernel_sha256: String,
     /// The scenario's text.
     pub text: String,
+    /// Of a campaign with mutants of the source: where they come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutants: Option<Origin>,
     /// Build ids of the images, by component.
     pub images: BTreeMap<String, String>,
+}
+
+/// Where mutants of the source come from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Version of cargo-mutants.
+    pub cargo_mutants: String,
+    /// How many it lists for the targets.
+    pub listed: u64,
+    /// SHA-256 of its list.
+    pub list_sha256: String,
 }
 
 impl Description {
@@ -58,6 +73,7 @@ impl Description {
             compiler: versions.1,
             kernel_sha256: system.kernel_sha256.clone(),
             text: text.to_owned(),
+            mutants: None,
             images: system.slots.iter().filter_map(image).collect(),
         }
     }
@@ -104,6 +120,10 @@ impl Description {
         same("the emulator", &self.emulator, &now.emulator)?;
         same("the board", &self.board, &now.board)?;
         same("the kernel", &self.kernel_sha256, &now.kernel_sha256)?;
+        if let (Some(then), Some(now)) = (&self.mutants, &now.mutants) {
+            same("cargo-mutants", &then.cargo_mutants, &now.cargo_mutants)?;
+            same("the list of mutants", &then.list_sha256, &now.list_sha256)?;
+        }
         for (name, image) in &self.images {
             same(
                 &format!("the image of {name}"),
@@ -112,6 +132,15 @@ impl Description {
             )?;
         }
         Ok(())
+    }
+
+    /// The command that runs it again, into a folder `DIR`.
+    pub fn command(&self) -> String {
+        let Self { scenario, trials, seed, .. } = self;
+        if self.mutants.is_some() {
+            return format!("./x campaign source --mutants {trials} --seed {seed} --out DIR");
+        }
+        format!("./x campaign run {scenario} --trials {trials} --seed {seed} --out DIR")
     }
 
     /// Numbers of the trials.

@@ -2,11 +2,13 @@
 
 use super::description::Description;
 use super::ledger::Line;
+use super::mutants::{Fate, Fates};
 use super::outcome::Outcome;
 use super::statistics::rate;
-use super::summary::{Batch, Cell, Summary};
+use super::summary::{Batch, Cell, Mutants, Summary};
 use anyhow::{Context, Result};
 use askama::Template;
+use std::collections::BTreeMap;
 
 #[derive(Template)]
 #[template(path = "campaign.html")]
@@ -14,11 +16,15 @@ struct Page<'a> {
     summary: &'a Summary,
     description: &'a Description,
     kernel: &'a str,
+    command: String,
     headline: String,
     headline_colour: &'static str,
     outcomes: Vec<OutcomeRow>,
     tables: Vec<Table<'a>>,
     batches: Vec<BatchRow<'a>>,
+    mutants: Vec<MutantsRow<'a>>,
+    drawn: Vec<DrawnRow<'a>>,
+    fates: [&'static str; Fate::ALL.len()],
     times: Vec<TimesRow<'a>>,
     failures: Vec<&'a Line>,
 }
@@ -55,6 +61,18 @@ struct BatchRow<'a> {
     outcomes: String,
 }
 
+struct MutantsRow<'a> {
+    mutants: &'a Mutants,
+    rate: String,
+    spoken: String,
+    parts: Vec<Part>,
+}
+
+struct DrawnRow<'a> {
+    fates: &'a Fates,
+    counts: [u64; Fate::ALL.len()],
+}
+
 struct TimesRow<'a> {
     class: &'a str,
     trials: u64,
@@ -70,7 +88,9 @@ const DIGITS: usize = 16;
 /// The template cannot be filled in.
 pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Result<String> {
     let worst = summary.cells.iter().find(|cell| !cell.fail_stop && cell.manifested > 0);
-    let failed = worst.is_some_and(|cell| cell.recovered_intact < cell.manifested);
+    let worst_mutants = summary.source.iter().find(|row| row.manifested > 0);
+    let failed = worst.is_some_and(|cell| cell.recovered_intact < cell.manifested)
+        || worst_mutants.is_some_and(|row| row.stood < row.manifested);
     let cells = |fail_stop: bool| {
         summary.cells.iter().filter(move |cell| cell.fail_stop == fail_stop).map(row).collect()
     };
@@ -88,13 +108,21 @@ pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Res
         summary,
         description,
         kernel: description.kernel_sha256.get(..DIGITS).unwrap_or(&description.kernel_sha256),
-        headline: worst.map_or_else(|| "No fault was seen at all.".to_owned(), headline),
+        command: description.command(),
+        headline: match (worst, worst_mutants) {
+            (Some(cell), _) => headline(cell),
+            (None, Some(row)) => headline_of_mutants(row),
+            (None, None) => "No fault was seen at all.".to_owned(),
+        },
         headline_colour: if failed || summary.void { "bad" } else { "ok" },
         outcomes: outcome_rows(summary),
         tables,
         batches: summary.batches.iter().map(batch_row).collect(),
+        mutants: summary.source.iter().map(mutants_row).collect(),
+        drawn: summary.drawn.iter().map(drawn_row).collect(),
+        fates: Fate::ALL.map(Fate::name),
         times: summary.times.iter().map(times_row).collect(),
-        failures: lines.iter().filter(|line| !line.outcome.is_success()).collect(),
+        failures: lines.iter().filter(|line| !line.is_stood()).collect(),
     };
     page.render().context("filling in the report")
 }
@@ -111,22 +139,47 @@ fn headline(cell: &Cell) -> String {
     )
 }
 
-fn row(cell: &Cell) -> CellRow<'_> {
-    let title = |outcome: &Outcome, count: u64| format!("{}: {count}", outcome.name());
-    let parts = cell.outcomes.iter().map(|(outcome, &count)| Part {
+fn headline_of_mutants(row: &Mutants) -> String {
+    let failed = row.manifested - row.stood;
+    format!(
+        "Mutants of {}: of {} that manifested {} were neither recovered intact nor given up: {}.",
+        row.target,
+        row.manifested,
+        if failed == 0 { "none".to_owned() } else { failed.to_string() },
+        rate(failed, row.manifested),
+    )
+}
+
+/// The bar of a row, and the same in words.
+fn bar(outcomes: &BTreeMap<Outcome, u64>, trials: u64) -> (Vec<Part>, String) {
+    let title = |(outcome, count): (&Outcome, &u64)| format!("{}: {count}", outcome.name());
+    let parts = outcomes.iter().map(|(outcome, count)| Part {
         class: colour(*outcome),
-        percent: format!("{:.2}", count as f64 * 100.0 / cell.trials as f64),
-        title: title(outcome, count),
+        percent: format!("{:.2}", *count as f64 * 100.0 / trials as f64),
+        title: title((outcome, count)),
     });
-    let spoken: Vec<_> = cell.outcomes.iter().map(|(outcome, &count)| title(outcome, count)).collect();
+    (parts.collect(), outcomes.iter().map(title).collect::<Vec<_>>().join(", "))
+}
+
+fn mutants_row(mutants: &Mutants) -> MutantsRow<'_> {
+    let (parts, spoken) = bar(&mutants.outcomes, mutants.trials);
+    MutantsRow { mutants, rate: rate(mutants.stood, mutants.manifested), spoken, parts }
+}
+
+fn drawn_row(fates: &Fates) -> DrawnRow<'_> {
+    DrawnRow { fates, counts: Fate::ALL.map(|fate| fates.fates.get(&fate).copied().unwrap_or(0)) }
+}
+
+fn row(cell: &Cell) -> CellRow<'_> {
+    let (parts, spoken) = bar(&cell.outcomes, cell.trials);
     CellRow {
         model: &cell.model,
         target: &cell.target,
         activated: cell.activated,
         manifested: cell.manifested,
         rate: rate(cell.recovered_intact, cell.manifested),
-        spoken: spoken.join(", "),
-        parts: parts.collect(),
+        spoken,
+        parts,
     }
 }
 
@@ -201,9 +254,20 @@ mod tests {
             compiler: "1.96.0".to_owned(),
             kernel_sha256: "0123456789abcdef0123".to_owned(),
             text: String::new(),
-            images: std::collections::BTreeMap::new(),
+            mutants: None,
+            images: BTreeMap::new(),
         };
         page(&description, &Summary::of(lines), lines).unwrap()
+    }
+
+    #[test]
+    fn mutants_have_a_table_of_their_own_and_those_given_up_are_no_failures() {
+        let page = page_of(&[
+            Line::sample(0, "fs", "source/fn-value", Outcome::Degraded),
+            Line::sample(1, "fs", "source/fn-value", Outcome::Hang),
+        ]);
+        assert!(page.contains("Mutants of fs: of 2 that manifested 1 were neither"), "{page}");
+        assert!(page.contains("--trial 1") && !page.contains("--trial 0"));
     }
 
     #[test]

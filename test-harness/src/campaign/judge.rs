@@ -176,6 +176,11 @@ impl Judge {
         self.injected.iter().copied().find(|&at| at >= time)
     }
 
+    /// When the client was first acknowledged something, in virtual nanoseconds.
+    pub fn first_acknowledged(&self) -> Option<u64> {
+        self.acknowledgements.first().copied()
+    }
+
     /// Operations acknowledged before `time`.
     pub fn acknowledged_before(&self, time: u64) -> usize {
         self.acknowledgements.iter().filter(|&&at| at < time).count()

@@ -3,6 +3,7 @@
 //! *Rule.* A line is written when all lines before it are, so the file is always the beginning of what it will be: whoever was
 //! killed goes on behind the last whole line. Everything but `wall_ms` is a function of scenario, seed and number.
 
+use super::mutants;
 use super::outcome::Outcome;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,16 @@ impl Line {
     /// Whether both say the same, but for the time of the computers.
     pub fn agrees_with(&self, other: &Self) -> bool {
         Self { wall_ms: 0, ..self.clone() } == Self { wall_ms: 0, ..other.clone() }
+    }
+
+    /// Whether the fault is a mutant of the source.
+    pub fn is_of_mutant(&self) -> bool {
+        self.model.starts_with(mutants::MODEL)
+    }
+
+    /// Whether the system stood it. A mutant is there again after each restart: more than giving its component up cannot be done.
+    pub fn is_stood(&self) -> bool {
+        self.outcome.is_success() || self.is_of_mutant() && self.outcome == Outcome::Degraded
     }
 }
 
@@ -219,5 +230,13 @@ mod tests {
     fn only_the_time_of_the_computer_may_differ() {
         assert!(line(1).agrees_with(&Line { wall_ms: 99, ..line(1) }));
         assert!(!line(1).agrees_with(&Line { outcome: Outcome::Hang, ..line(1) }));
+    }
+
+    #[test]
+    fn giving_up_is_a_failure_unless_the_fault_comes_back_with_every_restart() {
+        let stood = |model, outcome| Line::sample(1, "fs", model, outcome).is_stood();
+        assert!(!stood("text/condition", Outcome::Degraded));
+        assert!(stood("source/fn-value", Outcome::Degraded));
+        assert!(!stood("source/fn-value", Outcome::Hang));
     }
 }

@@ -16,6 +16,8 @@
 //! | [`description`] | the file with all that is needed to run it again |
 //! | [`summary`], [`statistics`] | rates with intervals, quantiles |
 //! | [`planted`] | bugs that a campaign must find |
+//! | [`mutants`] | mutants of the source: which there are, what became of each before it could be tried |
+//! | [`source`] | a mutant's trial |
 //! | [`minimize`] | fewer faults that still end so |
 //! | [`html`], [`junit`] | the summary for people, and for whatever reads test results |
 
@@ -25,12 +27,14 @@ pub mod judge;
 pub mod junit;
 pub mod ledger;
 pub mod minimize;
+pub mod mutants;
 pub mod outcome;
 pub mod planted;
 pub mod profile;
 pub mod run;
 pub mod scenario;
 pub mod silence;
+pub mod source;
 pub mod spec;
 pub mod statistics;
 pub mod summary;
@@ -132,7 +136,15 @@ impl std::error::Error for NotClean {}
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Golden {
     history: History,
+    /// When the client was first acknowledged something, in virtual nanoseconds.
+    first: Option<u64>,
     hash: String,
+}
+
+impl Golden {
+    fn of(judge: &Judge) -> Self {
+        Self { history: judge.history(0), first: judge.first_acknowledged(), hash: judge.hash() }
+    }
 }
 
 impl Campaign {
@@ -200,7 +212,7 @@ impl Campaign {
         let (end, card) =
             self.boot_once(&self.plan_without_fault(), &mut judge, Some(&mut Passing::new(None)), folder)?;
         let seen = judge.finish(&card)?;
-        let history = judge.history(0);
+        let golden = Golden::of(&judge);
         let clean = end == End::Over
             && classify(&Observed { activated: true, ..seen }) == outcome::Outcome::Benign
             && judge.findings().is_empty();
@@ -209,11 +221,11 @@ impl Campaign {
             return Err(NotClean { scenario: self.scenario.name.clone(), findings }.into());
         }
         ensure!(
-            judge.acknowledged_before(self.scenario.last_ns()) < history.acknowledged as usize,
+            judge.acknowledged_before(self.scenario.last_ns()) < golden.history.acknowledged as usize,
             "the workload of {} is over before the last fault takes place: more operations, or an earlier window",
             self.scenario.name
         );
-        Ok(Golden { history, hash: judge.hash() })
+        Ok(golden)
     }
 
     fn plan_without_fault(&self) -> Vec<u8> {
@@ -235,7 +247,7 @@ impl Campaign {
         for what in ["going on", "being put back"] {
             let mut judge = standing.judge().clone();
             let end = standing.run(&plan, &mut judge, None)?;
-            let now = Golden { history: judge.history(0), hash: judge.hash() };
+            let now = Golden::of(&judge);
             ensure!(
                 end == End::Over && now == self.golden,
                 "after {what}, a board does not do what it does from a reset: {end:?}, {now:?} is not {:?}",

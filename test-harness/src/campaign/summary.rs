@@ -2,6 +2,7 @@
 //! denominator with others; the worst cell comes first and is the headline.
 
 use super::ledger::Line;
+use super::mutants::{self, Fates};
 use super::outcome::Outcome;
 use super::statistics::{quantile, wilson};
 use crate::fault::Model;
@@ -62,6 +63,27 @@ pub struct Times {
     pub outage_ns: Option<[u64; 3]>,
 }
 
+/// Mutants of the source in one target.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Mutants {
+    /// Name of the target.
+    pub target: String,
+    /// Trials, each with a mutant that no unit test has noticed.
+    pub trials: u64,
+    /// Of these, those in which it took effect.
+    pub activated: u64,
+    /// Of these, those in which it was seen.
+    pub manifested: u64,
+    /// Of these, those after which everything was there.
+    pub recovered_intact: u64,
+    /// The same and those in which the component was given up: nothing better can become of what is there again after each restart.
+    pub stood: u64,
+    /// 95 % interval of stood by manifested; `[0, 1]` if nothing was manifested.
+    pub interval: [f64; 2],
+    /// Trials by outcome.
+    pub outcomes: BTreeMap<Outcome, u64>,
+}
+
 /// A campaign in numbers.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Summary {
@@ -81,6 +103,10 @@ pub struct Summary {
     pub kernel: Vec<Cell>,
     /// Batches of many mutations: a table of their own, and never so many faults survived.
     pub batches: Vec<Batch>,
+    /// Mutants of the source, which are there from the start and after each restart: a table of their own, the worst first.
+    pub source: Vec<Mutants>,
+    /// What became of all mutants that were drawn; empty if there were none.
+    pub drawn: Vec<Fates>,
     /// Times by class.
     pub times: Vec<Times>,
     /// More than 0.1 % of the trials were lost to the emulator: nothing here is to be believed.
@@ -95,12 +121,16 @@ impl Summary {
         let mut classes: BTreeMap<String, Vec<&Line>> = BTreeMap::new();
         for line in lines {
             *outcomes.entry(line.outcome).or_default() += 1;
-            cells.entry((line.model.clone(), line.target.clone())).or_default().push(line);
+            // Mutants of one target are one row, whatever their genre.
+            let model = if line.is_of_mutant() { mutants::MODEL } else { line.model.as_str() };
+            cells.entry((model.to_owned(), line.target.clone())).or_default().push(line);
             if line.activated {
                 let class = line.class.clone().unwrap_or_else(|| "none".to_owned());
                 classes.entry(class).or_default().push(line);
             }
         }
+        let (source, cells): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            cells.into_iter().partition(|((model, _), _)| model == mutants::MODEL);
         let mut cells: Vec<_> =
             cells.into_iter().map(|((model, target), lines)| cell(model, target, &lines)).collect();
         cells.sort_by(|one, two| badness(two).total_cmp(&badness(one)));
@@ -119,19 +149,48 @@ impl Summary {
             several,
             kernel,
             batches,
+            source: mutants_of(source.into_iter().map(|((_, target), lines)| (target, lines))),
+            drawn: Vec::new(),
             times: classes.into_iter().map(|(class, lines)| times(class, &lines)).collect(),
             void: lost * 1000 > lines.len() as u64,
         }
     }
 }
 
+/// The rows of the mutants, the worst first.
+fn mutants_of<'a>(targets: impl Iterator<Item = (String, Vec<&'a Line>)>) -> Vec<Mutants> {
+    let row = |(target, lines): (String, Vec<&Line>)| {
+        let cell = cell(mutants::MODEL.to_owned(), target, &lines);
+        let stood =
+            lines.iter().filter(|line| line.outcome.is_manifested() && line.is_stood()).count() as u64;
+        let (low, high) = wilson(stood, cell.manifested);
+        Mutants {
+            target: cell.target,
+            trials: cell.trials,
+            activated: cell.activated,
+            manifested: cell.manifested,
+            recovered_intact: cell.recovered_intact,
+            stood,
+            interval: [low, high],
+            outcomes: cell.outcomes,
+        }
+    };
+    let mut rows: Vec<_> = targets.map(row).collect();
+    let badness = |row: &Mutants| badness_of(row.manifested - row.stood, row.manifested);
+    rows.sort_by(|one, two| badness(two).total_cmp(&badness(one)));
+    rows
+}
+
 /// How bad a cell is: the upper end of what its rate of failure may be.
 fn badness(cell: &Cell) -> f64 {
-    let failed = cell.manifested - cell.recovered_intact;
+    badness_of(cell.manifested - cell.recovered_intact, cell.manifested)
+}
+
+fn badness_of(failed: u64, manifested: u64) -> f64 {
     if failed == 0 {
-        return -(cell.manifested as f64);
+        return -(manifested as f64);
     }
-    wilson(failed, cell.manifested).0
+    wilson(failed, manifested).0
 }
 
 fn cell(model: String, target: String, lines: &[&Line]) -> Cell {
@@ -230,6 +289,22 @@ mod tests {
         );
         assert_eq!((summary.batches[0].batches, summary.batches[0].mutations), (2, 200));
         assert_eq!(summary.batches[0].reached, 26);
+    }
+
+    #[test]
+    fn mutants_are_a_table_of_their_own_in_which_giving_up_is_no_failure() {
+        let summary = Summary::of(&ledger(&[
+            ("rs", "source/fn-value", RecoveredIntact, 2),
+            ("fs", "source/fn-value", Outcome::Degraded, 3),
+            ("fs", "source/binary-operator", Hang, 1),
+            ("fs", "source/match-arm", Benign, 1),
+            ("fs", "text/address", RecoveredIntact, 1),
+        ]));
+        assert_eq!(summary.cells.len(), 1);
+        let [fs, rs] = &*summary.source else { panic!("{:?}", summary.source) };
+        assert_eq!((&*fs.target, fs.trials, fs.activated, fs.manifested), ("fs", 5, 5, 4));
+        assert_eq!((fs.recovered_intact, fs.stood), (0, 3));
+        assert_eq!((&*rs.target, rs.recovered_intact, rs.stood), ("rs", 2, 2));
     }
 
     #[test]

@@ -88,11 +88,28 @@ impl Image {
         }
         functions
     }
+
+    /// The lines of the sources that the instruction at an address belongs to, with their files: its own, and those of the calls
+    /// through which it was inlined.
+    pub fn lines(&self, address: u64) -> Vec<(String, u64)> {
+        let mut lines = Vec::new();
+        if let Ok(mut frames) = self.symbols.find_frames(address) {
+            while let Ok(Some(frame)) = frames.next() {
+                let place = frame.location.and_then(|found| Some((found.file?, found.line?)));
+                lines.extend(place.map(|(file, line)| (from_workspace(file).to_owned(), line.into())));
+            }
+        }
+        lines
+    }
 }
 
 /// File and line, from the workspace's folder if it is in it.
 fn place(file: &str, line: u64) -> String {
-    format!("{}:{line}", file.strip_prefix(WORKSPACE).unwrap_or(file))
+    format!("{}:{line}", from_workspace(file))
+}
+
+fn from_workspace(file: &str) -> &str {
+    file.strip_prefix(WORKSPACE).unwrap_or(file)
 }
 
 /// A decoded log statement.
@@ -196,6 +213,8 @@ mod tests {
         assert!(here < symbol.address());
         let functions = image.functions(symbol.address() + 4, true).join(" ");
         assert!(functions.contains("own_program") && functions.contains("symbols.rs:"), "{functions}");
+        let lines = image.lines(symbol.address());
+        assert!(lines.iter().any(|(file, line)| file.ends_with("symbols.rs") && *line > 0), "{lines:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod minimize;
 mod planted;
 mod results;
 mod run;
+mod source;
 mod story;
 
 use crate::tools::Toolchain;
@@ -41,6 +42,8 @@ enum Command {
     Minimize(minimize::MinimizeOptions),
     /// Plants bugs, one after the other, and fails if one of them is not caught.
     Planted(planted::PlantedOptions),
+    /// Builds mutants of the source that no unit test notices into the system, and tries each.
+    Source(source::SourceOptions),
     /// Joins the ledgers of shards.
     Merge {
         /// Folders of the shards.
@@ -76,6 +79,7 @@ pub fn run(tools: &Toolchain, options: &Options) -> Result<ExitCode> {
         Command::Replay(options) => run::replay(tools, options),
         Command::Minimize(options) => minimize::run(tools, options),
         Command::Planted(options) => planted::run(tools, options),
+        Command::Source(options) => source::run(tools, options),
         Command::Merge { folders, out } => results::merge(folders, out),
         Command::Report { folder } => results::report(folder),
         Command::Compare { one, other } => results::compare(one, other),

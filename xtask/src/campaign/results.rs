@@ -9,6 +9,7 @@ use test_harness::campaign::description::Description;
 use test_harness::campaign::html;
 use test_harness::campaign::junit;
 use test_harness::campaign::ledger::{self, Line, Writer};
+use test_harness::campaign::mutants;
 use test_harness::campaign::outcome::Outcome;
 use test_harness::campaign::scenario::{CampaignScenario, STOCK, WORKLOADS};
 use test_harness::campaign::statistics::rate;
@@ -32,7 +33,9 @@ pub fn list(as_json: bool) -> Result<ExitCode> {
             "models": scenario.models.keys().collect::<Vec<_>>(),
         }));
     }
-    let models: Vec<_> = Model::all().iter().map(ToString::to_string).collect();
+    let mut models: Vec<_> = Model::all().iter().map(ToString::to_string).collect();
+    // Of `./x campaign source`: cargo-mutants says which genres there are.
+    models.push(format!("{}…", mutants::MODEL));
     if as_json {
         let all = json!({ "scenarios": scenarios, "models": models, "workloads": WORKLOADS });
         println!("{}", serde_json::to_string_pretty(&all)?);
@@ -88,7 +91,7 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> Result<ExitCode> {
 /// Sums a ledger up: on the terminal, in `summary.json`, `report.html` and `junit.xml`.
 pub fn report(folder: &Path) -> Result<ExitCode> {
     let lines = ledger::read(folder)?;
-    let summary = Summary::of(&lines);
+    let summary = Summary { drawn: mutants::count(&mutants::read(folder)?), ..Summary::of(&lines) };
     let description = Description::read(folder)?;
     let write = |name: &str, text: String| {
         let path = folder.join(name);
@@ -98,7 +101,7 @@ pub fn report(folder: &Path) -> Result<ExitCode> {
     write("report.html", html::page(&description, &summary, &lines)?)?;
     write("junit.xml", junit::document(&summary, &lines)?)?;
     print(&summary);
-    let failures: Vec<_> = lines.iter().filter(|line| !line.outcome.is_success()).collect();
+    let failures: Vec<_> = lines.iter().filter(|line| !line.is_stood()).collect();
     for line in failures.iter().take(NAMED) {
         println!(
             "  {} {} in {}: {}\n    ./x campaign replay {} --trial {}",
@@ -118,7 +121,7 @@ pub fn report(folder: &Path) -> Result<ExitCode> {
 
 /// That of the worst trial.
 pub fn exit_code(lines: &[Line]) -> ExitCode {
-    let worst = lines.iter().map(|line| line.outcome).filter(|outcome| !outcome.is_success()).max();
+    let worst = lines.iter().filter(|line| !line.is_stood()).map(|line| line.outcome).max();
     ExitCode::from(worst.map_or(0, Outcome::exit_code))
 }
 
@@ -131,6 +134,10 @@ fn print(summary: &Summary) {
         if let Some(count) = summary.outcomes.get(&outcome) {
             println!("  {:22} {count}", outcome.name());
         }
+    }
+    print_mutants(summary);
+    if summary.trials > 0 && summary.source.iter().map(|row| row.trials).sum::<u64>() == summary.trials {
+        return;
     }
     println!(
         "\n  {:28} {:8} {:>9} {:>10}  recovered intact of manifested (95 %)",
@@ -159,6 +166,32 @@ fn print(summary: &Summary) {
             batch.mutations,
             batch.reached,
             outcomes.collect::<Vec<_>>().join(", ")
+        );
+    }
+}
+
+/// The table of mutants, and what became of all that were drawn.
+fn print_mutants(summary: &Summary) {
+    for row in &summary.drawn {
+        let fates = row.fates.iter().map(|(fate, count)| format!("{count} {}", fate.name()));
+        println!("  {:9} {} mutants drawn: {}", row.target, row.drawn, fates.collect::<Vec<_>>().join(", "));
+    }
+    if summary.source.is_empty() {
+        return;
+    }
+    println!(
+        "\n  {:28} {:>6} {:>9} {:>10} {:>9}  stood of manifested: recovered intact or given up (95 %)",
+        "mutants of", "trials", "activated", "manifested", "recovered"
+    );
+    for row in &summary.source {
+        println!(
+            "  {:28} {:>6} {:>9} {:>10} {:>9}  {}",
+            row.target,
+            row.trials,
+            row.activated,
+            row.manifested,
+            row.recovered_intact,
+            rate(row.stood, row.manifested)
         );
     }
 }

@@ -1,6 +1,6 @@
 //! Running trials.
 
-use super::{ablation, results};
+use super::{ablation, results, source};
 use crate::baselines;
 use crate::build::build_system;
 use crate::debugger;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use test_harness::campaign::description::{self, Description};
-use test_harness::campaign::ledger::{self, Writer};
+use test_harness::campaign::ledger::{self, Line, Writer};
 use test_harness::campaign::outcome::Outcome;
 use test_harness::campaign::scenario::CampaignScenario;
 use test_harness::campaign::{Campaign, run_all, shard};
@@ -72,9 +72,9 @@ pub struct ReplayOptions {
 
 /// What is there to run with.
 pub(super) struct Setting {
-    machine: Machine,
-    system: System,
-    now: Description,
+    pub(super) machine: Machine,
+    pub(super) system: System,
+    pub(super) now: Description,
     scenario: CampaignScenario,
     /// Where what targets execute is kept.
     profiles: PathBuf,
@@ -107,6 +107,11 @@ impl Setting {
     /// That of a campaign that was begun.
     pub(super) fn of_folder(tools: &Toolchain, folder: &Path) -> Result<(Self, Description)> {
         let then = Description::read(folder)?;
+        ensure!(
+            then.mutants.is_none(),
+            "{} is a campaign of mutants, which has no faults to be carried out: `./x campaign replay` and `resume` know it",
+            folder.display()
+        );
         let scenario = CampaignScenario::parse(&then.text).context("in the scenario of campaign.toml")?;
         let [i, n] = then.shard;
         let numbers = (then.seed, then.trials, (i, n));
@@ -134,10 +139,10 @@ impl Setting {
 const ROOM: usize = 4 << 20;
 
 /// The folder of a campaign that is to begin: found out to be usable before anything takes long, and gone again if nothing comes of it.
-struct NewFolder(Option<PathBuf>);
+pub(super) struct NewFolder(Option<PathBuf>);
 
 impl NewFolder {
-    fn make(path: &Path) -> Result<Self> {
+    pub(super) fn make(path: &Path) -> Result<Self> {
         ensure!(
             !path.join(description::NAME).exists(),
             "{} holds a campaign already: `./x campaign resume {0}` goes on with it; a new one takes another folder",
@@ -156,7 +161,7 @@ impl NewFolder {
     }
 
     /// It holds something from now on.
-    fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         self.0 = None;
     }
 }
@@ -194,6 +199,9 @@ pub fn run(tools: &Toolchain, options: &RunOptions) -> Result<ExitCode> {
 /// # Errors
 /// It is none, or what it was begun with is not there any more, or a trial could not take place.
 pub fn resume(tools: &Toolchain, options: &ResumeOptions) -> Result<ExitCode> {
+    if Description::read(&options.folder)?.mutants.is_some() {
+        return source::resume(tools, &options.folder);
+    }
     let (setting, then) = Setting::of_folder(tools, &options.folder)?;
     let _lock = Lock::folder(&options.folder)?;
     let scratch = tempfile::tempdir().context("making a folder")?;
@@ -252,6 +260,14 @@ fn debug(
 /// # Errors
 /// The trial is none of the campaign's, or could not take place.
 pub fn replay(tools: &Toolchain, options: &ReplayOptions) -> Result<ExitCode> {
+    if Description::read(&options.folder)?.mutants.is_some() {
+        ensure!(
+            !options.story && !options.gdb,
+            "trial {} is of a mutant: it can be had again without --story and --gdb only",
+            options.trial
+        );
+        return source::replay(tools, &options.folder, options.trial);
+    }
     let (setting, then) = Setting::of_folder(tools, &options.folder)?;
     if !then.numbers().any(|trial| trial == options.trial) {
         bail!("{} has no trial {}", options.folder.display(), options.trial);
@@ -266,11 +282,14 @@ pub fn replay(tools: &Toolchain, options: &ReplayOptions) -> Result<ExitCode> {
         super::story::print(&setting.system, &account);
     }
     let line = account.line;
-    println!("{}", serde_json::to_string_pretty(&line)?);
-    let recorded =
-        ledger::read(&options.folder)?.into_iter().find(|recorded| recorded.trial == options.trial);
-    let recorded =
-        recorded.with_context(|| format!("the ledger has no line of trial {} yet", options.trial))?;
+    compare(&line, &options.folder)
+}
+
+/// Prints the line of a trial that was run again, and says whether the ledger has the same.
+pub(super) fn compare(line: &Line, folder: &Path) -> Result<ExitCode> {
+    println!("{}", serde_json::to_string_pretty(line)?);
+    let recorded = ledger::read(folder)?.into_iter().find(|recorded| recorded.trial == line.trial);
+    let recorded = recorded.with_context(|| format!("the ledger has no line of trial {} yet", line.trial))?;
     if line.agrees_with(&recorded) {
         println!("the same as in the ledger");
         return Ok(ExitCode::SUCCESS);

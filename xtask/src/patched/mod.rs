@@ -8,6 +8,7 @@
 //! the guest only.
 
 pub mod diff;
+pub mod host_tests;
 
 use crate::tidy::repository;
 use crate::tools::Toolchain;
