@@ -371,7 +371,7 @@ mod tests {
         let packages = TARGETS.iter().map(|(_, packages)| packages[0]);
         let listed = packages
             .flat_map(|package| (0..each).map(move |number| listed(&format!("{package} {number}"), package)));
-        let json = serde_json::Value::from_iter(listed).to_string();
+        let json = listed.collect::<serde_json::Value>().to_string();
         Deck::new(parse(&json).unwrap(), seed).unwrap()
     }
 
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn a_list_is_read_and_its_diffs_name_the_file_twice() {
         let list = [listed("one", "fs-core"), listed("one", "fs-core"), listed("two", "kernel-core")];
-        let mutants = parse(&serde_json::Value::from_iter(list).to_string()).unwrap();
+        let mutants = parse(&serde_json::json!(list).to_string()).unwrap();
         let [mutant] = &*mutants else { panic!("{mutants:?}") };
         assert_eq!((mutant.target, &*mutant.model, mutant.lines), ("fs", "source/fn-value", [7, 8]));
         let file = "fs-server/core/src/disk.rs";

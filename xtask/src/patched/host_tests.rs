@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const TIMES: u32 = 5;
 
 /// What they may take in any case.
-const LEAST: Duration = Duration::from_secs(60);
+const LEAST: Duration = Duration::from_mins(1);
 
 /// Between two looks at a test program.
 const LOOK: Duration = Duration::from_millis(20);
@@ -129,7 +129,7 @@ impl Tests {
         }
         ensure!(!sources.is_empty(), "the tests of {name} are compiled from nothing");
         let begun = Instant::now();
-        let verdict = run(&programs, Duration::from_secs(3600))?;
+        let verdict = run(&programs, Duration::from_hours(1))?;
         ensure!(
             verdict == Verdict::Survived,
             "the tests of {name} fail without any change: `./x test --quick` says more"
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn tests_pass_fail_or_do_not_come_to_their_end() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let fate = |names: &[&str]| {
             let program = |name: &&str| Program { executable: name.into(), folder: "/".into() };
             run(&names.iter().map(program).collect::<Vec<_>>(), minute).unwrap()
