@@ -6,7 +6,7 @@
 //! whether RS has run meanwhile, by the CPU time that the kernel counts.
 
 use super::{boot, words_of};
-use crate::common::{Board, Depth, depth};
+use crate::common::{Depth, depth};
 use abi::record::DeathClass;
 use abi::trace::Event;
 use std::collections::BTreeMap;
