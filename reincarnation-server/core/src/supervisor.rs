@@ -195,6 +195,8 @@ pub struct Supervisor<const N: usize> {
     to_beat: Set,
     /// Slots that are not as they were believed to be.
     to_look: Set,
+    /// Slots whose last start was refused.
+    refused: Set,
     /// Slots whose next start is worth a report.
     to_announce: Set,
     /// Slots whose starvation was reported.
@@ -237,6 +239,7 @@ impl<const N: usize> Supervisor<N> {
             to_acknowledge: 0,
             to_beat: 0,
             to_look: 0,
+            refused: 0,
             to_announce: 0,
             starving: 0,
             reports: ReportQueue::default(),
@@ -442,7 +445,10 @@ impl<const N: usize> Supervisor<N> {
         self.starts_from = 0;
         let Some(found) = self.slot_mut(slot) else { return };
         match answer {
-            abi::Status::More => found.state = SlotState::Loading,
+            abi::Status::More => {
+                found.state = SlotState::Loading;
+                self.refused &= !bit(slot);
+            }
             abi::Status::Ok => {
                 found.state = SlotState::Running;
                 found.incarnation += 1;
@@ -452,6 +458,7 @@ impl<const N: usize> Supervisor<N> {
                 let (incarnation, unwanted) =
                     (found.incarnation, found.history.standing != Standing::Supervised);
                 self.starving &= !bit(slot);
+                self.refused &= !bit(slot);
                 if self.to_announce & bit(slot) != 0 {
                     self.to_announce &= !bit(slot);
                     self.report(
@@ -465,12 +472,22 @@ impl<const N: usize> Supervisor<N> {
                 }
             }
             abi::Status::WrongState => self.to_look |= bit(slot),
-            abi::Status::Corrupt => self.give_up(now, slot, Cause::Image),
-            _ => self.give_up(now, slot, Cause::Refused),
+            abi::Status::Corrupt => self.refused(now, slot, Cause::Image),
+            _ => self.refused(now, slot, Cause::Refused),
+        }
+    }
+
+    /// A start was refused. The first time that may be a mistake of this process's own, and nobody is given up for it.
+    fn refused(&mut self, now: Ticks, slot: SlotId, cause: Cause) {
+        if self.refused & bit(slot) == 0 {
+            self.refused |= bit(slot);
+        } else {
+            self.give_up(now, slot, cause);
         }
     }
 
     fn give_up(&mut self, now: Ticks, slot: SlotId, cause: Cause) {
+        self.refused &= !bit(slot);
         let Some(found) = self.slot_mut(slot) else { return };
         found.history.quarantine(cause);
         self.starts_from = 0;
@@ -504,7 +521,7 @@ impl<const N: usize> Supervisor<N> {
         self.to_look &= !bit(slot);
         if doubted && startable {
             // It looks as if it could be started, and the kernel has just said that it cannot.
-            return self.give_up(now, slot, Cause::Refused);
+            return self.refused(now, slot, Cause::Refused);
         }
         let of_moments = self.of_moments;
         let Some(found) = self.slot_mut(slot) else { return };

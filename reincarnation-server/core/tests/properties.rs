@@ -2,6 +2,7 @@
 
 mod common;
 
+use abi::Status;
 use abi::record::{Activity, DeathClass, SlotState};
 use common::Kernel;
 use proptest::prelude::*;
@@ -361,6 +362,32 @@ fn a_server_that_accuses_somebody_whom_it_does_not_call_is_ended_and_the_accused
         assert_eq!(incarnations(&kernel), [1, 1, 1, 2], "of {accused}");
         let died = Report { slot: 3, kind: ReportKind::Died(1, DeathClass::ProtocolViolation) };
         assert!(kernel.reports.contains(&died), "{:?}", kernel.reports);
+    }
+}
+
+#[test]
+fn one_refusal_is_doubted_and_the_second_in_a_row_is_believed() {
+    for (refusals, given_up) in [
+        (vec![Status::Denied], None),
+        (vec![Status::Corrupt], None),
+        (vec![Status::Denied; 2], Some(Cause::Refused)),
+        (vec![Status::Corrupt; 2], Some(Cause::Image)),
+    ] {
+        let mut kernel = Kernel::<N>::new([POLICY; N]);
+        let mut supervisor = kernel.adopt();
+        settle(&mut kernel, &mut supervisor);
+        for _ in 0..2 {
+            kernel.refusals.clone_from(&refusals);
+            kernel.die(0, DeathClass::Panic, true);
+            settle(&mut kernel, &mut supervisor);
+        }
+        let standing = supervisor.history(0).unwrap().standing;
+        match given_up {
+            Some(cause) => {
+                assert_eq!((standing, kernel.slots[0].incarnation), (Standing::Quarantined(cause), 1))
+            }
+            None => assert_eq!((standing, kernel.slots[0].incarnation), (Standing::Supervised, 3)),
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Kernel<const N: usize> {
     pub reports: Vec<Report>,
     /// Order in which incarnations were started.
     pub starts: Vec<SlotId>,
+    /// What the next starts are answered, and nothing done.
+    pub refusals: Vec<Status>,
 }
 
 impl<const N: usize> Kernel<N> {
@@ -68,7 +70,14 @@ impl<const N: usize> Kernel<N> {
             starved: 0,
             queued: 0,
         });
-        Self { now: 0, slots, checkpoint: None, reports: Vec::new(), starts: Vec::new() }
+        Self {
+            now: 0,
+            slots,
+            checkpoint: None,
+            reports: Vec::new(),
+            starts: Vec::new(),
+            refusals: Vec::new(),
+        }
     }
 
     /// A new incarnation of RS.
@@ -119,6 +128,9 @@ impl<const N: usize> Kernel<N> {
     }
 
     fn start(&mut self, id: SlotId) -> Status {
+        if let Some(refusal) = self.refusals.pop() {
+            return refusal;
+        }
         let now = self.now;
         let slot = &mut self.slots[usize::from(id)];
         match slot.state {
