@@ -445,10 +445,7 @@ impl<const N: usize> Supervisor<N> {
         self.starts_from = 0;
         let Some(found) = self.slot_mut(slot) else { return };
         match answer {
-            abi::Status::More => {
-                found.state = SlotState::Loading;
-                self.refused &= !bit(slot);
-            }
+            abi::Status::More => found.state = SlotState::Loading,
             abi::Status::Ok => {
                 found.state = SlotState::Running;
                 found.incarnation += 1;
@@ -513,9 +510,14 @@ impl<const N: usize> Supervisor<N> {
         found.last_look = now;
         found.next_look = next_look(&found.policy, info, now);
         let period = found.policy.heartbeat_period;
-        let startable = matches!(found.state, SlotState::Empty | SlotState::Loading);
+        let (startable, runs) =
+            (matches!(found.state, SlotState::Empty | SlotState::Loading), found.state == SlotState::Running);
         if before != found.state {
             self.starts_from = 0;
+        }
+        if runs {
+            // Whatever was said of its start.
+            self.refused &= !bit(slot);
         }
         let doubted = self.to_look & bit(slot) != 0;
         self.to_look &= !bit(slot);

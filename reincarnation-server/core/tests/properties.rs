@@ -384,11 +384,30 @@ fn one_refusal_is_doubted_and_the_second_in_a_row_is_believed() {
         let standing = supervisor.history(0).unwrap().standing;
         match given_up {
             Some(cause) => {
-                assert_eq!((standing, kernel.slots[0].incarnation), (Standing::Quarantined(cause), 1))
+                assert_eq!((standing, kernel.slots[0].incarnation), (Standing::Quarantined(cause), 1));
             }
             None => assert_eq!((standing, kernel.slots[0].incarnation), (Standing::Supervised, 3)),
         }
     }
+}
+
+#[test]
+fn a_refusal_that_was_none_is_forgotten_when_the_component_is_seen_to_run() {
+    let mut kernel = Kernel::<N>::new([Policy { heartbeat_period: 100, ..POLICY }; N]);
+    let mut supervisor = kernel.adopt();
+    kernel.work(&mut supervisor, 100);
+    // It runs, and this is what RS makes of the answer.
+    supervisor.started(kernel.now, 0, Status::Denied);
+    kernel.now += 1000;
+    kernel.work(&mut supervisor, 100);
+    kernel.refusals.push(Status::Denied);
+    kernel.die(0, DeathClass::Panic, true);
+    for _ in 0..100 {
+        kernel.now += 100;
+        kernel.work(&mut supervisor, 100);
+    }
+    assert_eq!(supervisor.history(0).unwrap().standing, Standing::Supervised);
+    assert_eq!(kernel.slots[0].incarnation, 2);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub struct Kernel<const N: usize> {
     pub reports: Vec<Report>,
     /// Order in which incarnations were started.
     pub starts: Vec<SlotId>,
-    /// What the next starts are answered, and nothing done.
+    /// What the next starts are answered where the last piece would be loaded, and nothing done.
     pub refusals: Vec<Status>,
 }
 
@@ -128,9 +128,6 @@ impl<const N: usize> Kernel<N> {
     }
 
     fn start(&mut self, id: SlotId) -> Status {
-        if let Some(refusal) = self.refusals.pop() {
-            return refusal;
-        }
         let now = self.now;
         let slot = &mut self.slots[usize::from(id)];
         match slot.state {
@@ -143,6 +140,10 @@ impl<const N: usize> Kernel<N> {
         slot.chunks += 1;
         if slot.chunks < CHUNKS {
             return Status::More;
+        }
+        if let Some(refusal) = self.refusals.pop() {
+            slot.state = SlotState::Empty;
+            return refusal;
         }
         slot.state = SlotState::Running;
         slot.incarnation += 1;
