@@ -495,6 +495,18 @@ fn nor_with_three_calls_to_deaths_of_all() {
 
 #[test]
 #[ignore = "millions of states: ./x test --soak"]
+fn nor_with_three_calls_to_a_server_that_dies_a_supervisor_and_a_deadline() {
+    check(&Budget { calls: 3, supervisor_deaths: 1, passes: 1, ..ONE_DEATH });
+}
+
+#[test]
+#[ignore = "tens of millions of states: ./x test --soak"]
+fn nor_with_three_calls_to_deaths_of_all_and_a_deadline() {
+    check(&Budget { calls: 3, client_deaths: 1, supervisor_deaths: 1, passes: 1, ..ONE_DEATH });
+}
+
+#[test]
+#[ignore = "millions of states: ./x test --soak"]
 fn nor_to_a_server_that_dies_twice_a_supervisor_and_a_deadline() {
     check(&Budget { server_deaths: 2, supervisor_deaths: 1, passes: 1, ..ONE_DEATH });
 }

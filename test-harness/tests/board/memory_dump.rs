@@ -21,7 +21,7 @@ fn address(page: u32) -> u64 {
 }
 
 /// Compares text and read-only data of the incarnation that runs with the bundle, and `also_data` if asked for.
-fn assert_fresh(board: &mut Board, image: &BootImage, component: &str, also_data: bool) {
+pub fn assert_fresh(board: &mut Board, image: &BootImage, component: &str, also_data: bool) {
     let slot = board.slot(component);
     let header = image.image(slot);
     let bank = Bank::dump(board, &image.rights(slot));

@@ -7,6 +7,7 @@
 
 use crate::common::image::BootImage;
 use crate::common::{Board, Depth, Setup, depth, plan_with, system};
+use crate::memory_dump::assert_fresh;
 use crate::wild_calls::{ORDINARY, SUPERVISOR, run};
 use abi::rights::SlotRights;
 use abi::trace::Event;
@@ -92,24 +93,33 @@ fn compare(manifest: &str, fuzzer: (&str, u32), active: &[&str], idle: &[&str], 
         };
         system.slots.iter().find(has).map_or("nobody", |slot| &slot.name)
     };
-    let mut compared = 0;
+    let (mut compared, mut telling) = (0, 0);
     for (address, (old, new)) in (memory.start..).zip(before.iter().zip(&after)) {
         if own.iter().any(|range| range.contains(&address)) {
             continue;
         }
         assert_eq!(old, new, "{address:#x}, memory of {}, was written", owner(address));
         compared += 1;
+        // Zeros, and memory of nobody, would say little.
+        telling += u64::from(*old != 0 && owner(address) != "nobody");
     }
-    let bystanders = before.iter().filter(|byte| **byte != 0).count();
+    let others: Vec<_> = active.iter().filter(|name| **name != "prey").collect();
+    for component in &others {
+        assert_fresh(&mut board, &image, component, false);
+    }
     println!(
-        "{} random calls of {}: {} carried out, {} refused; {compared} bytes of others and {constant} of the kernel's as before",
-        report.all, fuzzer.0, report.done, report.refused
+        "{} random calls of {}: {} carried out, {} refused; {compared} bytes of others, {telling} of them telling, and {constant} of the kernel's as before; code of {} as built",
+        report.all,
+        fuzzer.0,
+        report.done,
+        report.refused,
+        others.len()
     );
     assert!(
         report.all == calls && report.done > calls / 20 && report.refused > calls / 2,
         "too tame or too wild"
     );
-    assert!(bystanders > 0 && compared > 1 << 20, "there was nothing to compare");
+    assert!(compared > 1 << 20 && telling > 8192 * idle.len() as u64, "there was nothing to compare");
     // The idle ones are alive, and nobody died but the fuzzer and what it controls.
     for component in idle {
         assert_eq!(board.deaths(component), 0, "{:?}", board.all_deaths());
