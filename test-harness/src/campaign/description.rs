@@ -134,13 +134,19 @@ impl Description {
         Ok(())
     }
 
-    /// The command that runs it again, into a folder `DIR`.
+    /// The command that runs it again, into a folder `DIR`. A scenario that is not of the stock is to be put into a file before.
     pub fn command(&self) -> String {
-        let Self { scenario, trials, seed, .. } = self;
+        let Self { scenario, trials, seed, board, .. } = self;
         if self.mutants.is_some() {
-            return format!("./x campaign source --mutants {trials} --seed {seed} --out DIR");
+            return format!("./x campaign source --mutants {trials} --seed {seed} --board {board} --out DIR");
         }
-        format!("./x campaign run {scenario} --trials {trials} --seed {seed} --out DIR")
+        let is_stock = CampaignScenario::named(scenario).is_ok_and(|(_, text)| text == self.text);
+        let file = if is_stock { scenario.clone() } else { format!("{scenario}.toml") };
+        let shard = match self.shard {
+            [_, 0 | 1] => String::new(),
+            [first, step] => format!(" --shard {first}/{step}"),
+        };
+        format!("./x campaign run {file} --trials {trials} --seed {seed}{shard} --board {board} --out DIR")
     }
 
     /// Numbers of the trials.

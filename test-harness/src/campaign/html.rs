@@ -87,10 +87,9 @@ const DIGITS: usize = 16;
 /// # Errors
 /// The template cannot be filled in.
 pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Result<String> {
-    let worst = summary.cells.iter().find(|cell| !cell.fail_stop && cell.manifested > 0);
+    let worst = worst(summary);
     let worst_mutants = summary.source.iter().find(|row| row.manifested > 0);
-    let failed = worst.is_some_and(|cell| cell.recovered_intact < cell.manifested)
-        || worst_mutants.is_some_and(|row| row.stood < row.manifested);
+    let failed = lines.iter().any(|line| !line.is_stood());
     let cells = |fail_stop: bool| {
         summary.cells.iter().filter(move |cell| cell.fail_stop == fail_stop).map(row).collect()
     };
@@ -112,7 +111,7 @@ pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Res
         headline: match (worst, worst_mutants) {
             (Some(cell), _) => headline(cell),
             (None, Some(row)) => headline_of_mutants(row),
-            (None, None) => "No fault was seen at all.".to_owned(),
+            (None, None) => headline_of_trials(lines),
         },
         headline_colour: if failed || summary.void { "bad" } else { "ok" },
         outcomes: outcome_rows(summary),
@@ -125,6 +124,23 @@ pub fn page(description: &Description, summary: &Summary, lines: &[Line]) -> Res
         failures: lines.iter().filter(|line| !line.is_stood()).collect(),
     };
     page.render().context("filling in the report")
+}
+
+/// The worst cell: of single faults; where there are none, of several, of the kernel, of those that only say that they are dead.
+fn worst(summary: &Summary) -> Option<&Cell> {
+    let single = |fail_stop| summary.cells.iter().filter(move |cell| cell.fail_stop == fail_stop);
+    let all = single(false).chain(&summary.several).chain(&summary.kernel).chain(single(true));
+    all.into_iter().find(|cell| cell.manifested > 0)
+}
+
+/// Of batches, which are in no cell.
+fn headline_of_trials(lines: &[Line]) -> String {
+    let seen = lines.iter().filter(|line| line.outcome.is_manifested()).count();
+    let failed = lines.iter().filter(|line| !line.is_stood()).count();
+    if seen == 0 {
+        return "No fault was seen at all.".to_owned();
+    }
+    format!("Of {seen} trials in which anything was seen {failed} were not recovered intact.")
 }
 
 fn headline(cell: &Cell) -> String {
@@ -268,6 +284,25 @@ mod tests {
         ]);
         assert!(page.contains("Mutants of fs: of 2 that manifested 1 were neither"), "{page}");
         assert!(page.contains("--trial 1") && !page.contains("--trial 0"));
+    }
+
+    #[test]
+    fn what_is_in_tables_of_its_own_makes_the_headline_where_there_is_nothing_else() {
+        let headline = |model: &str, outcome| page_of(&[Line::sample(0, "rs", model, outcome)]);
+        let recovery = headline("recovery/text/address", Outcome::Hang);
+        assert!(
+            recovery.contains("recovery/text/address in rs: of 1 manifested faults 1 were not"),
+            "{recovery}"
+        );
+        let kill = headline("behaviour/kill", Outcome::SilentCorruption);
+        assert!(kill.contains("behaviour/kill in rs: of 1 manifested faults 1 were not"), "{kill}");
+        let batch = headline("batch/text", Outcome::Hang);
+        assert!(batch.contains("Of 1 trials in which anything was seen 1 were not"), "{batch}");
+        assert!(headline("batch/text", Outcome::Benign).contains("No fault was seen at all."));
+        assert!(
+            recovery.contains("./x campaign run s.toml --trials 1"),
+            "no scenario of the stock has that text"
+        );
     }
 
     #[test]

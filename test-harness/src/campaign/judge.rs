@@ -291,6 +291,11 @@ impl Judge {
         })
     }
 
+    /// Whether somebody else than this component was given up.
+    pub fn gave_up_another(&self, slot: u8) -> bool {
+        self.closed.iter().any(|closed| *closed != slot)
+    }
+
     fn name(&self, slot: u8) -> String {
         self.cast.names.get(&slot).cloned().unwrap_or_else(|| format!("slot {slot}"))
     }

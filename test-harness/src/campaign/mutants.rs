@@ -132,7 +132,7 @@ pub enum Fate {
     Caught,
     /// The unit tests do not come to their end in many times the time that they take.
     TimedOut,
-    /// The unit tests pass, and the system cannot be built with it: for the board the compiler or the build refuses it.
+    /// The unit tests pass, or there are none of it, and the system cannot be built with it: for the board the compiler or the build refuses it.
     NoImage,
     /// All images are what they are without it, byte for byte: there is nothing to try.
     SameImage,

@@ -97,22 +97,22 @@ pub fn reason(emulator: &mut Emulator, gdb: &mut Gdb, vitals: Vitals) -> Result<
     }
     gdb.set_breakpoint(vitals.resume_point)?;
     gdb.resume()?;
-    let is_reached = until_stopped(emulator, Instant::now() + PATIENCE)? == Some(false);
+    let is_reached = until_stopped(emulator, gdb, Instant::now() + PATIENCE)? == Some(false);
     if !is_reached {
         gdb.interrupt()?;
-        until_stopped(emulator, Instant::now() + LONG_PATIENCE)?;
+        until_stopped(emulator, gdb, Instant::now() + LONG_PATIENCE)?;
     }
     gdb.remove_breakpoint(vitals.resume_point)?;
     Ok(if is_reached { Mute::Components } else { Mute::Kernel })
 }
 
 /// Waits until the guest stands; whether it was asked to, and `None` if it does not stand by then.
-fn until_stopped(emulator: &mut Emulator, deadline: Instant) -> Result<Option<bool>> {
+fn until_stopped(emulator: &mut Emulator, gdb: &mut Gdb, deadline: Instant) -> Result<Option<bool>> {
     loop {
         match emulator.next(deadline) {
             Happening::Stopped(was_asked) => return Ok(Some(was_asked)),
-            // The kernel reads something for somebody: it was on its way.
-            Happening::Watched(_) => return Ok(Some(false)),
+            // It does not say that anybody gets on.
+            Happening::Watched(_) => gdb.resume()?,
             Happening::Closed => bail!("the emulator ended while its guest was looked at"),
             Happening::Nothing => return Ok(None),
             _ if Instant::now() > deadline => return Ok(None),

@@ -74,7 +74,7 @@ impl Campaign {
         let history = &self.golden.history;
         seen.deviates =
             outage.is_some() || now.repeated > history.repeated || now.acknowledged != history.acknowledged;
-        let (activated, outcome) = decide(&seen, is_executed);
+        let (activated, outcome) = decide(&seen, is_executed, judge.gave_up_another(slot));
         let mut findings = judge.findings().to_vec();
         if let End::Emulator(reason) = &end {
             findings.push(format!("the emulator failed: {reason}"));
@@ -110,10 +110,11 @@ impl Golden {
     }
 }
 
-/// Whether the mutant took effect, and what became of the trial.
-fn decide(seen: &Observed, is_executed: bool) -> (bool, Outcome) {
+/// Whether the mutant took effect, and what became of the trial. Only that *its* component is given up is stood: `gave_up_another` is not.
+fn decide(seen: &Observed, is_executed: bool, gave_up_another: bool) -> (bool, Outcome) {
     match classify(&Observed { activated: true, ..*seen }) {
         Outcome::Benign if !is_executed => (false, Outcome::NotActivated),
+        Outcome::Degraded if gave_up_another || seen.other_deaths > 0 => (true, Outcome::OthersDisturbed),
         outcome => (true, outcome),
     }
 }
@@ -146,11 +147,21 @@ mod tests {
 
     #[test]
     fn whatever_is_seen_is_activated_and_what_is_not_only_if_it_is_executed() {
+        let decide = |seen, is_executed| decide(seen, is_executed, false);
         assert_eq!(decide(&QUIET, false), (false, Outcome::NotActivated));
         assert_eq!(decide(&QUIET, true), (true, Outcome::Benign));
         assert_eq!(decide(&Observed { deviates: true, ..QUIET }, false), (true, Outcome::RecoveredIntact));
         let never_served = Observed { finished: false, deadline_told: true, ..QUIET };
         assert_eq!(decide(&never_served, false), (true, Outcome::Hang));
+    }
+
+    #[test]
+    fn only_its_own_component_may_be_given_up() {
+        let closed = Observed { closed: true, target_deaths: 6, ..QUIET };
+        assert_eq!(decide(&closed, false, false), (true, Outcome::Degraded));
+        assert_eq!(decide(&closed, false, true), (true, Outcome::OthersDisturbed));
+        let with_others = Observed { other_deaths: 1, ..closed };
+        assert_eq!(decide(&with_others, false, false), (true, Outcome::OthersDisturbed));
     }
 
     #[test]

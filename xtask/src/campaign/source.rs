@@ -250,6 +250,12 @@ impl<'a> Bench<'a> {
                 "{unbuilt} mutants in a row do not build: {:?} was said last",
                 drawn.why
             );
+            ensure!(
+                known.is_none() || system.is_some(),
+                "trial {trial}: {} could be tried when it was drawn, and cannot be now: {:?}",
+                mutant.name,
+                drawn.why
+            );
             if known.is_none() {
                 pile.add(drawn)?;
             }
