@@ -151,4 +151,21 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_there_is_no_room_for_is_left_out() {
+        let mut frames = Frames::EMPTY;
+        for number in 0..=PLACES as u8 {
+            frames.push(|place| {
+                place[0] = number;
+                Some(1)
+            });
+        }
+        assert!(frames.is_full());
+        for number in 0..PLACES as u8 {
+            assert_eq!(frames.next(FRAME_MAX), [number]);
+            frames.sent(1);
+        }
+        assert!(frames.is_empty());
+    }
 }
