@@ -499,10 +499,11 @@ fn nor_with_three_calls_to_a_server_that_dies_a_supervisor_and_a_deadline() {
     check(&Budget { calls: 3, supervisor_deaths: 1, passes: 1, ..ONE_DEATH });
 }
 
+/// With the upper server's call besides this is more than 24 GiB of states.
 #[test]
-#[ignore = "tens of millions of states: ./x test --soak"]
-fn nor_with_three_calls_to_deaths_of_all_and_a_deadline() {
-    check(&Budget { calls: 3, client_deaths: 1, supervisor_deaths: 1, passes: 1, ..ONE_DEATH });
+#[ignore = "millions of states: ./x test --soak"]
+fn nor_with_three_calls_to_deaths_of_all_and_a_deadline_when_no_server_calls() {
+    check(&Budget { calls: 3, nested: 0, client_deaths: 1, supervisor_deaths: 1, passes: 1, ..ONE_DEATH });
 }
 
 #[test]
