@@ -164,7 +164,8 @@ pub mod slot_ctl {
     pub const OPEN: u64 = 1;
     /// Answers `Unavailable` to queued and new calls, `UnknownDied` to queued ones that an incarnation had died with.
     pub const CLOSE: u64 = 2;
-    /// From now on there is no checkpoint to load.
+    /// From now on there is no checkpoint to load. For a slot that does not run, and whose last incarnation called its checkpoint
+    /// damaged or failed before it was ready.
     pub const DROP_CHECKPOINT: u64 = 3;
     /// The slot's log records go to its ring only.
     pub const MUTE: u64 = 4;

@@ -343,6 +343,8 @@ pub fn supervisor(memory: &Memory) -> u32 {
     cases.expect(Status::Ok, Call::Kill, &[PREY, 6]);
     cases.expect(Status::WrongState, Call::Kill, &[PREY, 6]);
     cases.expect(Status::WrongState, Call::SlotCtl, &[PREY, slot_ctl::HEARTBEAT]);
+    // It was ended by others: that says nothing against its checkpoint.
+    cases.expect(Status::WrongState, Call::SlotCtl, &[PREY, slot_ctl::DROP_CHECKPOINT]);
     cases.expect(Status::WrongState, Call::Inject, &[PREY, 1, trigger::NOW, 0]);
     let dead = cases.attempt(Call::Inspect, &[inspect::NEXT_DEAD, 0, 0, 0]);
     assert!(dead[..2] == [0, PREY], "the dead slot: {:x?}", &dead[..2]);

@@ -6,7 +6,7 @@ use super::Done;
 use super::checkpoint::Checkpoint;
 use crate::Kernel;
 use abi::message::bits;
-use abi::record::SlotState;
+use abi::record::{DeathClass, SlotState};
 use abi::rights::slot_bit;
 use abi::syscall::slot_ctl::{
     ACKNOWLEDGE, CLOSE, DROP_CHECKPOINT, HEARTBEAT, MUTE, OPEN, SEAL, STORE, UNMUTE,
@@ -37,6 +37,9 @@ impl Kernel {
                 self.core.close(target, now, &mut self.shell);
                 self.shell.emit(now, Event::Closed { slot: target });
             }
+            DROP_CHECKPOINT if !self.may_have_failed_by_its_checkpoint(target) => {
+                return Done::Status(Status::WrongState);
+            }
             DROP_CHECKPOINT => self.shell.checkpoints[usize::from(target)] = Checkpoint::EMPTY,
             MUTE => self.shell.muted |= slot_bit(target),
             UNMUTE => self.shell.muted &= !slot_bit(target),
@@ -47,5 +50,15 @@ impl Kernel {
             _ => return Done::Status(Status::BadArgument),
         }
         Done::Status(Status::Ok)
+    }
+
+    /// Whether the last incarnation said that its checkpoint was damaged, or failed before it was ready. Of nobody else is there a
+    /// reason to forget anything: a supervisor that is wrong must not be able to.
+    fn may_have_failed_by_its_checkpoint(&self, target: SlotId) -> bool {
+        let record = &self.shell.records[usize::from(target)];
+        let class = DeathClass::from_code(record.class);
+        let unready = record.was_ready == 0 && class.is_some_and(DeathClass::is_own_fault);
+        let failed = unready || class == Some(DeathClass::CheckpointCorrupt);
+        failed && self.core.slot(target).state != SlotState::Running
     }
 }

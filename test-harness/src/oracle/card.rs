@@ -67,12 +67,13 @@ pub fn replay_journal(image: &Path) -> Result<()> {
 /// # Errors
 /// Fails when `debugfs` cannot be run or says something that is not understood.
 pub fn read(image: &Path) -> Result<Contents> {
-    let root = names_in_root(image)?;
     let folder = tempfile::tempdir().context("making a folder for the card's files")?;
+    // Both at once, since a process costs more than what it does here. Where there is no such folder, nothing is copied.
+    let listing = debugfs(image, &format!("ls -p /\nrdump {ROOT} {}\n", folder.path().display()))?;
+    let root = names_in_root(&listing);
     if !root.iter().any(|name| format!("/{name}") == ROOT) {
         return Ok(Contents { tree: Tree::new(), links: BTreeMap::new(), sizes: BTreeMap::new(), root });
     }
-    debugfs(image, &format!("rdump {ROOT} {}\n", folder.path().display()))?;
     let mut tree = Tree::new();
     collect(folder.path(), "", &mut tree)?;
     let (links, sizes) = inodes(image, &tree)?;
@@ -158,13 +159,12 @@ fn debugfs(image: &Path, script: &str) -> Result<String> {
 }
 
 /// `ls -p` prints one entry a line: `/inode/mode/uid/gid/name/size/`.
-fn names_in_root(image: &Path) -> Result<Vec<String>> {
-    let listing = debugfs(image, "ls -p /\n")?;
+fn names_in_root(listing: &str) -> Vec<String> {
     let names = listing.lines().filter_map(|line| line.strip_prefix('/')?.split('/').nth(4));
     let mut names: Vec<_> =
         names.filter(|name| !matches!(*name, "." | ".." | "")).map(str::to_owned).collect();
     names.sort();
-    Ok(names)
+    names
 }
 
 fn collect(folder: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {

@@ -8,9 +8,14 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Most bytes that are read at once.
 const PIECE: usize = 64 * 1024;
+
+/// How long bytes are left to gather before they are read. The emulator sends each by itself, and to wake whoever listens for each costs
+/// more than all that is done with it.
+const GATHERING: Duration = Duration::from_micros(300);
 
 /// A thread that hands on what comes over one line, until that is closed.
 #[derive(Debug)]
@@ -65,6 +70,7 @@ fn hand_on(
     if waiting[0].revents().is_empty() {
         return true;
     }
+    std::thread::sleep(GATHERING);
     let _held = between.lock().unwrap_or_else(PoisonError::into_inner);
     match stream.read(buffer) {
         // A piece has few bytes as a rule, and many may wait: each takes the room that it needs.

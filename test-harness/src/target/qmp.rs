@@ -49,7 +49,9 @@ impl Qmp {
     pub fn command(&mut self, name: &str, arguments: &Value) -> Result<Value> {
         self.next_id += 1;
         let request = json!({ "execute": name, "arguments": arguments, "id": self.next_id });
-        writeln!(self.stream, "{request}").with_context(|| format!("sending {name} to the emulator"))?;
+        // In one piece: the emulator looks at each that comes.
+        let line = format!("{request}\n");
+        self.stream.write_all(line.as_bytes()).with_context(|| format!("sending {name} to the emulator"))?;
         loop {
             let answer = self.answers.recv_timeout(ANSWER_LIMIT).map_err(|error| match error {
                 RecvTimeoutError::Timeout => anyhow!("the emulator does not answer {name}"),
