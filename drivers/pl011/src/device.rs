@@ -73,7 +73,8 @@ register_structs! {
         (0x30 => pub control: ReadWrite<u32, Control::Register>),
         (0x34 => pub fifo_level: ReadWrite<u32, FifoLevel::Register>),
         (0x38 => pub interrupt_mask: ReadWrite<u32, Interrupt::Register>),
-        (0x3C => _interrupt_status: [u32; 2]),
+        (0x3C => pub interrupt_status: ReadOnly<u32, Interrupt::Register>),
+        (0x40 => _masked_interrupt_status: u32),
         (0x44 => pub interrupt_clear: WriteOnly<u32, Interrupt::Register>),
         (0x48 => @END),
     }

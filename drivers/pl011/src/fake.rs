@@ -1,9 +1,12 @@
 //! A PL011 on the host, in two makes, with a slot around it that a driver can die in.
 //!
 //! [`Make::Board`] has timing: characters take as long as the baud rate says, FIFOs fill up and overrun, interrupts
-//! follow the levels (ARM DDI 0183, section 2.8). [`Make::Emulator`] behaves as QEMU 10.0.2's model: output leaves at
-//! once, input waits outside when the FIFO is full, the receive interrupt is raised only when the FIFO stops being
-//! empty, there is no receive timeout, and input arrives even while the receiver is disabled.
+//! follow the levels (ARM DDI 0183, section 2.8), BUSY shows while there is output. [`Make::Emulator`] behaves as QEMU
+//! 10.0.2's model: output leaves at once, each write of it raises the transmit interrupt, BUSY never shows, input waits
+//! outside when the FIFO is full, the receive interrupt is raised only when the FIFO stops being empty, there is no
+//! receive timeout, and input arrives even while the receiver is disabled.
+//!
+//! On request a write of the data register is lost, and time passes between two steps of the driver.
 //!
 //! What a driver must not do ends the test: reading an empty FIFO, writing a full or disabled one, changing the baud
 //! rate of an enabled UART, touching an unknown register.
@@ -15,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use userlib::device::{Clock, Registers};
 
 const DEPTH: usize = 16;
-const CHARACTER_NS: u64 = 86_805;
+pub const CHARACTER_NS: u64 = 86_805;
 const ACCESS_NS: u64 = 50;
 const RECEIVE: u32 = 1 << 4;
 const TRANSMIT: u32 = 1 << 5;
@@ -34,9 +37,13 @@ pub struct Machine {
     make: Make,
     uart: RefCell<Uart>,
     now_ns: Cell<u64>,
-    /// Steps (register accesses, commits, notifications) until the driver dies.
+    /// Steps (register accesses, looks at the clock, commits, notifications) until the driver dies.
     fuse: Cell<Option<u64>>,
     pub steps: Cell<u64>,
+    /// Time in nanoseconds for which others have the processor before each of the next steps.
+    pub preemptions: RefCell<VecDeque<u64>>,
+    /// Writes of the data register until one is lost.
+    pub lost_write: Cell<Option<u64>>,
     pub checkpoint: RefCell<Option<Vec<u8>>>,
     pub notifications: Cell<u32>,
     /// Bytes taken from the FIFO since the last commit.
@@ -53,6 +60,9 @@ pub struct Uart {
     overrun: bool,
     transmit: VecDeque<u8>,
     shift_end_ns: u64,
+    /// Time in nanoseconds from a write into an idle transmitter until BUSY shows.
+    pub busy_delay_ns: u64,
+    busy_from_ns: u64,
     /// What came out at the other end.
     pub sent: Vec<u8>,
     pub control: u32,
@@ -73,6 +83,8 @@ impl Machine {
             now_ns: Cell::new(1_000_000),
             fuse: Cell::new(None),
             steps: Cell::new(0),
+            preemptions: RefCell::default(),
+            lost_write: Cell::new(None),
             checkpoint: RefCell::default(),
             notifications: Cell::new(0),
             uncommitted: Cell::new(0),
@@ -134,6 +146,15 @@ impl Machine {
             Some(0) => resume_unwind(Box::new(Death)),
             left => self.fuse.set(left.map(|steps| steps - 1)),
         }
+        let preempted_ns = self.preemptions.borrow_mut().pop_front();
+        self.pass(preempted_ns.unwrap_or(0));
+    }
+
+    /// Whether this write of the data register is the one to be lost.
+    fn loses_write(&self) -> bool {
+        let left = self.lost_write.get();
+        self.lost_write.set(left.and_then(|writes| writes.checked_sub(1)));
+        left == Some(0)
     }
 
     fn pass(&self, nanoseconds: u64) {
@@ -213,6 +234,7 @@ impl Uart {
         assert!(self.transmit.len() < self.depth(), "the transmit FIFO is full");
         if self.transmit.is_empty() {
             self.shift_end_ns = now + CHARACTER_NS;
+            self.busy_from_ns = now + self.busy_delay_ns;
         }
         self.transmit.push_back(byte);
         match make {
@@ -231,8 +253,9 @@ impl Uart {
         self.latched = self.divisors;
     }
 
-    fn flags(&self) -> u32 {
-        let busy = u32::from(!self.transmit.is_empty()) << 3;
+    fn flags(&self, make: Make, now: u64) -> u32 {
+        let busy = make == Make::Board && !self.transmit.is_empty() && now >= self.busy_from_ns;
+        let busy = u32::from(busy) << 3;
         let receive_empty = u32::from(self.receive.is_empty()) << 4;
         let transmit_full = u32::from(self.transmit.len() >= self.depth()) << 5;
         busy | receive_empty | transmit_full
@@ -249,7 +272,8 @@ impl Registers for Machine {
                 self.uncommitted.set(self.uncommitted.get() + 1);
                 uart.read_data(self.make, self.now_ns.get())
             }
-            0x18 => uart.flags(),
+            0x18 => uart.flags(self.make, self.now_ns.get()),
+            0x3C => uart.raw,
             _ => panic!("read of offset {offset:#x}"),
         }
     }
@@ -259,6 +283,7 @@ impl Registers for Machine {
         self.pass(ACCESS_NS);
         let mut uart = self.uart.borrow_mut();
         match offset {
+            0x00 if self.loses_write() => {}
             0x00 => uart.write_data(self.make, self.now_ns.get(), value as u8),
             0x24 | 0x28 | 0x2C => {
                 assert_eq!(uart.control & 1, 0, "offset {offset:#x} written while the UART is enabled");
@@ -287,6 +312,7 @@ impl Registers for Machine {
 
 impl Clock for Machine {
     fn now_ns(&self) -> u64 {
+        self.step();
         self.now_ns.get()
     }
 

@@ -14,6 +14,12 @@
 //! 4. A new incarnation rewrites every register that matters, but first lets the transmitter finish and drains the
 //!    receiver, and it does not switch the FIFOs off, which would flush them: their bytes are acknowledged output and
 //!    unread input.
+//! 5. A byte counts as output only when the transmitter shows that it has one: by the transmit interrupt, cleared before
+//!    each byte (emulated PL011s raise it at every write), or by BUSY (a board's, until the last byte has left). If
+//!    neither shows, the byte did not get there: the write fails, with the progress before that byte committed, and the
+//!    byte is left to the next incarnation. On a board this finds only what is lost on the way to an idle transmitter:
+//!    with other bytes in the FIFO, BUSY is theirs. And it finds nothing where half a character's time passes before
+//!    the look is over, since the byte may then have left: it counts as taken.
 //!
 //! *Why.* The line to the user is the one place where a restart could be seen; it should not be.
 //!
@@ -52,6 +58,11 @@ const INPUT_MAX: usize = 256;
 /// Deepest FIFO of any revision (r1p5).
 const FIFO_MAX: u64 = 32;
 
+/// Time in nanoseconds after which a write surely shows in the flags, which cross from one clock to another: three
+/// periods of a UARTCLK of 1.5 MHz. Beyond that, more than enough for what a processor reorders of reads of its own
+/// clock and of the device.
+const SETTLED_NS: u64 = 2_000;
+
 /// Bits that a character takes on the line: start, eight data, stop.
 const BITS_PER_CHARACTER: u64 = 10;
 
@@ -65,6 +76,13 @@ pub struct Line {
     pub clock_hz: u32,
     /// Bits per second.
     pub baud: u32,
+}
+
+impl Line {
+    /// Time in nanoseconds that a character takes.
+    fn character_ns(self) -> u64 {
+        BITS_PER_CHARACTER * 1_000_000_000 / u64::from(self.baud)
+    }
 }
 
 /// What the console needs from the process around it. [`Clock::wait`] returns early when the interrupt comes, and
@@ -140,10 +158,19 @@ impl State {
     }
 }
 
+/// What became of bytes that were to go into the transmit FIFO.
+struct Transmitted {
+    /// How many of them the transmitter took, from the first one on.
+    taken: u32,
+    /// The one after these was written and did not get there.
+    lost: bool,
+}
+
 /// A PL011 in service.
 pub struct Console<D, P> {
     device: D,
     process: P,
+    line: Line,
     state: State,
     /// The reader was told [`Reply::Again`] and not notified since.
     reader_waits: bool,
@@ -158,13 +185,13 @@ impl<D: Registers, P: Process> Console<D, P> {
         let restored = saved.and_then(State::restore);
         let fresh = restored.is_none();
         let state = restored.unwrap_or_else(|| State::new(incarnation));
-        let mut console = Self { device, process, state, reader_waits: true, writer_waits: false };
+        let mut console = Self { device, process, line, state, reader_waits: true, writer_waits: false };
         if fresh {
             console.commit();
         }
         register!(&console.device, Block, interrupt_mask).set(0);
-        console.finish_transmission(line);
-        console.program(line);
+        console.finish_transmission();
+        console.program();
         console.wake_reader();
         console.receive();
         console
@@ -182,16 +209,19 @@ impl<D: Registers, P: Process> Console<D, P> {
         }
         let mut stalled_ns = self.process.now_ns() + STALL_LIMIT_NS;
         while let Some(rest) = bytes.get(self.state.written as usize..).filter(|rest| !rest.is_empty()) {
-            register!(&self.device, Block, interrupt_clear).write(Interrupt::TRANSMIT::SET);
-            let taken = self.transmit(&rest[..rest.len().min(REPEAT_MAX)]);
+            // Before the look at the FIFO: a preemption after it must not count as the transmitter's.
+            let look_ns = self.process.now_ns();
+            let Transmitted { taken, lost } = self.transmit(&rest[..rest.len().min(REPEAT_MAX)]);
             if taken > 0 {
                 self.state.written += taken;
                 self.commit();
                 stalled_ns = self.process.now_ns() + STALL_LIMIT_NS;
-            } else if self.process.now_ns() < stalled_ns {
-                self.wait_for_transmitter();
-            } else {
+            }
+            if lost || look_ns >= stalled_ns {
                 return Reply::Failed(Error::Device);
+            }
+            if taken == 0 {
+                self.wait_for_transmitter();
             }
         }
         Reply::Written(self.state.receipt)
@@ -228,8 +258,8 @@ impl<D: Registers, P: Process> Console<D, P> {
     }
 
     /// Waits until acknowledged output has left; gives up when the device does not get on.
-    fn finish_transmission(&mut self, line: Line) {
-        let character_ns = BITS_PER_CHARACTER * 1_000_000_000 / u64::from(line.baud);
+    fn finish_transmission(&mut self) {
+        let character_ns = self.line.character_ns();
         let limit_ns = self.process.now_ns() + 2 * FIFO_MAX * character_ns;
         while register!(&self.device, Block, flag).is_set(Flag::BUSY) && self.process.now_ns() < limit_ns {
             self.take_input();
@@ -240,9 +270,9 @@ impl<D: Registers, P: Process> Console<D, P> {
 
     /// Writes all registers that matter, in the order of section 3.3.8. The line control register must come after the
     /// divisors, which take effect with it (section 3.3.6).
-    fn program(&mut self, line: Line) {
+    fn program(&mut self) {
         let device = &self.device;
-        let divisor = divisor(line);
+        let divisor = divisor(self.line);
         register!(device, Block, control).set(0);
         register!(device, Block, integer_baud_rate).write(IntegerBaudRate::DIVISOR.val(divisor >> 6));
         register!(device, Block, fractional_baud_rate).write(FractionalBaudRate::DIVISOR.val(divisor & 0x3F));
@@ -294,18 +324,50 @@ impl<D: Registers, P: Process> Console<D, P> {
         taken
     }
 
-    /// Puts bytes into the transmit FIFO while it has room; says how many.
-    fn transmit(&mut self, bytes: &[u8]) -> u32 {
+    /// Puts bytes into the transmit FIFO while it has room and they get there.
+    fn transmit(&mut self, bytes: &[u8]) -> Transmitted {
         let mut taken = 0;
         for &byte in bytes {
+            // Before the look at the FIFO: if that is full, the interrupt to wait for is still to come.
+            register!(&self.device, Block, interrupt_clear).write(Interrupt::TRANSMIT::SET);
             if register!(&self.device, Block, flag).is_set(Flag::TRANSMIT_FULL) {
                 break;
             }
+            // For each byte, not for each batch: a batch takes an emulator longer than half a character.
+            let before_ns = self.process.now_ns();
             register!(&self.device, Block, data).write(Data::DATA.val(byte.into()));
+            if self.is_lost(before_ns) {
+                return Transmitted { taken, lost: true };
+            }
             self.state.receipt = self.state.receipt.with(byte);
             taken += 1;
         }
-        taken
+        Transmitted { taken, lost: false }
+    }
+
+    /// Whether the byte that was written just now, and not before `before_ns`, surely did not get there: nothing shows
+    /// at an instant when all writes do and no byte can have left. Half a character's time, where a whole one would do,
+    /// allows for a line that is faster than was said.
+    fn is_lost(&self, before_ns: u64) -> bool {
+        if self.shows_output() {
+            return false;
+        }
+        let after_ns = self.process.now_ns();
+        loop {
+            let look_ns = self.process.now_ns();
+            if self.shows_output() || self.process.now_ns() > before_ns + self.line.character_ns() / 2 {
+                return false;
+            }
+            if look_ns >= after_ns + SETTLED_NS {
+                return true;
+            }
+        }
+    }
+
+    /// Whether the transmitter shows that it has got something since its interrupt was cleared, or has not sent it yet.
+    fn shows_output(&self) -> bool {
+        register!(&self.device, Block, interrupt_status).is_set(Interrupt::TRANSMIT)
+            || register!(&self.device, Block, flag).is_set(Flag::BUSY)
     }
 
     /// Waits for the transmit interrupt, no longer than until the FIFO must have room, and serves the receiver, which

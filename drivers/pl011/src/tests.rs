@@ -1,7 +1,7 @@
 //! The console on fake registers, and its death at every single step.
 
 use super::*;
-use crate::fake::{Machine, Make};
+use crate::fake::{CHARACTER_NS, Machine, Make};
 use proptest::prelude::*;
 use protocols::console::{READ_MAX, Receipt};
 
@@ -104,6 +104,33 @@ proptest! {
             for (number, &length) in lengths.iter().enumerate() {
                 let bytes = text(length);
                 prop_assert_eq!(console.write(CallId(number as u64), &bytes), answer_to(&bytes));
+                expected.extend(bytes);
+            }
+            machine.settle();
+            prop_assert_eq!(&machine.uart().sent, &expected);
+        }
+    }
+
+    /// At any phase of the line, with others on the processor at any step, for any time.
+    #[test]
+    fn no_byte_is_given_up_that_the_transmitter_took(
+        writes in prop::collection::vec((1..=256_usize, 0..20 * CHARACTER_NS), 1..4),
+        preemptions in prop::collection::vec(
+            prop_oneof![9 => Just(0), 3 => 0..2 * CHARACTER_NS, 1 => 0..2 * STALL_LIMIT_NS],
+            0..2_000,
+        ),
+        busy_delay_ns in 0..SETTLED_NS,
+    ) {
+        for make in MAKES {
+            let machine = Machine::new(make);
+            let mut console = start(&machine, 1);
+            machine.uart().busy_delay_ns = busy_delay_ns;
+            *machine.preemptions.borrow_mut() = preemptions.iter().copied().collect();
+            let mut expected = Vec::new();
+            for (number, &(length, pause_ns)) in writes.iter().enumerate() {
+                let bytes = text(length);
+                prop_assert_eq!(console.write(CallId(number as u64), &bytes), answer_to(&bytes));
+                machine.elapse(pause_ns);
                 expected.extend(bytes);
             }
             machine.settle();
@@ -256,6 +283,145 @@ fn a_write_survives_death_at_every_step() {
                 assert!(fuse > 200, "the fuse never burned");
                 assert_eq!(sent, &whole);
                 break;
+            }
+        }
+    }
+}
+
+/// How many of the first data writes of a write into an idle transmitter can be missed when they are lost: on a board
+/// the next ones find the FIFO in use.
+fn traceable(make: Make, length: u64) -> u64 {
+    if make == Make::Board { 1 } else { length }
+}
+
+/// Writes `bytes` as a client does whose complaint ends an incarnation: to one after the other. The first one loses its
+/// data write number `lost`. Says how many there were.
+fn write_to_the_end(machine: &Machine, first: u32, bytes: &[u8], lost: Option<u64>) -> u32 {
+    machine.lost_write.set(lost);
+    for incarnation in first.. {
+        let reply = start(machine, incarnation).write(CallId(1), bytes);
+        if reply == answer_to(bytes) {
+            return incarnation - first + 1;
+        }
+        assert_eq!(reply, Reply::Failed(Error::Device));
+        assert_eq!(machine.lost_write.get(), None, "given up for nothing");
+    }
+    unreachable!("incarnations without end")
+}
+
+#[test]
+fn a_byte_that_does_not_reach_an_idle_transmitter_is_found_and_written_by_the_next_incarnation() {
+    for make in MAKES {
+        for lost in 0..traceable(make, 100) {
+            let machine = Machine::new(make);
+            let mut console = start(&machine, 1);
+            machine.lost_write.set(Some(lost));
+            assert_eq!(console.write(CallId(1), &text(100)), Reply::Failed(Error::Device));
+            assert_eq!(u64::from(console.state.written), lost, "what is before that byte");
+            assert_eq!(console.state.receipt, Receipt::of(&text(lost as usize)), "is on the receipt");
+            drop(console);
+            machine.settle();
+            assert_eq!(machine.uart().sent, text(lost as usize), "written again by the same incarnation");
+            assert_eq!(start(&machine, 2).write(CallId(1), &text(100)), answer_to(&text(100)));
+            machine.settle();
+            assert_eq!(machine.uart().sent, text(100), "{make:?}, write {lost}");
+        }
+    }
+}
+
+/// As rule 5 of the crate says.
+#[test]
+fn a_byte_that_does_not_reach_a_busy_board_is_not_found() {
+    let machine = Machine::new(Make::Board);
+    let mut console = start(&machine, 1);
+    machine.lost_write.set(Some(5));
+    assert_eq!(console.write(CallId(1), &text(10)), answer_to(&text(10)));
+    machine.settle();
+    assert_eq!(machine.uart().sent, [0, 1, 2, 3, 4, 6, 7, 8, 9]);
+}
+
+/// Whatever was preempted: the look ends, and only what may have left counts as taken.
+#[test]
+fn a_lost_byte_is_found_unless_it_may_have_left() {
+    for make in MAKES {
+        for step in 0..20 {
+            for preempted_ns in [0, 100, 1_000, SETTLED_NS, 40_000, CHARACTER_NS, STALL_LIMIT_NS] {
+                let machine = Machine::new(make);
+                let mut console = start(&machine, 1);
+                machine.lost_write.set(Some(0));
+                machine.preemptions.borrow_mut().extend(vec![0; step]);
+                machine.preemptions.borrow_mut().push_back(preempted_ns);
+                let begin = machine.now_ns();
+                let reply = console.write(CallId(1), b"x");
+                assert!(machine.now_ns() - begin <= preempted_ns + CHARACTER_NS / 2 + 1_000);
+                let found = reply == Reply::Failed(Error::Device);
+                assert!(found || reply == answer_to(b"x"));
+                assert!(found || preempted_ns > 40_000, "{make:?}, {preempted_ns} ns at step {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_preemption_at_any_step_gives_no_byte_up() {
+    for make in MAKES {
+        for preempted_ns in
+            [SETTLED_NS, CHARACTER_NS / 2, CHARACTER_NS, 16 * CHARACTER_NS, 2 * STALL_LIMIT_NS]
+        {
+            for step in 0.. {
+                let machine = Machine::new(make);
+                let mut console = start(&machine, 1);
+                machine.preemptions.borrow_mut().extend(vec![0; step]);
+                machine.preemptions.borrow_mut().push_back(preempted_ns);
+                let reply = console.write(CallId(1), &text(40));
+                assert_eq!(reply, answer_to(&text(40)), "{make:?}, {preempted_ns} ns at step {step}");
+                machine.settle();
+                assert_eq!(machine.uart().sent, text(40));
+                if !machine.preemptions.borrow().is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_too_fast_to_tell_gives_no_byte_up() {
+    // A character of 3.3 µs: half of it is over before a write surely shows.
+    let line = Line { baud: 3_000_000, ..LINE };
+    let machine = Machine::new(Make::Emulator);
+    let mut console = start(&machine, 1);
+    console.line = line;
+    machine.lost_write.set(Some(0));
+    assert_eq!(console.write(CallId(1), b"x"), answer_to(b"x"));
+}
+
+#[test]
+fn a_write_with_a_lost_byte_survives_death_at_every_step() {
+    let whole = text(40);
+    for make in MAKES {
+        // The one that dies loses a byte, or its successor, which takes over a FIFO in use.
+        for (lost, later) in (0..traceable(make, 40)).map(Some).flat_map(|lost| [(lost, None), (None, lost)])
+        {
+            for fuse in 0.. {
+                let machine = Machine::new(make);
+                let completed = machine.live(Some(fuse), || write_to_the_end(&machine, 1, &whole, lost));
+                if completed.is_none() {
+                    machine
+                        .live(None, || write_to_the_end(&machine, 3, &whole, later))
+                        .expect("no fuse burns");
+                }
+                machine.settle();
+                let sent = &machine.uart().sent;
+                assert!(
+                    is_output(sent, &whole, usize::from(completed.is_none())),
+                    "{make:?}, lost {lost:?} or {later:?}, death at step {fuse}: {sent:?}"
+                );
+                if let Some(incarnations) = completed {
+                    assert_eq!((incarnations, sent), (1 + u32::from(lost.is_some()), &whole));
+                    assert!(fuse > 100, "the fuse never burned");
+                    break;
+                }
             }
         }
     }
