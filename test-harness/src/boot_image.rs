@@ -9,7 +9,7 @@ use std::path::Path;
 use zerocopy::FromBytes;
 
 /// Where the boards put the boot image (`bsp/*/board.toml`, `kernel`).
-const LOADED_AT: u64 = 0x8_0000;
+pub const LOADED_AT: u64 = 0x8_0000;
 
 /// A boot image.
 #[derive(Clone, Debug)]
@@ -47,6 +47,16 @@ impl BootImage {
     /// All of it, for whoever damages it.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
+    }
+
+    /// Number of slots.
+    pub const fn slot_count(&self) -> u8 {
+        self.header.slot_count as u8
+    }
+
+    /// Physical addresses of the pages with the fault plan.
+    pub const fn plan(&self) -> Range<u64> {
+        self.header.plan_base..self.header.plan_base + self.header.plan_size
     }
 
     /// What the manifest gives to a slot.

@@ -5,6 +5,7 @@
 
 use super::outcome::Observed;
 use crate::evidence::{Clock, Item, Recorded, TraceHash};
+use crate::oracle::memory::{Copy, Exempt, Expected};
 use crate::oracle::workload::{Follower, Promise};
 use crate::oracle::{Kind, account, card, console};
 use crate::system::Slot;
@@ -14,7 +15,9 @@ use anyhow::Result;
 use injector_core::Record as InjectorRecord;
 use interposer_core::Done;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use workload_core::Record;
 
 /// Findings of one trial that are named: a directory without end has thousands.
@@ -87,6 +90,10 @@ pub struct Judge {
     is_late: bool,
     /// What the kernel held and should not have, each once.
     leaks: BTreeSet<String>,
+    /// What memory must be, if that is to be looked at, and what is not.
+    memory: Option<(Arc<Expected>, Exempt)>,
+    /// What memory is and must not be.
+    trespasses: Vec<String>,
     findings: Vec<String>,
     /// Everything that came over the evidence line, if somebody wants to read it.
     kept: Option<Vec<Item>>,
@@ -114,8 +121,36 @@ impl Judge {
             unreadable: 0,
             is_late: false,
             leaks: BTreeSet::new(),
+            memory: None,
+            trespasses: Vec::new(),
             findings: Vec::new(),
             kept: None,
+        }
+    }
+
+    /// Looks at memory, too.
+    #[must_use]
+    pub fn with_memory(self, expected: &Arc<Expected>) -> Self {
+        Self { memory: Some((Arc::clone(expected), Exempt::default())), ..self }
+    }
+
+    /// Does not look at all of it: for a fault from outside that is in what never changes.
+    pub fn exempt(&mut self, constants: bool, all: bool) {
+        if let Some((_, exempt)) = &mut self.memory {
+            (exempt.constants, exempt.all) = (constants, all);
+        }
+    }
+
+    /// The physical memory that has to be looked at when the guest stands at its end.
+    pub fn memory_wanted(&self) -> Option<Range<u64>> {
+        self.memory.as_ref().filter(|(_, exempt)| !exempt.all).map(|(expected, _)| expected.range())
+    }
+
+    /// Takes a copy of that.
+    pub fn take_memory(&mut self, copy: &Copy) {
+        if let Some((expected, exempt)) = &self.memory {
+            let exempt = Exempt { targets: self.cast.targets.clone(), ..exempt.clone() };
+            self.trespasses = expected.judge(copy, &exempt);
         }
     }
 
@@ -265,6 +300,7 @@ impl Judge {
             self.findings.push(text);
         }
         self.findings.extend(self.leaks.iter().map(|leak| format!("leaked: {leak}")));
+        self.findings.extend(self.trespasses.iter().map(|what| format!("memory: {what}")));
         for slot in &self.closed {
             self.findings.push(format!("{} was given up", self.name(*slot)));
         }
@@ -284,6 +320,7 @@ impl Judge {
             wrong_data,
             refused: self.follower.refused(),
             leaked: !self.leaks.is_empty(),
+            trespassed: !self.trespasses.is_empty(),
             closed: !self.closed.is_empty(),
             target_deaths,
             other_deaths: self.deaths.len() as u32 - target_deaths,

@@ -41,6 +41,7 @@ pub mod summary;
 
 use crate::evidence::Item;
 use crate::fault::{Action, Carrier, Carriers, KERNEL, Model, TargetImage, image};
+use crate::oracle::memory::Expected;
 use crate::system::System;
 use crate::target::{Machine, card};
 use abi::plan::{Fault, PlanEntry};
@@ -57,6 +58,7 @@ use silence::Mute;
 use spec::{Planned, Spec, Target};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use summary::RECOVERY;
 
@@ -111,6 +113,7 @@ pub struct Campaign {
     client: u8,
     targets: BTreeMap<String, Target>,
     golden: Golden,
+    memory: Arc<Expected>,
     alters_cards: bool,
 }
 
@@ -176,6 +179,7 @@ impl Campaign {
             client: system.slot(&scenario.workload.client)?,
             targets: BTreeMap::new(),
             golden: Golden::default(),
+            memory: Arc::new(Expected::of(system)?),
             alters_cards: false,
         };
         campaign.golden = campaign.golden_run(folder)?;
@@ -208,7 +212,7 @@ impl Campaign {
     }
 
     fn golden_run(&self, folder: &Path) -> Result<Golden> {
-        let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, None)?, self.seed);
+        let mut judge = self.judge()?;
         let (end, card) =
             self.boot_once(&self.plan_without_fault(), &mut judge, Some(&mut Passing::new(None)), folder)?;
         let seen = judge.finish(&card)?;
@@ -228,6 +232,12 @@ impl Campaign {
         Ok(golden)
     }
 
+    /// Who follows a trial.
+    fn judge(&self) -> Result<Judge> {
+        let cast = cast(&self.system, &self.scenario.workload, None)?;
+        Ok(Judge::new(cast, self.seed).with_memory(&self.memory))
+    }
+
     fn plan_without_fault(&self) -> Vec<u8> {
         spec::plan_without_fault(&self.scenario, self.seed, self.client)
     }
@@ -242,7 +252,7 @@ impl Campaign {
         let card = folder.join("card.img");
         copy_sparse(&self.card, &card)?;
         let plan = self.plan_without_fault();
-        let judge = Judge::new(cast(&self.system, &self.scenario.workload, None)?, self.seed);
+        let judge = self.judge()?;
         let mut standing = Standing::start(&self.what(&plan, &card, &folder), judge)?;
         for what in ["going on", "being put back"] {
             let mut judge = standing.judge().clone();
@@ -405,7 +415,7 @@ impl Campaign {
         announce: &mut dyn FnMut(u16) -> Result<()>,
     ) -> Result<()> {
         let spec = self.spec(trial)?;
-        let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, None)?, self.seed);
+        let mut judge = self.judge()?;
         let carriers = self.carriers(&spec)?;
         let by_itself = carriers.all.is_empty();
         let mut carriers = carriers.for_debugger();
@@ -450,7 +460,7 @@ impl Campaign {
     /// # Errors
     /// As [`Campaign::run`].
     pub fn run_spec(&self, spec: &Spec, folder: &Path, keep: bool) -> Result<Account> {
-        let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, None)?, self.seed);
+        let mut judge = self.judge()?;
         if keep {
             judge.keep();
         }
@@ -480,6 +490,8 @@ impl Campaign {
         let slots: Vec<SlotId> =
             spec.faults.iter().filter(|fault| fault.target != KERNEL).map(|fault| fault.slot).collect();
         let mut judge = judge.with_targets(slots.iter().copied());
+        let in_bundle = spec.faults.iter().any(|fault| fault.model.is_in_bundle());
+        judge.exempt(in_bundle, spec.faults.iter().any(|fault| fault.target == KERNEL));
         let mut carriers = self.carriers(spec)?;
         let actor: Option<&mut dyn AtFaultPoint> =
             if carriers.all.is_empty() { None } else { Some(&mut carriers) };

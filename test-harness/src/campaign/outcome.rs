@@ -21,7 +21,7 @@ pub enum Outcome {
     OthersDisturbed,
     /// A component was given up (quarantine).
     Degraded,
-    /// Something acknowledged is gone or is something else, and nobody was told.
+    /// Something acknowledged is gone or is something else, and nobody was told; or a component can reach what is not its own.
     SilentCorruption,
     /// The client did not come to its end, while the clock ran.
     Hang,
@@ -110,6 +110,8 @@ pub struct Observed {
     pub refused: u32,
     /// The kernel held something for nobody: memory, identifiers, calls.
     pub leaked: bool,
+    /// A component can reach what is not its own, or what belongs to nobody who is a target was changed.
+    pub trespassed: bool,
     /// A component was given up.
     pub closed: bool,
     /// Deaths of the target.
@@ -131,7 +133,7 @@ pub const fn classify(seen: &Observed) -> Outcome {
     if seen.unplanned_reset {
         return Outcome::BoardReset;
     }
-    if seen.wrong_data {
+    if seen.wrong_data || seen.trespassed {
         return Outcome::SilentCorruption;
     }
     if !seen.finished {
@@ -170,6 +172,7 @@ mod tests {
         wrong_data: false,
         refused: 0,
         leaked: false,
+        trespassed: false,
         closed: false,
         target_deaths: 0,
         other_deaths: 0,
@@ -188,6 +191,7 @@ mod tests {
             (Observed { target_deaths: 9, closed: true, ..QUIET }, Outcome::Degraded),
             (Observed { target_deaths: 1, leaked: true, closed: true, ..QUIET }, Outcome::OthersDisturbed),
             (Observed { wrong_data: true, leaked: true, refused: 1, ..QUIET }, Outcome::SilentCorruption),
+            (Observed { trespassed: true, target_deaths: 1, ..QUIET }, Outcome::SilentCorruption),
             (Observed { finished: false, deadline_told: true, ..QUIET }, Outcome::Hang),
             (Observed { finished: false, ..QUIET }, Outcome::KernelDead),
             (Observed { kernel_panicked: true, unplanned_reset: true, ..QUIET }, Outcome::KernelDead),

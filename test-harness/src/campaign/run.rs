@@ -116,11 +116,19 @@ pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>
     let mut splitter = Splitter::new();
     let vitals = boot.vitals();
     let end = listen(&mut emulator, stub.as_mut().zip(actor), vitals, &mut splitter, judge);
+    // An emulator that has failed says so when it is ended.
+    let memory = judge.memory_wanted().and_then(|range| {
+        emulator.control().command("stop", &serde_json::json!({})).ok()?;
+        emulator.standing_memory(&range).ok()
+    });
     let ending = emulator.end()?;
     for happening in emulator.rest() {
         take(&happening, &mut splitter, judge);
     }
     splitter.finish(|item| judge.item(&item));
+    if let Some(memory) = memory {
+        judge.take_memory(&memory);
+    }
     match (end, ending) {
         (Ok(End::Silent(why)), _) => Ok(End::Silent(why)),
         // Whatever the stub said last: it was the emulator that failed, which is an outcome.
@@ -343,6 +351,9 @@ impl Standing {
         };
         let end = self.halt(end, &mut splitter, judge)?;
         if !matches!(end, End::Emulator(_)) {
+            if let Some(range) = judge.memory_wanted() {
+                judge.take_memory(&self.emulator.standing_memory(&range)?);
+            }
             actor.over(&mut self.gdb)?;
         }
         splitter.finish(|item| judge.item(&item));

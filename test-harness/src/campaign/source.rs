@@ -9,15 +9,17 @@
 use super::ledger::Line;
 use super::mutants::{Mutant, TRIGGER};
 use super::outcome::{Observed, Outcome, classify};
-use super::run::{End, Passing, cast};
+use super::run::{End, Passing};
 use super::silence::Mute;
 use super::{Campaign, Golden, Judge, TOLERANCE_NS};
 use crate::evidence::symbols::Images;
 use crate::fault::image;
+use crate::oracle::memory::Expected;
 use crate::system::System;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Lines of sources, with their files.
@@ -53,6 +55,7 @@ impl Campaign {
             client: system.slot(&self.scenario.workload.client)?,
             targets: std::collections::BTreeMap::new(),
             golden: self.golden.clone(),
+            memory: Arc::new(Expected::of(system)?),
             alters_cards: false,
         })
     }
@@ -64,7 +67,7 @@ impl Campaign {
     pub fn run_mutant(&self, trial: u64, mutant: &Mutant, is_executed: bool, folder: &Path) -> Result<Line> {
         let begun = Instant::now();
         let slot = self.system.slot(mutant.target)?;
-        let mut judge = Judge::new(cast(&self.system, &self.scenario.workload, Some(slot))?, self.seed);
+        let mut judge = self.judge()?.with_targets([slot]);
         let passing = &mut Passing::new(None);
         let (end, card) = self.boot_once(&self.plan_without_fault(), &mut judge, Some(passing), folder)?;
         let mut seen = judge.finish(&card)?;
@@ -139,6 +142,7 @@ mod tests {
         wrong_data: false,
         refused: 0,
         leaked: false,
+        trespassed: false,
         closed: false,
         target_deaths: 0,
         other_deaths: 0,

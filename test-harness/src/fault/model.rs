@@ -85,6 +85,11 @@ impl Model {
         bail!("no fault model {name:?}: there is {}", names.join(", "))
     }
 
+    /// Whether the fault changes a copy of the bundle, which nobody on the board can.
+    pub const fn is_in_bundle(self) -> bool {
+        matches!(self, Self::SlotFlip(Part::Bundle) | Self::SlotWild(Part::Bundle))
+    }
+
     /// Whether a fault is drawn from what the target executes.
     pub const fn is_drawn_from_profile(self) -> bool {
         match self {

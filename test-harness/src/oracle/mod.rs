@@ -4,7 +4,7 @@
 //! incarnations and times from the kernel's records; [`workload`] repeats the client's operations from the seed and
 //! compares every walk; [`console`] looks for every acknowledged line in what came over the console; [`card`] reads the
 //! card image with the file system's own tools when the machine is off; [`account`] compares what the kernel holds with what the
-//! build says.
+//! build says; [`memory`] looks at what components can reach, and at what never changes.
 //!
 //! *Why separate.* A judge that can fail is worth something; each has tests in which it must.
 
@@ -13,6 +13,7 @@ pub mod card;
 pub mod console;
 mod judge;
 pub mod kernel;
+pub mod memory;
 pub mod tree;
 pub mod workload;
 

@@ -12,10 +12,12 @@ use super::line::Reader;
 use super::machine::{Machine, SerialLine};
 use super::process::{Guarded, describe};
 use super::qmp::Qmp;
+use crate::oracle::memory::Copy;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::ops::Range;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -343,6 +345,18 @@ impl Emulator {
         self.qmp.command("cont", &json!({}))?;
         saved?;
         fs::read(file.path()).context("reading the copy of memory")
+    }
+
+    /// Copies physical memory of a guest that stands, and leaves it standing.
+    ///
+    /// # Errors
+    /// Fails when the emulator refuses or is gone.
+    pub fn standing_memory(&mut self, range: &Range<u64>) -> Result<Copy> {
+        let file = tempfile::NamedTempFile::new().context("making a file for memory")?;
+        let size = range.end - range.start;
+        let arguments = json!({ "val": range.start, "size": size, "filename": file.path() });
+        self.qmp.command("pmemsave", &arguments)?;
+        Ok(Copy { base: range.start, bytes: fs::read(file.path()).context("reading the copy of memory")? })
     }
 
     /// How often the guest has reset the board. Complete when [`Emulator::end`] or [`Emulator::wait`] has returned: the
