@@ -4,10 +4,10 @@
 //! contain follows from the seed, what is on the card is read by the file system's own tools.
 
 use super::outcome::Observed;
+use super::work::{Traces, Work};
 use crate::evidence::{Clock, Item, Recorded, TraceHash};
+use crate::oracle::account;
 use crate::oracle::memory::{Copy, Exempt, Expected};
-use crate::oracle::workload::{Follower, Promise};
-use crate::oracle::{Kind, account, card, console};
 use crate::system::Slot;
 use abi::record::DeathClass;
 use abi::trace::{Event, Frame};
@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use workload_core::Record;
 
 /// Findings of one trial that are named: a directory without end has thousands.
 const FINDINGS_NAMED: usize = 20;
@@ -26,8 +25,6 @@ const FINDINGS_NAMED: usize = 20;
 /// Who is who.
 #[derive(Clone, Debug)]
 pub struct Cast {
-    /// Slot of the client.
-    pub client: u8,
     /// Slot of the injector.
     pub injector: u8,
     /// Slot of the console's driver.
@@ -72,7 +69,7 @@ pub struct Judge {
     clock: Clock,
     now: u64,
     hash: TraceHash,
-    follower: Follower,
+    work: Box<dyn Work>,
     text: Vec<u8>,
     deaths: Vec<Death>,
     started: BTreeMap<u8, u32>,
@@ -100,14 +97,14 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Of a trial whose client works with this seed.
-    pub fn new(cast: Cast, seed: u64) -> Self {
+    /// Of a trial with this workload.
+    pub fn new(cast: Cast, work: Box<dyn Work>) -> Self {
         Self {
             cast,
             clock: Clock { frequency: 0 },
             now: 0,
             hash: TraceHash::new(),
-            follower: Follower::new(seed, Promise::Acknowledged),
+            work,
             text: Vec::new(),
             deaths: Vec::new(),
             started: BTreeMap::new(),
@@ -193,7 +190,7 @@ impl Judge {
 
     /// Whether nothing that follows counts.
     pub fn is_over(&self) -> bool {
-        self.follower.is_finished() || self.deadline_told || self.panic.is_some() || self.was_reset()
+        self.work.is_finished() || self.deadline_told || self.panic.is_some() || self.was_reset()
     }
 
     /// Whether the board was reset though nobody had asked for it.
@@ -223,7 +220,7 @@ impl Judge {
 
     /// The power was cut: what follows is another life of the board.
     pub fn power_cut(&mut self) {
-        self.follower.reset();
+        self.work.reset();
         self.boots = 0;
     }
 
@@ -263,8 +260,8 @@ impl Judge {
         let before = self.acknowledgements.partition_point(|&at| at < time).saturating_sub(1);
         let waits = self.acknowledgements[before.min(self.acknowledgements.len())..].windows(2);
         History {
-            acknowledged: self.follower.acknowledged(),
-            repeated: self.follower.repeated(),
+            acknowledged: self.work.acknowledged(),
+            repeated: self.work.repeated(),
             longest_wait: waits.map(|pair| pair[1] - pair[0]).max().unwrap_or(0),
         }
     }
@@ -284,15 +281,15 @@ impl Judge {
         if let Some(text) = &self.panic {
             self.findings.push(format!("the kernel panicked: {text}"));
         }
-        let wrong_answers = self.follower.refused() as usize;
-        let complaints: Vec<_> = self.follower.findings().to_vec();
-        let wrong = complaints.iter().filter(|finding| finding.kind == Kind::Correctness).count();
-        self.findings.extend(complaints.iter().map(ToString::to_string));
-        let mut wrong_data = wrong > wrong_answers;
-        wrong_data |= self.judge_console();
-        if self.follower.is_finished() {
-            wrong_data |= self.judge_card(card)?;
-        }
+        let (complaints, mut wrong_data) = self.work.complaints();
+        self.findings.extend(complaints);
+        let left = self.work.leftovers(&Traces {
+            console: &self.text,
+            console_deaths: &self.deaths_of(self.cast.console),
+            card,
+        })?;
+        wrong_data |= !left.is_empty();
+        self.findings.extend(left);
         let target_deaths = self.deaths.iter().filter(|death| self.is_target(death.slot)).count() as u32;
         for death in self.deaths.iter().filter(|death| !self.cast.targets.contains(&death.slot)) {
             let text =
@@ -315,10 +312,10 @@ impl Judge {
         Ok(Observed {
             kernel_panicked: self.panic.is_some(),
             unplanned_reset: self.was_reset(),
-            finished: self.follower.is_finished(),
+            finished: self.work.is_finished(),
             deadline_told: self.deadline_told,
             wrong_data,
-            refused: self.follower.refused(),
+            refused: self.work.refused(),
             leaked: !self.leaks.is_empty(),
             trespassed: !self.trespasses.is_empty(),
             closed: !self.closed.is_empty(),
@@ -337,44 +334,8 @@ impl Judge {
         self.cast.names.get(&slot).cloned().unwrap_or_else(|| format!("slot {slot}"))
     }
 
-    fn judge_console(&mut self) -> bool {
-        let deaths: Vec<_> = self
-            .deaths
-            .iter()
-            .filter(|death| death.slot == self.cast.console)
-            .map(|death| death.time)
-            .collect();
-        let report = console::judge(&self.text, self.follower.lines(), &deaths);
-        for line in &report.lost {
-            let text = format!("console: line {} was acknowledged and is not there whole", line.operation);
-            self.findings.push(text);
-        }
-        if report.strays > 0 {
-            self.findings.push(format!("console: {} lines that nobody wrote", report.strays));
-        }
-        !report.lost.is_empty() || report.strays > 0
-    }
-
-    fn judge_card(&mut self, image: &Path) -> Result<bool> {
-        if !self.follower.is_unmounted() {
-            // The client was told so. What was acknowledged is there when the card is mounted.
-            card::replay_journal(image)?;
-        }
-        let checked = card::check(image)?;
-        if !checked.clean {
-            self.findings.push(format!("e2fsck -fn is not content: {}", checked.output));
-        }
-        let differences: Vec<_> = match card::read(image) {
-            Ok(contents) => card::compare(&contents, &self.follower.possible_trees())
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            // A file system that its own tools do not understand is a result, not a failure of the harness.
-            Err(error) => vec![format!("card: {error:#}")],
-        };
-        let intact = checked.clean && differences.is_empty();
-        self.findings.extend(differences);
-        Ok(!intact)
+    fn deaths_of(&self, slot: u8) -> Vec<u64> {
+        self.deaths.iter().filter(|death| death.slot == slot).map(|death| death.time).collect()
     }
 
     fn frame(&mut self, recorded: &Recorded) {
@@ -396,10 +357,7 @@ impl Judge {
 
     fn dispatch(&mut self, event: &Event) {
         match *event {
-            Event::Application { slot, data, .. } if slot == self.cast.client => match Record::decode(data) {
-                Some(record) => self.client(&record),
-                None => self.unreadable += 1,
-            },
+            Event::Application { slot, data, .. } if self.work.is_client(slot) => self.client(slot, data),
             Event::Application { slot, data, .. } if slot == self.cast.injector => {
                 self.injector(InjectorRecord::decode(data));
             }
@@ -410,8 +368,8 @@ impl Judge {
             Event::Started { slot, .. } => *self.started.entry(slot).or_default() += 1,
             Event::Died { slot, class, .. } => {
                 self.deaths.push(Death { slot, time: self.now, class });
-                if slot == self.cast.client {
-                    self.follower.died();
+                if self.work.is_client(slot) {
+                    self.work.died(slot);
                 }
             }
             Event::Closed { slot } => self.closed.push(slot),
@@ -431,10 +389,11 @@ impl Judge {
         }
     }
 
-    fn client(&mut self, record: &Record) {
-        let before = self.follower.acknowledged();
-        self.follower.record(self.now, record);
-        if self.follower.acknowledged() > before {
+    fn client(&mut self, slot: u8, data: &[u8]) {
+        let before = self.work.acknowledged();
+        let is_understood = self.work.said(self.now, slot, data);
+        self.unreadable += u32::from(!is_understood);
+        if self.work.acknowledged() > before {
             self.acknowledgements.push(self.now);
         }
     }

@@ -11,6 +11,7 @@
 //! | [`run`] | one boot, with the debugger's stub in hand |
 //! | [`silence`] | a guest that is slow, or dead |
 //! | [`judge`] | frames, console, card to an observation |
+//! | [`work`] | what became of a workload |
 //! | [`outcome`] | observation to one word |
 //! | [`ledger`] | the file with all trials |
 //! | [`description`] | the file with all that is needed to run it again |
@@ -38,6 +39,7 @@ pub mod source;
 pub mod spec;
 pub mod statistics;
 pub mod summary;
+pub mod work;
 
 use crate::evidence::Item;
 use crate::fault::{Action, Carrier, Carriers, KERNEL, Model, TargetImage, image};
@@ -234,8 +236,13 @@ impl Campaign {
 
     /// Who follows a trial.
     fn judge(&self) -> Result<Judge> {
+        self.judge_of(self.seed)
+    }
+
+    fn judge_of(&self, seed: u64) -> Result<Judge> {
         let cast = cast(&self.system, &self.scenario.workload, None)?;
-        Ok(Judge::new(cast, self.seed).with_memory(&self.memory))
+        let work = work::of(&self.scenario.workload, &self.system, seed)?;
+        Ok(Judge::new(cast, work).with_memory(&self.memory))
     }
 
     fn plan_without_fault(&self) -> Vec<u8> {
@@ -318,8 +325,7 @@ impl Campaign {
         killed: Option<SlotId>,
         folder: &Path,
     ) -> Result<Profile> {
-        let mut judge =
-            Judge::new(cast(&self.system, &self.scenario.workload, Some(image.slot))?, profile::SEED);
+        let mut judge = self.judge_of(profile::SEED)?.with_targets([image.slot]);
         let at = self.scenario.last_ns();
         let entry =
             PlanEntry { at, fault: Fault::Outside as u32, slot: image.slot.into(), trigger: 0, count: 0 };

@@ -520,7 +520,6 @@ pub fn cast(
     target: Option<u8>,
 ) -> Result<Cast> {
     Ok(Cast {
-        client: system.slot(&workload.client)?,
         injector: system.slot(&workload.injector)?,
         console: system.slot(&workload.console)?,
         targets: target.into_iter().collect(),

@@ -1,0 +1,79 @@
+//! Workloads, as a trial sees them: what their clients said and were told, and what must be left when they have come to their end.
+//!
+//! *Role.* One judge for each kind of workload behind [`Work`]; [`Judge`](super::judge::Judge) does the rest, which is the same for all.
+//!
+//! *Rule.* What a workload must have done follows from the seed and from what its clients were told, and is compared with what is on the
+//! card and came over the console.
+
+mod mixed;
+
+use super::scenario::Workload;
+use crate::system::System;
+use anyhow::Result;
+use mixed::Mixed;
+use std::fmt::Debug;
+use std::path::Path;
+
+/// What came of a workload outside of the board's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Traces<'a> {
+    /// All that came over the console.
+    pub console: &'a [u8],
+    /// When the console's driver died, in virtual nanoseconds.
+    pub console_deaths: &'a [u64],
+    /// The card, with the machine switched off.
+    pub card: &'a Path,
+}
+
+/// Follows the clients of a workload.
+pub trait Work: Debug + Send {
+    /// The same, in the same state.
+    fn boxed_clone(&self) -> Box<dyn Work>;
+
+    /// Whether the component in this slot is one of the clients.
+    fn is_client(&self, slot: u8) -> bool;
+
+    /// Takes what a client said at `time`, in virtual nanoseconds; false: these bytes say nothing.
+    fn said(&mut self, time: u64, slot: u8, data: &[u8]) -> bool;
+
+    /// A client died.
+    fn died(&mut self, slot: u8);
+
+    /// The board was switched off.
+    fn reset(&mut self);
+
+    /// Operations that were acknowledged.
+    fn acknowledged(&self) -> u32;
+
+    /// Operations that had to be asked for again.
+    fn repeated(&self) -> u32;
+
+    /// Operations of which a client was told that they failed.
+    fn refused(&self) -> u32;
+
+    /// All clients have come to their end.
+    fn is_finished(&self) -> bool;
+
+    /// What clients were told that must not be, and whether some of it is more than an operation that was refused: data that are wrong.
+    fn complaints(&self) -> (Vec<String>, bool);
+
+    /// What was left and must not be. All of it is data that are wrong.
+    ///
+    /// # Errors
+    /// The file system's tools cannot be run.
+    fn leftovers(&self, traces: &Traces) -> Result<Vec<String>>;
+}
+
+impl Clone for Box<dyn Work> {
+    fn clone(&self) -> Self {
+        self.boxed_clone()
+    }
+}
+
+/// The workload of a scenario, before it begins.
+///
+/// # Errors
+/// The system has not the components that it needs.
+pub fn of(workload: &Workload, system: &System, seed: u64) -> Result<Box<dyn Work>> {
+    Ok(Box::new(Mixed::new(system.slot(&workload.client)?, seed)))
+}
