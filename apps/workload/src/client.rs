@@ -68,6 +68,7 @@ struct Client {
 pub fn run(_start: Start, files: Service, lines: Option<Lines>) -> ! {
     let Some((header, entries)) = plan::plan() else { rest() };
     let plan = Plan { header: *header, entries };
+    let lines = lines.filter(|_| header.parameters[parameter::KIND] != parameter::FILES);
     let mut client = Client {
         files: Files::new(files),
         lines,

@@ -42,6 +42,7 @@ register_bitfields! {
     /// UARTCR, section 3.3.8.
     pub Control [
         UART_ENABLE OFFSET(0) NUMBITS(1) [],
+        LOOPBACK OFFSET(7) NUMBITS(1) [],
         TRANSMIT_ENABLE OFFSET(8) NUMBITS(1) [],
         RECEIVE_ENABLE OFFSET(9) NUMBITS(1) [],
     ],

@@ -76,6 +76,9 @@ pub struct Line {
     pub clock_hz: u32,
     /// Bits per second.
     pub baud: u32,
+    /// Output comes back as input, and goes out, too, where the UART lets it (UARTCR.LBE, section 3.3.8): for
+    /// tests.
+    pub loopback: bool,
 }
 
 impl Line {
@@ -281,8 +284,12 @@ impl<D: Registers, P: Process> Console<D, P> {
         register!(device, Block, fifo_level)
             .write(FifoLevel::TRANSMIT::OneEighth + FifoLevel::RECEIVE::OneHalf);
         register!(device, Block, interrupt_clear).write(Interrupt::ALL::SET);
-        register!(device, Block, control)
-            .write(Control::UART_ENABLE::SET + Control::TRANSMIT_ENABLE::SET + Control::RECEIVE_ENABLE::SET);
+        register!(device, Block, control).write(
+            Control::UART_ENABLE::SET
+                + Control::LOOPBACK.val(self.line.loopback.into())
+                + Control::TRANSMIT_ENABLE::SET
+                + Control::RECEIVE_ENABLE::SET,
+        );
     }
 
     /// Clears the receive interrupts, then takes what the FIFO holds, then wakes the reader if there is something.

@@ -100,11 +100,13 @@ impl Driver<'_> {
 userlib::entry!(main);
 
 fn main(start: Start) -> ! {
-    let system =
-        System { clock: DriverClock::new(), irq: binding!(irq "uart0"), reader: binding!(notify ? "shell") };
+    // Whoever reads: the shell, or the client of a campaign.
+    let reader = binding!(notify ? "shell").or(binding!(notify ? "client"));
+    let system = System { clock: DriverClock::new(), irq: binding!(irq "uart0"), reader };
     let line = Line {
         clock_hz: binding!(parameter ? "uart_clock_hz").unwrap_or(CLOCK_HZ) as u32,
         baud: binding!(parameter ? "baud").unwrap_or(BAUD) as u32,
+        loopback: binding!(parameter ? "loopback").is_some_and(|on| on != 0),
     };
     let mut saved = [0; STATE_MAX];
     let saved = checkpoint::load(&mut saved);

@@ -2,6 +2,7 @@
 //!
 //! *Rule.* A scenario names and bounds; a trial is drawn from it, a seed and a number ([`super::spec`]).
 
+use super::work::{WORKLOADS, WorkKind};
 use crate::fault::{KERNEL, Model};
 use abi::syscall::trigger;
 use anyhow::{Context, Result, bail, ensure};
@@ -10,12 +11,16 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The scenarios that come with Samsara: name and text.
-pub const STOCK: [(&str, &str); 13] = [
+pub const STOCK: [(&str, &str); 17] = [
     ("batch", include_str!("../../scenarios/campaign/batch.toml")),
     ("behaviour", include_str!("../../scenarios/campaign/behaviour.toml")),
+    ("block", include_str!("../../scenarios/campaign/block.toml")),
     ("combinations", include_str!("../../scenarios/campaign/combinations.toml")),
+    ("console", include_str!("../../scenarios/campaign/console.toml")),
     ("device", include_str!("../../scenarios/campaign/device.toml")),
     ("enumeration", include_str!("../../scenarios/campaign/enumeration.toml")),
+    ("files", include_str!("../../scenarios/campaign/files.toml")),
+    ("ipc", include_str!("../../scenarios/campaign/ipc.toml")),
     ("kernel", include_str!("../../scenarios/campaign/kernel.toml")),
     ("medium", include_str!("../../scenarios/campaign/medium.toml")),
     ("power", include_str!("../../scenarios/campaign/power.toml")),
@@ -132,7 +137,7 @@ const SEVERAL_MAX: u64 = 64;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
-    /// Name: `mixed`, files and lines on the console.
+    /// Name, of [`WORKLOADS`].
     pub name: String,
     /// Component that does the work.
     pub client: String,
@@ -157,9 +162,6 @@ impl Workload {
 
 /// From the injector's deadline until it has spoken, in nanoseconds: others may have the CPU.
 const SLACK_NS: u64 = 50_000_000;
-
-/// Names of the workloads.
-pub const WORKLOADS: [&str; 1] = ["mixed"];
 
 impl CampaignScenario {
     /// A scenario that comes with Samsara, or, if `name` ends in `.toml`, one from a file. Returns its text, too.
@@ -225,7 +227,7 @@ impl CampaignScenario {
         }
         self.check_recovery()?;
         self.check_enumeration()?;
-        if !WORKLOADS.contains(&self.workload.name.as_str()) {
+        if WorkKind::named(&self.workload.name).is_none() {
             bail!("no workload {:?}: there is {}", self.workload.name, WORKLOADS.join(", "));
         }
         Ok(())

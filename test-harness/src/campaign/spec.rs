@@ -2,6 +2,7 @@
 
 use super::profile::Profile;
 use super::scenario::{CampaignScenario, Recovery, is_called_by_nobody};
+use super::work::WorkKind;
 use crate::fault::{Action, Dice, Model, TargetImage, behaviour, draw, power};
 use abi::plan::{Fault, PARAMETERS, PlanEntry, PlanHeader};
 use abi::syscall::trigger;
@@ -290,6 +291,7 @@ pub fn plan(scenario: &CampaignScenario, seed: u64, entries: &[PlanEntry]) -> Ve
     parameters[parameter::TRIGGER_LIMIT] = TRIGGER_LIMIT_NS;
     parameters[parameter::PAUSE] = work.pause_us * 1000;
     parameters[parameter::OPERATIONS] = work.operations.into();
+    parameters[parameter::KIND] = WorkKind::named(&work.name).map_or(0, WorkKind::number);
     let header = PlanHeader { magic: 0, crc: 0, count: 0, seed, end: work.end_ms * 1_000_000, parameters };
     let mut bytes = injector_core::plan::sealed(header, entries).as_bytes().to_vec();
     bytes.extend_from_slice(entries.as_bytes());

@@ -11,9 +11,10 @@ use test_harness::campaign::junit;
 use test_harness::campaign::ledger::{self, Line, Writer};
 use test_harness::campaign::mutants;
 use test_harness::campaign::outcome::Outcome;
-use test_harness::campaign::scenario::{CampaignScenario, STOCK, WORKLOADS};
+use test_harness::campaign::scenario::{CampaignScenario, STOCK};
 use test_harness::campaign::statistics::rate;
 use test_harness::campaign::summary::Summary;
+use test_harness::campaign::work::WORKLOADS;
 use test_harness::fault::Model;
 
 /// Failures that are named one by one.

@@ -5,11 +5,15 @@
 //! *Rule.* What a workload must have done follows from the seed and from what its clients were told, and is compared with what is on the
 //! card and came over the console.
 
+mod exercise;
 mod mixed;
 
 use super::scenario::Workload;
 use crate::system::System;
-use anyhow::Result;
+use anyhow::{Result, bail};
+use exercise::Exercise;
+use exerciser_core::Kind;
+use injector_core::parameter::FILES;
 use mixed::Mixed;
 use std::fmt::Debug;
 use std::path::Path;
@@ -70,10 +74,65 @@ impl Clone for Box<dyn Work> {
     }
 }
 
+/// A workload by its name in a scenario.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WorkKind {
+    /// Files, and a line on the console for each operation.
+    Mixed,
+    /// The same without the lines.
+    Files,
+    /// One service.
+    One(Kind),
+}
+
+/// Names of the workloads.
+pub const WORKLOADS: [&str; 5] = ["mixed", "files", "block", "ipc", "console"];
+
+impl WorkKind {
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "mixed" => Self::Mixed,
+            "files" => Self::Files,
+            "block" => Self::One(Kind::Block),
+            "ipc" => Self::One(Kind::Ipc),
+            "console" => Self::One(Kind::Console),
+            _ => return None,
+        })
+    }
+
+    /// Its number in the plan.
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::Mixed => 0,
+            Self::Files => FILES,
+            Self::One(kind) => kind as u64,
+        }
+    }
+}
+
 /// The workload of a scenario, before it begins.
 ///
 /// # Errors
 /// The system has not the components that it needs.
 pub fn of(workload: &Workload, system: &System, seed: u64) -> Result<Box<dyn Work>> {
-    Ok(Box::new(Mixed::new(system.slot(&workload.client)?, seed)))
+    let client = system.slot(&workload.client)?;
+    Ok(match WorkKind::named(&workload.name) {
+        Some(WorkKind::Mixed | WorkKind::Files) => Box::new(Mixed::new(client, seed)),
+        Some(WorkKind::One(kind)) => Box::new(Exercise::new(client, kind, seed)),
+        None => bail!("no workload {:?}: there is {}", workload.name, WORKLOADS.join(", ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_workload_has_a_number_of_its_own() {
+        let numbers: std::collections::BTreeSet<_> =
+            WORKLOADS.map(|name| WorkKind::named(name).unwrap().number()).into();
+        assert_eq!(numbers.len(), WORKLOADS.len());
+        assert_eq!(WorkKind::named("none"), None);
+    }
 }
