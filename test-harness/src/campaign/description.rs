@@ -2,13 +2,16 @@
 
 use super::scenario::CampaignScenario;
 use crate::system::System;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Name of the file.
 pub const NAME: &str = "campaign.toml";
+
+/// Name of the file with the scenario, where that is not of the stock.
+pub const SCENARIO: &str = "scenario.toml";
 
 /// What was, or is to be, run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub struct Description {
     pub emulator: String,
     /// The compiler's version.
     pub compiler: String,
+    /// SHA-256 of the harness's sources: what a fault is, and how it is drawn. Empty: not recorded (before there was this field).
+    #[serde(default)]
+    pub harness_sha256: String,
     /// SHA-256 of the kernel.
     pub kernel_sha256: String,
     /// The scenario's text.
@@ -71,6 +77,7 @@ impl Description {
             board: system.board.clone(),
             emulator: versions.0,
             compiler: versions.1,
+            harness_sha256: env!("SAMSARA_HARNESS_SHA256").to_owned(),
             kernel_sha256: system.kernel_sha256.clone(),
             text: text.to_owned(),
             mutants: None,
@@ -96,13 +103,41 @@ impl Description {
     /// There is one, or it cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(NAME);
-        ensure!(
-            !path.exists(),
-            "{} holds a campaign already: `./x campaign resume {0}` goes on with it; a new one takes another folder",
-            folder.display()
-        );
+        ensure_free(folder)?;
         let text = toml::to_string(self).context("writing the description of the campaign")?;
-        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+        let write = |path: &Path, text: &str| {
+            std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+        };
+        if !self.is_of_stock() {
+            write(&folder.join(SCENARIO), &self.text)?;
+        }
+        write(&path, &text)
+    }
+
+    fn is_of_stock(&self) -> bool {
+        CampaignScenario::named(&self.scenario).is_ok_and(|(_, text)| text == self.text)
+    }
+
+    /// Whether the harness is the one that the campaign was begun with.
+    pub fn has_same_harness(&self, now: &Self) -> bool {
+        self.harness_sha256 == now.harness_sha256
+    }
+
+    /// Whether both say the same of scenario and seed, so that trials of one number are the same trial.
+    ///
+    /// # Errors
+    /// Says in what they differ.
+    pub fn check_comparable(&self, other: &Self) -> Result<()> {
+        ensure!(
+            self.text == other.text && self.seed == other.seed,
+            "these are two campaigns: {}, seed {}, and {}, seed {}{}",
+            self.scenario,
+            self.seed,
+            other.scenario,
+            other.seed,
+            if self.scenario == other.scenario { " (their scenarios differ)" } else { "" }
+        );
+        Ok(())
     }
 
     /// Whether trials run now are the same as then.
@@ -134,14 +169,13 @@ impl Description {
         Ok(())
     }
 
-    /// The command that runs it again, into a folder `DIR`. A scenario that is not of the stock is to be put into a file before.
+    /// The command that runs it again, into a folder `DIR`. A scenario that is not of the stock lies beside it ([`SCENARIO`]).
     pub fn command(&self) -> String {
         let Self { scenario, trials, seed, board, .. } = self;
         if self.mutants.is_some() {
             return format!("./x campaign source --mutants {trials} --seed {seed} --board {board} --out DIR");
         }
-        let is_stock = CampaignScenario::named(scenario).is_ok_and(|(_, text)| text == self.text);
-        let file = if is_stock { scenario.clone() } else { format!("{scenario}.toml") };
+        let file = if self.is_of_stock() { scenario.as_str() } else { SCENARIO };
         let shard = match self.shard {
             [_, 0 | 1] => String::new(),
             [first, step] => format!(" --shard {first}/{step}"),
@@ -150,8 +184,26 @@ impl Description {
     }
 
     /// Numbers of the trials.
-    pub fn numbers(&self) -> impl Iterator<Item = u64> + Send + use<> {
+    pub fn numbers(&self) -> impl Iterator<Item = u64> + Clone + Send + use<> {
         let [first, step] = self.shard;
         (first..self.trials).step_by(step.max(1) as usize)
     }
+}
+
+/// Whether a new campaign may go into this folder.
+///
+/// # Errors
+/// There is one already: says which.
+pub fn ensure_free(folder: &Path) -> Result<()> {
+    if !folder.join(NAME).exists() {
+        return Ok(());
+    }
+    let what = Description::read(folder).map_or_else(
+        |_| "a campaign".to_owned(),
+        |there| format!("the campaign {}, seed {}, {} trials", there.scenario, there.seed, there.trials),
+    );
+    bail!(
+        "{} holds {what}: `./x campaign resume {0}` goes on with that; a new one takes another folder",
+        folder.display()
+    )
 }

@@ -268,6 +268,7 @@ mod tests {
             board: "raspi3b".to_owned(),
             emulator: "an <emulator>".to_owned(),
             compiler: "1.96.0".to_owned(),
+            harness_sha256: String::new(),
             kernel_sha256: "0123456789abcdef0123".to_owned(),
             text: String::new(),
             mutants: None,
@@ -300,7 +301,7 @@ mod tests {
         assert!(batch.contains("Of 1 trials in which anything was seen 1 were not"), "{batch}");
         assert!(headline("batch/text", Outcome::Benign).contains("No fault was seen at all."));
         assert!(
-            recovery.contains("./x campaign run s.toml --trials 1"),
+            recovery.contains("./x campaign run scenario.toml --trials 1"),
             "no scenario of the stock has that text"
         );
     }

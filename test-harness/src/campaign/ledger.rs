@@ -63,6 +63,18 @@ impl Line {
         Self { wall_ms: 0, ..self.clone() } == Self { wall_ms: 0, ..other.clone() }
     }
 
+    /// The fields in which they differ, as ` (in trace_hash, outage_ns)`.
+    pub fn differing_fields(&self, other: &Self) -> String {
+        let fields = |line: &Self| match serde_json::to_value(Self { wall_ms: 0, ..line.clone() }) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        let (own, others) = (fields(self), fields(other));
+        let differ = own.iter().filter(|(name, value)| others.get(*name) != Some(value));
+        let names: Vec<_> = differ.map(|(name, _)| name.as_str()).collect();
+        if names.is_empty() { String::new() } else { format!(" (in {})", names.join(", ")) }
+    }
+
     /// Whether the fault is a mutant of the source.
     pub fn is_of_mutant(&self) -> bool {
         self.model.starts_with(mutants::MODEL)
@@ -230,6 +242,13 @@ mod tests {
     fn only_the_time_of_the_computer_may_differ() {
         assert!(line(1).agrees_with(&Line { wall_ms: 99, ..line(1) }));
         assert!(!line(1).agrees_with(&Line { outcome: Outcome::Hang, ..line(1) }));
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let other = Line { outcome: Outcome::Hang, wall_ms: 99, ..line(1) };
+        assert_eq!(line(1).differing_fields(&other), " (in outcome)");
+        assert_eq!(line(1).differing_fields(&line(1)), "");
     }
 
     #[test]

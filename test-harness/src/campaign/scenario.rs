@@ -7,7 +7,8 @@ use crate::fault::{KERNEL, Model};
 use abi::syscall::trigger;
 use anyhow::{Context, Result, bail, ensure};
 use injector_core::GRACE;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// The scenarios that come with Samsara: name and text.
@@ -53,6 +54,7 @@ pub struct CampaignScenario {
     /// The work that goes on meanwhile.
     pub workload: Workload,
     /// First and last time at which a fault takes place, in milliseconds of the board.
+    #[serde(deserialize_with = "pair")]
     pub window_ms: [u64; 2],
     /// Components that faults are put into, with their weights.
     pub targets: BTreeMap<String, u32>,
@@ -72,13 +74,23 @@ pub struct CampaignScenario {
     pub without: Vec<String>,
 }
 
+/// Two numbers, and no third.
+fn pair<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u64; 2], D::Error> {
+    let numbers = Vec::deserialize(deserializer)?;
+    let count = numbers.len();
+    let pair = numbers.try_into().ok();
+    pair.ok_or_else(|| D::Error::custom(format!("{count} numbers, and must be two: [first, last]")))
+}
+
 /// Trials with more than one fault: a table of their own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Several {
     /// Fewest and most faults in a trial.
+    #[serde(deserialize_with = "pair")]
     pub faults: [u64; 2],
     /// Time between one and the next, in microseconds: some tens fall into the restart of the one before.
+    #[serde(deserialize_with = "pair")]
     pub gap_us: [u64; 2],
 }
 
@@ -129,6 +141,9 @@ impl Enumeration {
 /// What can be switched off.
 pub const SWITCHES: [&str; 7] =
     ["back-off", "checkpoint", "complaints", "deduplication", "heartbeat", "integrity", "poison-limit"];
+
+/// The component that lies about blocks.
+const INTERPOSER: &str = "interposer";
 
 /// Most faults in a trial.
 const SEVERAL_MAX: u64 = 64;
@@ -200,6 +215,7 @@ impl CampaignScenario {
         ensure!(drawable(&self.models), "`models` names none with a weight above 0");
         ensure!(drawable(&self.targets), "`targets` names none with a weight above 0");
         self.check_kernel()?;
+        self.check_medium()?;
         let [first, last] = self.window_ms;
         ensure!(first <= last, "`window_ms` must not end ({last}) before it begins ({first})");
         ensure!(
@@ -298,6 +314,20 @@ impl CampaignScenario {
         Ok(())
     }
 
+    /// Who lies about blocks is the interposer, and it does nothing else on order.
+    fn check_medium(&self) -> Result<()> {
+        let medium = |model: &Model| matches!(model, Model::Medium(_));
+        let mut drawn = self.models().into_iter().filter(|(_, weight)| *weight > 0);
+        if drawn.any(|(model, _)| medium(&model)) {
+            let others = self.targets.iter().find(|(name, weight)| **weight > 0 && *name != INTERPOSER);
+            ensure!(
+                others.is_none() && self.models().iter().all(|(model, weight)| *weight == 0 || medium(model)),
+                "models `medium/…` are for the target `{INTERPOSER}` (manifest \"campaign-medium\"), and for no other together with it"
+            );
+        }
+        Ok(())
+    }
+
     /// Most steps of a trial's plan.
     pub fn steps(&self) -> usize {
         let several = self.several.as_ref().map_or(1, |several| several.faults[1] as usize);
@@ -330,10 +360,18 @@ pub fn is_called_by_nobody(component: &str) -> bool {
 mod tests {
     use super::*;
 
-    const TEXT: &str = STOCK[12].1;
+    const TEXT: &str = include_str!("../../scenarios/campaign/text.toml");
 
     fn message(text: &str) -> String {
         format!("{:#}", CampaignScenario::parse(text).unwrap_err())
+    }
+
+    #[test]
+    fn a_range_has_two_ends_and_lies_are_the_interposers() {
+        let three = message(&TEXT.replace("window_ms = [8, 13]", "window_ms = [8, 13, 20]"));
+        assert!(three.contains("3 numbers"), "{three}");
+        let lies = TEXT.replace("\"text/address\" = 1", "\"medium/rot\" = 1");
+        assert!(message(&lies).contains("for the target `interposer`"), "{}", message(&lies));
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub fn rate(hits: u64, of: u64) -> String {
     if of == 0 {
         return "–".to_owned();
     }
+    if hits == 0 && of <= 3 {
+        return "≤ 1".to_owned();
+    }
     if hits == 0 {
         return format!("≤ 3/{of}");
     }
@@ -54,6 +57,7 @@ mod tests {
     #[test]
     fn nothing_seen_is_not_nothing_there() {
         assert_eq!(rate(0, 300), "≤ 3/300");
+        assert_eq!((rate(0, 4).as_str(), rate(0, 3).as_str()), ("≤ 3/4", "≤ 1"));
         assert_eq!(rate(0, 0), "–");
         assert_eq!(rate(10, 100), "10.0 % (5.5–17.4)");
     }

@@ -10,7 +10,7 @@ use super::text::{decode, is_access, is_store};
 use abi::layout::{HEAP_BASE, HEAP_END, IMAGE_BASE, IMAGE_END, STACK_LIMIT, STACK_TOP};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use yaxpeax_arm::armv8::a64::{Instruction, Operand, ShiftStyle, SizeCode};
+use yaxpeax_arm::armv8::a64::{Instruction, Opcode, Operand, ShiftStyle, SizeCode};
 
 /// The number by which instructions mean the stack pointer.
 const SP: u16 = 31;
@@ -104,14 +104,12 @@ pub fn loaded_bytes(word: u32) -> Option<u32> {
 pub fn read_registers(word: u32) -> Vec<u8> {
     let Some(instruction) = decode(word) else { return Vec::new() };
     let stores = is_store(&instruction);
-    let compares = instruction.operands[1..]
-        .iter()
-        .all(|operand| matches!(operand, Operand::Nothing | Operand::PCOffset(_)));
+    let first_is_read = reads_first(&instruction);
     let mut read: Vec<u8> = Vec::new();
     for (index, operand) in instruction.operands.iter().enumerate() {
         let registers: Vec<u16> = match *operand {
             Operand::Register(_, register) | Operand::RegisterOrSP(_, register)
-                if index > 0 || stores || compares =>
+                if index > 0 || first_is_read =>
             {
                 vec![register]
             }
@@ -132,6 +130,26 @@ pub fn read_registers(word: u32) -> Vec<u8> {
     read.sort_unstable();
     read.dedup();
     read
+}
+
+/// Whether the first operand is read: what is stored, compared or tested, where a branch goes, what keeps some of its bits.
+fn reads_first(instruction: &Instruction) -> bool {
+    use Opcode::{
+        ADR, ADRP, BFM, CCMN, CCMP, LDR, LDRSW, MOVK, MSR, STLXP, STLXR, STLXRB, STLXRH, STXP, STXR, STXRB,
+        STXRH, TBNZ, TBZ,
+    };
+    match instruction.opcode {
+        // Addresses of code; whether an exclusive store was carried out.
+        ADR | ADRP | STLXP | STLXR | STLXRB | STLXRH | STXP | STXR | STXRB | STXRH => false,
+        BFM | CCMN | CCMP | MOVK | MSR | TBNZ | TBZ => true,
+        _ if is_access(instruction) => is_store(instruction),
+        // The load of a constant in the code.
+        LDR | LDRSW => false,
+        // A branch to a register, or one that compares it with zero.
+        _ => instruction.operands[1..]
+            .iter()
+            .all(|operand| matches!(operand, Operand::Nothing | Operand::PCOffset(_))),
+    }
 }
 
 /// Changes a register that the target is about to read.
@@ -195,6 +213,15 @@ mod tests {
         assert_eq!(read_registers(0xB400_0040), [0], "cbz x0");
         assert_eq!(read_registers(0xA940_0820), [1], "ldp x0, x2, [x1]");
         assert_eq!(read_registers(0xD503_201F), [0_u8; 0], "nop");
+        assert_eq!(read_registers(0x9000_0001), [0_u8; 0], "adrp x1, 0");
+        assert_eq!(read_registers(0x1000_0001), [0_u8; 0], "adr x1, 0");
+        assert_eq!(read_registers(0x5800_0041), [0_u8; 0], "ldr x1, #8");
+        assert_eq!(read_registers(0x3708_0043), [3], "tbnz w3, #1, #8");
+        assert_eq!(read_registers(0xF280_0022), [2], "movk x2, #1");
+        assert_eq!(read_registers(0xFA42_0020), [1, 2], "ccmp x1, x2, #0, eq");
+        assert_eq!(read_registers(0xB340_1C20), [0, 1], "bfxil x0, x1, #0, #8");
+        assert_eq!(read_registers(0xC803_7C20), [0, 1], "stxr w3, x0, [x1]");
+        assert_eq!(read_registers(0xD61F_0040), [2], "br x2");
     }
 
     #[test]

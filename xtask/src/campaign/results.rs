@@ -136,6 +136,9 @@ fn print(summary: &Summary) {
             println!("  {:22} {count}", outcome.name());
         }
     }
+    if summary.trials > 0 && summary.outcomes.get(&Outcome::NotActivated) == Some(&summary.trials) {
+        println!("  no fault was activated: the run says nothing about the system");
+    }
     print_mutants(summary);
     if summary.trials > 0 && summary.source.iter().map(|row| row.trials).sum::<u64>() == summary.trials {
         return;
@@ -199,6 +202,7 @@ fn print_mutants(summary: &Summary) {
 
 /// Compares two ledgers trial by trial.
 pub fn compare(one: &Path, other: &Path) -> Result<ExitCode> {
+    Description::read(one)?.check_comparable(&Description::read(other)?)?;
     let (first, second) = (ledger::read(one)?, ledger::read(other)?);
     let by_trial =
         |lines: Vec<Line>| lines.into_iter().map(|line| (line.trial, line)).collect::<BTreeMap<_, _>>();
@@ -211,7 +215,9 @@ pub fn compare(one: &Path, other: &Path) -> Result<ExitCode> {
             (Some(one), Some(other)) if one.agrees_with(other) => {}
             (one, other) => {
                 differing += 1;
-                println!("  trial {trial}: {} / {}", outcome(one), outcome(other));
+                let fields =
+                    one.zip(other).map_or_else(String::new, |(one, other)| one.differing_fields(other));
+                println!("  trial {trial}: {} / {}{fields}", outcome(one), outcome(other));
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::tools::Toolchain;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use test_harness::campaign::description::{self, Description};
@@ -31,8 +32,8 @@ pub struct RunOptions {
     #[arg(long)]
     seed: u64,
     /// Trials at once.
-    #[arg(short, long, default_value_t = 2)]
-    jobs: usize,
+    #[arg(short, long, default_value = "2")]
+    jobs: NonZeroUsize,
     /// `i/n`: only the trials of which the remainder by n is i.
     #[arg(long, default_value = "0/1")]
     shard: String,
@@ -50,8 +51,8 @@ pub struct ResumeOptions {
     /// Folder of the campaign.
     folder: PathBuf,
     /// Trials at once.
-    #[arg(short, long, default_value_t = 2)]
-    jobs: usize,
+    #[arg(short, long, default_value = "2")]
+    jobs: NonZeroUsize,
 }
 
 /// What `x campaign replay` is told.
@@ -143,11 +144,8 @@ pub(super) struct NewFolder(Option<PathBuf>);
 
 impl NewFolder {
     pub(super) fn make(path: &Path) -> Result<Self> {
-        ensure!(
-            !path.join(description::NAME).exists(),
-            "{} holds a campaign already: `./x campaign resume {0}` goes on with it; a new one takes another folder",
-            path.display()
-        );
+        description::ensure_free(path)?;
+        ensure!(!path.exists() || path.is_dir(), "{} is a file: name a folder", path.display());
         let was_there = path.exists();
         std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
         let made = Self((!was_there).then(|| path.to_owned()));
@@ -191,7 +189,7 @@ pub fn run(tools: &Toolchain, options: &RunOptions) -> Result<ExitCode> {
     let _lock = Lock::folder(&options.out)?;
     setting.now.write(&options.out)?;
     folder.keep();
-    go_on(&campaign, &setting.now, &options.out, options.jobs)
+    go_on(&campaign, &setting.now, &options.out, options.jobs.get())
 }
 
 /// Goes on with a campaign.
@@ -203,10 +201,16 @@ pub fn resume(tools: &Toolchain, options: &ResumeOptions) -> Result<ExitCode> {
         return source::resume(tools, &options.folder);
     }
     let (setting, then) = Setting::of_folder(tools, &options.folder)?;
+    ensure!(
+        then.has_same_harness(&setting.now),
+        "the harness (test-harness/) is another than the campaign's: what a trial does may have changed, and {} would hold two kinds. \
+         Begin a new folder, or go on with the commit that it was begun with",
+        options.folder.display()
+    );
     let _lock = Lock::folder(&options.folder)?;
     let scratch = tempfile::tempdir().context("making a folder")?;
     let campaign = setting.campaign(scratch.path())?;
-    go_on(&campaign, &then, &options.folder, options.jobs)
+    go_on(&campaign, &then, &options.folder, options.jobs.get())
 }
 
 fn go_on(campaign: &Campaign, description: &Description, folder: &Path, jobs: usize) -> Result<ExitCode> {
@@ -268,9 +272,16 @@ pub fn replay(tools: &Toolchain, options: &ReplayOptions) -> Result<ExitCode> {
         );
         return source::replay(tools, &options.folder, options.trial);
     }
+    let numbers = Description::read(&options.folder)?.numbers();
+    if !numbers.clone().any(|trial| trial == options.trial) {
+        let last = numbers.max().unwrap_or(0);
+        bail!("{} has no trial {}: the last one is {last}", options.folder.display(), options.trial);
+    }
     let (setting, then) = Setting::of_folder(tools, &options.folder)?;
-    if !then.numbers().any(|trial| trial == options.trial) {
-        bail!("{} has no trial {}", options.folder.display(), options.trial);
+    if !then.has_same_harness(&setting.now) {
+        println!(
+            "the harness (test-harness/) is another than the campaign's: the fault may be drawn, or carried out, in another way"
+        );
     }
     let scratch = tempfile::tempdir().context("making a folder")?;
     let campaign = setting.campaign(scratch.path())?;

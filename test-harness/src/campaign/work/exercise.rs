@@ -261,7 +261,8 @@ mod tests {
         }
         std::fs::write(&card, &bytes).unwrap();
         assert_eq!(client.0.on_card(&card).unwrap(), [""; 0]);
-        bytes[FIRST as usize * BLOCK_SIZE + 7] ^= 1;
+        let Action::Write(block) = action(SEED, writes[0]) else { unreachable!() };
+        bytes[(FIRST + block) as usize * BLOCK_SIZE + 7] ^= 1;
         std::fs::write(&card, &bytes).unwrap();
         assert_eq!(client.0.on_card(&card).unwrap().len(), 1);
     }
