@@ -63,11 +63,11 @@ pub fn notice<const N: usize>(supervisor: &mut Supervisor<N>) {
     }
 }
 
-/// Carries out an action on a slot. Commits, reports and waits are the caller's.
+/// Carries out an action on a slot. Commits, reports, doubts and waits are the caller's.
 pub fn perform<const N: usize>(supervisor: &mut Supervisor<N>, action: Action) {
     // What a slot refuses because its state has changed meanwhile is told by a death or seen at the next look.
     let _ = match action {
-        Action::Commit | Action::Report(_) | Action::Wait(_) => Ok(()),
+        Action::Commit | Action::Report(_) | Action::DoubtItself(_) | Action::Wait(_) => Ok(()),
         Action::Kill(slot, class) => control::kill(slot, class),
         Action::Acknowledge(slot) => control::control(slot, slot_ctl::ACKNOWLEDGE),
         Action::Close(slot) => control::control(slot, slot_ctl::CLOSE),

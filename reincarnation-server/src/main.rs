@@ -40,7 +40,8 @@ struct Server {
 
 fn main(_start: Start) -> ! {
     let delay = time::ticks_from_ns(REPORT_DELAY_NS, sys::frequency());
-    let mut server = Server { supervisor: Supervisor::new(delay), reporter: binding!(notify ? "shell") };
+    let mut server =
+        Server { supervisor: Supervisor::new(delay).watched(), reporter: binding!(notify ? "shell") };
     server.adopt();
     // The news of this server's own death, and of what happened while there was none.
     server.tell();
@@ -106,6 +107,9 @@ impl Server {
                 Action::Report(report) => {
                     write_report(&self.supervisor, report);
                     self.tell();
+                }
+                Action::DoubtItself(slot) => {
+                    panic!("the kernel refuses to start slot {slot}: a fresh reincarnation server is to try")
                 }
                 action => perform(&mut self.supervisor, action),
             }

@@ -19,6 +19,9 @@ impl Complaint {
         Self { rs, accused }
     }
 
+    /// About nobody, to nobody.
+    pub const NONE: Self = Self { rs: None, accused: 0 };
+
     /// Has the server replaced by a fresh one; false: it was not, since this component has complained just before.
     pub fn file(&self) -> bool {
         let Some(rs) = self.rs else { return false };

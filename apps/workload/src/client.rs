@@ -56,6 +56,8 @@ pub struct Lines {
 
 struct Client {
     files: Files,
+    /// About the file server.
+    complaint: Complaint,
     lines: Option<Lines>,
     seed: u64,
     pause: u64,
@@ -65,12 +67,13 @@ struct Client {
 }
 
 /// The client's life.
-pub fn run(_start: Start, files: Service, lines: Option<Lines>) -> ! {
+pub fn run(_start: Start, files: Service, complaint: Complaint, lines: Option<Lines>) -> ! {
     let Some((header, entries)) = plan::plan() else { rest() };
     let plan = Plan { header: *header, entries };
     let lines = lines.filter(|_| header.parameters[parameter::KIND] != parameter::FILES);
     let mut client = Client {
         files: Files::new(files),
+        complaint,
         lines,
         seed: header.seed,
         pause: header.parameters[parameter::PAUSE],
@@ -167,8 +170,21 @@ impl Client {
                 self.write_line(number, &operation);
             }
             Answer::NotExecuted => self.attend(Instant::now().plus_ns(RETRY_NS)),
-            Answer::Unknown | Answer::Wrong => self.settle(&operation),
+            Answer::Unknown => self.settle(&operation),
+            Answer::Wrong => {
+                self.complain();
+                self.settle(&operation);
+            }
         }
+    }
+
+    /// Has the file server replaced, which has refused what no correct one refuses; false: it was not.
+    fn complain(&self) -> bool {
+        let is_heard = self.complaint.file();
+        if is_heard {
+            self.say(&Record::Complained { operation: self.state.operation });
+        }
+        is_heard
     }
 
     fn commit(&self) {
@@ -207,6 +223,7 @@ impl Client {
                 Ok(found) => return found,
                 // Looking changes nothing: whatever the kernel says of the call, it may be repeated.
                 Err(status) if status >= KERNEL_STATUS => self.attend(Instant::now().plus_ns(RETRY_NS)),
+                Err(_) if self.complain() => self.attend(Instant::now().plus_ns(RETRY_NS)),
                 Err(status) => return Found::Unreadable { status },
             }
         }

@@ -25,9 +25,10 @@ userlib::entry!(main);
 fn main(start: Start) -> ! {
     if let Some(files) = binding!(call ?"files") {
         let rs = binding!(call ?"reincarnation");
+        let complaint = binding!(server ?"files").map_or(Complaint::NONE, |slot| Complaint::new(rs, slot));
         let lines = binding!(call ?"console").zip(binding!(server ?"console"));
         let lines = lines.map(|(service, slot)| Lines { service, complaint: Complaint::new(rs, slot) });
-        client::run(start, files, lines);
+        client::run(start, files, complaint, lines);
     }
     info!("monitors the progress of others");
     monitor::run(&[binding!(call ?"progress"), binding!(call ?"reincarnation")])

@@ -133,6 +133,11 @@ pub enum Record<'a> {
         /// Number of the operation.
         operation: u32,
     },
+    /// The file server answered as no correct one does. The client has complained of it, and a fresh one is there.
+    Complained {
+        /// Number of the operation.
+        operation: u32,
+    },
 }
 
 impl<'a> Record<'a> {

@@ -86,6 +86,8 @@ pub struct History {
     pub unready: u32,
     /// The checkpoint is to be dropped before the next start.
     pub without_checkpoint: bool,
+    /// The kernel has refused to start it, as this supervisor saw it, and the supervisor has doubted itself for that.
+    pub refused: bool,
     /// Not to be started before this moment.
     pub not_before: Ticks,
     recent: [Ticks; RECENT_MAX],
@@ -100,8 +102,11 @@ impl History {
 
     /// Whether there is nothing to remember: a history that is new.
     pub(crate) fn is_new(&self, manual: bool) -> bool {
-        let never =
-            self.counted == 0 && self.condemned == 0 && self.not_before == 0 && !self.without_checkpoint;
+        let never = self.counted == 0
+            && self.condemned == 0
+            && self.not_before == 0
+            && !self.without_checkpoint
+            && !self.refused;
         never && self.standing == Self::new(manual).standing
     }
 
@@ -131,6 +136,7 @@ impl History {
     /// Forgets failures and wants the component to run, from `now`.
     pub fn release(&mut self, now: Ticks) {
         self.standing = Standing::Supervised;
+        self.refused = false;
         self.not_before = now;
         self.streak = 0;
         self.unready = 0;
@@ -184,7 +190,8 @@ impl History {
 
     /// Appends the history to `out`; `None` if there is no room.
     pub(crate) fn encode(&self, out: &mut Writer<'_>) -> Option<()> {
-        out.put([self.standing.code(), u8::from(self.without_checkpoint), self.recent_count as u8])?;
+        let flags = u8::from(self.without_checkpoint) | u8::from(self.refused) << 1;
+        out.put([self.standing.code(), flags, self.recent_count as u8])?;
         for word in [self.counted, self.condemned, self.failures, self.streak, self.unready] {
             out.put(word.to_le_bytes())?;
         }
@@ -197,7 +204,7 @@ impl History {
 
     /// Takes a history from `input`; `None` if it is none.
     pub(crate) fn decode(input: &mut Reader<'_>) -> Option<Self> {
-        let [standing, without_checkpoint, count] = input.take()?;
+        let [standing, flags, count] = input.take()?;
         let mut words = [0; 5];
         for word in &mut words {
             *word = u32::from_le_bytes(input.take()?);
@@ -216,7 +223,8 @@ impl History {
             failures,
             streak,
             unready,
-            without_checkpoint: without_checkpoint != 0,
+            without_checkpoint: flags & 1 != 0,
+            refused: flags & 2 != 0,
             not_before,
             recent,
             recent_count,

@@ -77,6 +77,8 @@ pub enum Action {
     Heartbeat(SlotId),
     /// Write a line.
     Report(Report),
+    /// End this supervisor: the kernel refuses to start this slot, and a fresh supervisor is to try before that is believed.
+    DoubtItself(SlotId),
     /// Nothing until this moment, unless something happens.
     Wait(Ticks),
 }
@@ -184,6 +186,10 @@ pub struct Supervisor<const N: usize> {
     end: usize,
     /// Whoever is supervised works for moments only.
     of_moments: bool,
+    /// Somebody starts this supervisor again when it ends.
+    is_watched: bool,
+    /// It ends for this slot as soon as that is committed.
+    doubts_itself: Option<SlotId>,
     /// Between a death and its report: the next incarnation is to get the CPU first.
     report_delay: Ticks,
     uncommitted: bool,
@@ -232,6 +238,8 @@ impl<const N: usize> Supervisor<N> {
             end: 0,
             report_delay,
             of_moments: false,
+            is_watched: false,
+            doubts_itself: None,
             uncommitted: false,
             starts_from: 0,
             to_kill: 0,
@@ -252,6 +260,13 @@ impl<const N: usize> Supervisor<N> {
     #[must_use]
     pub const fn of_moments(mut self) -> Self {
         self.of_moments = true;
+        self
+    }
+
+    /// Somebody starts this supervisor again when it ends: before it gives somebody up for what may be its own mistake, it ends.
+    #[must_use]
+    pub const fn watched(mut self) -> Self {
+        self.is_watched = true;
         self
     }
 
@@ -449,11 +464,13 @@ impl<const N: usize> Supervisor<N> {
             abi::Status::Ok => {
                 found.state = SlotState::Running;
                 found.incarnation += 1;
+                let was_refused = core::mem::take(&mut found.history.refused);
                 found.next_look = regular_look(found.policy.heartbeat_period, now);
                 (found.cpu, found.starved, found.starving_for) = (0, 0, 0);
                 (found.busy_for, found.unasked_for) = (0, 0);
                 let (incarnation, unwanted) =
                     (found.incarnation, found.history.standing != Standing::Supervised);
+                self.uncommitted |= was_refused;
                 self.starving &= !bit(slot);
                 self.refused &= !bit(slot);
                 if self.to_announce & bit(slot) != 0 {
@@ -474,10 +491,18 @@ impl<const N: usize> Supervisor<N> {
         }
     }
 
-    /// A start was refused. The first time that may be a mistake of this process's own, and nobody is given up for it.
+    /// A start was refused. That may be a mistake of this process's own: it tries once more, and then has its successor try.
     fn refused(&mut self, now: Ticks, slot: SlotId, cause: Cause) {
         if self.refused & bit(slot) == 0 {
             self.refused |= bit(slot);
+            return;
+        }
+        let is_watched = self.is_watched;
+        let Some(found) = self.slot_mut(slot) else { return };
+        if is_watched && !found.history.refused {
+            found.history.refused = true;
+            self.uncommitted = true;
+            self.doubts_itself = Some(slot);
         } else {
             self.give_up(now, slot, cause);
         }
@@ -659,6 +684,9 @@ impl<const N: usize> Supervisor<N> {
     pub fn next(&mut self, now: Ticks) -> Action {
         if self.uncommitted {
             return Action::Commit;
+        }
+        if let Some(slot) = self.doubts_itself.take() {
+            return Action::DoubtItself(slot);
         }
         if let Some(slot) = first(self.to_kill) {
             self.to_kill &= !bit(slot);

@@ -392,6 +392,25 @@ fn one_refusal_is_doubted_and_the_second_in_a_row_is_believed() {
 }
 
 #[test]
+fn a_watched_supervisor_has_its_successor_try_before_it_gives_somebody_up() {
+    for (refusals, given_up) in [(2, false), (3, false), (4, true)] {
+        let mut kernel = Kernel::<N>::new([POLICY; N]);
+        let mut supervisor = kernel.adopt().watched();
+        settle(&mut kernel, &mut supervisor);
+        for _ in 0..2 {
+            // Each time anew: a start that was carried out is the end of it.
+            kernel.refusals = vec![Status::Denied; refusals];
+            kernel.die(0, DeathClass::Panic, true);
+            settle(&mut kernel, &mut supervisor);
+        }
+        let standing = supervisor.history(0).unwrap().standing;
+        let expected = if given_up { Standing::Quarantined(Cause::Refused) } else { Standing::Supervised };
+        assert_eq!(standing, expected, "{refusals} refusals");
+        assert_eq!(kernel.slots[0].incarnation, if given_up { 1 } else { 3 });
+    }
+}
+
+#[test]
 fn a_refusal_that_was_none_is_forgotten_when_the_component_is_seen_to_run() {
     let mut kernel = Kernel::<N>::new([Policy { heartbeat_period: 100, ..POLICY }; N]);
     let mut supervisor = kernel.adopt();

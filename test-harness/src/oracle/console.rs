@@ -5,7 +5,7 @@
 //! places are kept at which it may have ended. A line may go back by up to [`REPEAT_MAX`] bytes at any byte, once for each
 //! death of the driver that the kernel recorded while the line was being written; a line that was not acknowledged may
 //! break off anywhere (the client died), and text of others may stand between lines. In the place of a line that the driver
-//! refused, or gave a wrong receipt for, anything may stand that is no longer.
+//! refused, or gave a wrong receipt for, or did not answer, anything may stand: the client knows that, and writes it again.
 
 use super::workload::ConsoleLine;
 use protocols::console::REPEAT_MAX;
@@ -40,8 +40,7 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine], deaths: &[u64]) -> ConsoleRep
                 match_line(stream, start, line, interruptions, &mut ends);
             }
             if line.refused {
-                let length = line.text.len() + interruptions * REPEAT_MAX;
-                ends.extend((place..=stream.len().min(place + length)).map(|end| (end, 0)));
+                ends.extend((place..=stream.len()).map(|end| (end, 0)));
             }
         }
         if line.acknowledged.is_none() {

@@ -94,6 +94,15 @@ pub struct Follower {
     acknowledged: u32,
     repeated: u32,
     refused: u32,
+    refusal: Option<Refusal>,
+}
+
+/// An operation that was refused and must not have been.
+#[derive(Clone, Debug)]
+struct Refusal {
+    operation: u32,
+    /// The client has complained, and asks a fresh server. Until that has refused it, too, nothing is lost.
+    pending: Option<Finding>,
 }
 
 impl Follower {
@@ -117,6 +126,7 @@ impl Follower {
             acknowledged: 0,
             repeated: 0,
             refused: 0,
+            refusal: None,
         }
     }
 
@@ -216,6 +226,7 @@ impl Follower {
             Record::Resolved { operation, resolution } => self.resolved(time, operation, resolution),
             Record::Line { operation } => self.line(time, operation),
             Record::LineRefused { operation } => self.line_refused(time, operation),
+            Record::Complained { operation } => self.complained(operation),
             Record::Finished { status } => self.finished(time, status),
         }
     }
@@ -296,6 +307,7 @@ impl Follower {
                 self.phase = Phase::Resolving(operation, Vec::new());
             }
             Answer::Wrong => {
+                self.stand_by_refusal();
                 self.refused += 1;
                 let text = format!(
                     "operation {operation} ({}) was answered {}",
@@ -303,8 +315,27 @@ impl Follower {
                     status_text(status)
                 );
                 self.complain(Kind::Correctness, time, text);
+                self.refusal = Some(Refusal { operation, pending: None });
                 self.phase = Phase::Resolving(operation, Vec::new());
             }
+        }
+    }
+
+    /// The client has complained of the file server. If its last finding is that the server has refused this operation, that is not
+    /// the last word.
+    fn complained(&mut self, operation: u32) {
+        self.repeated += 1;
+        let refusal = self.refusal.as_mut().filter(|refusal| refusal.operation == operation);
+        let Some(refusal) = refusal.filter(|refusal| refusal.pending.is_none()) else { return };
+        refusal.pending = self.findings.pop();
+        self.refused -= 1;
+    }
+
+    /// What was refused was not done after all.
+    fn stand_by_refusal(&mut self) {
+        if let Some(finding) = self.refusal.take().and_then(|refusal| refusal.pending) {
+            self.findings.push(finding);
+            self.refused += 1;
         }
     }
 
@@ -319,6 +350,7 @@ impl Follower {
         }
         self.state.apply(operation);
         self.in_flight = false;
+        self.refusal = None;
         self.acknowledged += 1;
         self.phase = Phase::Between;
         if with_line {
@@ -450,6 +482,7 @@ impl Follower {
     }
 
     fn finished(&mut self, time: u64, status: u32) {
+        self.stand_by_refusal();
         self.is_unmounted = status == DONE;
         if status != DONE {
             self.refused += 1;

@@ -197,6 +197,8 @@ impl<const N: usize> Kernel<N> {
             Action::Look(slot) => supervisor.observed(self.now, slot, &self.info(slot)),
             Action::Heartbeat(slot) => self.slots[usize::from(slot)].beats += 1,
             Action::Report(report) => self.reports.push(report),
+            // A fresh one, which knows what was committed.
+            Action::DoubtItself(_) => *supervisor = self.adopt().watched(),
             Action::Wait(_) => return false,
         }
         true

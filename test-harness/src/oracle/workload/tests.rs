@@ -316,6 +316,36 @@ fn a_stray_file_is_found() {
 }
 
 #[test]
+fn a_refusal_that_is_complained_of_counts_if_a_fresh_server_refuses_too() {
+    let wrong = |client: &Client| Record::Acknowledged {
+        operation: client.state.operation,
+        status: files::Status::Damaged as u32,
+    };
+    let refused = || {
+        let mut client = Client::new(11);
+        client.intent();
+        client.say(&wrong(&client));
+        client.say(&Record::Complained { operation: 0 });
+        assert!(client.follower.findings().is_empty() && client.follower.refused() == 0);
+        client.say(&Record::Entry { path: workload_core::ROOT, found: Found::Nothing });
+        client.say(&Record::Resolved { operation: 0, resolution: Resolution::NotDone });
+        client.intent();
+        client
+    };
+    let mut mended = refused();
+    mended.acknowledge();
+    mended.say(&Record::Finished { status: DONE });
+    assert_eq!((mended.follower.refused(), mended.follower.repeated()), (0, 1));
+    assert!(mended.follower.findings().is_empty(), "{:?}", mended.follower.findings());
+    let mut refused_again = refused();
+    refused_again.say(&wrong(&refused_again));
+    assert_eq!((refused_again.follower.refused(), refused_again.follower.findings().len()), (2, 2));
+    let mut given_up = refused();
+    given_up.say(&Record::Finished { status: DONE });
+    assert_eq!(given_up.follower.refused(), 1);
+}
+
+#[test]
 fn a_wrong_answer_and_a_lost_checkpoint_are_found() {
     let mut client = Client::new(8);
     client.run(10);
