@@ -3,8 +3,18 @@
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-/// What a trial depends on besides the images: the harness, and the versions of what it is made of.
-const SOURCES: [&str; 2] = ["src", "../Cargo.lock"];
+/// What a trial depends on besides the images: the harness, what it shares with the guest, and the versions of the rest.
+const SOURCES: [&str; 9] = [
+    "src",
+    "../abi/src",
+    "../protocols/src",
+    "../integrity-server/core/src",
+    "../apps/exerciser/src",
+    "../apps/injector/src",
+    "../apps/interposer/src",
+    "../apps/workload/src",
+    "../Cargo.lock",
+];
 
 fn main() {
     let mut files = Vec::new();

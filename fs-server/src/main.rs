@@ -46,8 +46,6 @@ enum Service {
 
 struct Process {
     service: Service,
-    /// A fresh incarnation, which this one is, has seen damage on the card, too.
-    damage_is_certain: bool,
     input: [Vec<u8>; 2],
     output: Vec<u8>,
 }
@@ -77,25 +75,12 @@ impl Process {
         let call = Call { id: request.id.0, attempt: request.meta.attempt.into(), sender };
         let input = [&self.input[0][..lengths[0]], &self.input[1][..lengths[1]]];
         let result = server.handle(&call, &wanted, input, &mut self.output[..wanted.output_length()]);
-        let answer = result.unwrap_or_else(|fatal| panic!("mounting afresh after {fatal:?}"));
-        if answer == Err(Status::Damaged) {
-            self.doubt_damage(request.meta.attempt);
-        }
-        let answer = answer?;
+        let answer = result.unwrap_or_else(|fatal| panic!("mounting afresh after {fatal:?}"))?;
         let output = &self.output[..answer.output_bytes(Label::from_raw(label).unwrap_or(Label::Sync))];
         if !output.is_empty() {
             request.copy_out(1, 0, output).map_err(|_| Status::Malformed)?;
         }
         Ok(answer)
-    }
-}
-
-impl Process {
-    /// A card that seems damaged may be in order, and this process the one that is wrong. So the first time in its life it gives the
-    /// request to a fresh incarnation; who has it from a predecessor that died with it is that.
-    fn doubt_damage(&mut self, attempt: u8) {
-        assert!(self.damage_is_certain || attempt > 0, "the file system seems damaged: a fresh look");
-        self.damage_is_certain = true;
     }
 }
 
@@ -149,7 +134,6 @@ userlib::entry!(main);
 fn main(_start: Start) -> ! {
     let mut process = Process {
         service: mount(),
-        damage_is_certain: false,
         input: [vec![0; TRANSFER_BYTES_MAX], vec![0; CHECKPOINT_BYTES_MAX]],
         output: vec![0; TRANSFER_BYTES_MAX],
     };

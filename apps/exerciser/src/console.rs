@@ -23,33 +23,45 @@ pub fn line(seed: u64, operation: u32) -> [u8; LINE] {
     line
 }
 
-/// Whether `back` is what comes back of `line`, if the driver died `deaths` times meanwhile: each death may repeat up to
-/// [`REPEAT_MAX`] bytes of the output, and may lose as many that were taken from the receiver and not yet committed.
-pub fn is_back(line: &[u8], back: &[u8], deaths: usize) -> bool {
-    if deaths == 0 {
-        return line == back;
-    }
-    // Places in the line at which what came back so far may have ended.
-    let mut places = vec_of(line.len(), 0);
+/// Deaths that are told apart: more of them in one line allow no more.
+const DEATHS_MAX: usize = 3;
+
+/// Places in a line, as bits: bit n is before byte n.
+type Places = u32;
+
+/// Whether `back` is what comes back of `line`, if the driver died `deaths` times meanwhile. Each death may repeat up to [`REPEAT_MAX`]
+/// bytes of the output once, and may once lose as many that were taken from the receiver and not yet committed.
+pub fn is_back(line: &[u8; LINE], back: &[u8], deaths: usize) -> bool {
+    // Places at which what came back so far may have ended, by repetitions and losses.
+    let mut states = [[0 as Places; DEATHS_MAX + 1]; DEATHS_MAX + 1];
+    states[0][0] = 1;
+    jump(&mut states, deaths);
     for &byte in back {
-        let next = |place: usize| line.get(place) == Some(&byte);
-        let reached = reachable(&places, deaths);
-        places = [false; LINE + 1];
-        for place in (0..line.len()).filter(|&place| reached[place] && next(place)) {
-            places[place + 1] = true;
+        let here =
+            (0..LINE).filter(|&place| line[place] == byte).fold(0, |places, place| places | 1 << place);
+        for places in states.as_flattened_mut() {
+            *places = (*places & here) << 1;
+        }
+        jump(&mut states, deaths);
+    }
+    states.as_flattened().iter().any(|places| places >> LINE & 1 != 0)
+}
+
+/// Adds the places to which one more repetition or loss leads. In this order: what is repeated may then be lost.
+fn jump(states: &mut [[Places; DEATHS_MAX + 1]; DEATHS_MAX + 1], deaths: usize) {
+    let most = deaths.min(DEATHS_MAX);
+    for repeated in 0..=most {
+        for lost in 0..=most {
+            let places = states[repeated][lost];
+            if repeated < most {
+                states[repeated + 1][lost] |= (1..=REPEAT_MAX).fold(0, |all, far| all | places >> far);
+            }
+            if lost < most {
+                let ahead = (1..=REPEAT_MAX).fold(0, |all, far| all | places << far);
+                states[repeated][lost + 1] |= ahead & ((1 << (LINE + 1)) - 1);
+            }
         }
     }
-    reachable(&places, deaths)[line.len().min(LINE)]
-}
-
-/// Places to which a death may lead from these: back by what is repeated, forward by what is lost.
-fn reachable(places: &[bool; LINE + 1], deaths: usize) -> [bool; LINE + 1] {
-    let far = deaths * REPEAT_MAX;
-    core::array::from_fn(|to| (0..=LINE).any(|from| places[from] && from.abs_diff(to) <= far))
-}
-
-fn vec_of(length: usize, place: usize) -> [bool; LINE + 1] {
-    core::array::from_fn(|index| index == place && index <= length)
 }
 
 #[cfg(test)]
@@ -66,6 +78,19 @@ mod tests {
         let mut other = line;
         other[3] ^= 1;
         assert!(!is_back(&line, &other, 0) && !is_back(&line, &other, 1));
+    }
+
+    #[test]
+    fn one_death_repeats_once_and_loses_once() {
+        let line = *b"0123456789abcde\n";
+        let back = |text: &str, deaths| is_back(&line, text.as_bytes(), deaths);
+        assert!(back("012345673456789abcde\n", 1), "repeated");
+        assert!(back("0123489abcde\n", 1), "lost");
+        assert!(back("01234567346789abcde\n", 1), "repeated, and lost");
+        assert!(!back("0213456789abcde\n", 1), "two bytes have changed places");
+        assert!(!back("0125673489abcde\n", 1), "so have four");
+        assert!(!back("01234534534567 89abcde\n".replace(" ", "").as_str(), 1), "repeated twice");
+        assert!(back("0123452345234567 89abcde\n".replace(' ', "").as_str(), 2), "by two deaths");
     }
 
     proptest! {

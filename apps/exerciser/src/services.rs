@@ -15,6 +15,9 @@ use userlib::{CallError, Client as Service, Grant, Instant, Message, NO_GRANTS};
 /// Longest that a line may take to come back: many times what the driver's restart takes.
 const BACK_NS: u64 = 20_000_000;
 
+/// Reads of what has come late: more than the driver keeps.
+const DRAINS_MAX: u32 = 16;
+
 /// Longest wait for a notification of input.
 const NOTICE_NS: u64 = 2_000_000;
 
@@ -73,8 +76,10 @@ fn judge(answer: Result<Message, CallError>, is_right: impl FnOnce(&Reply) -> bo
     match answer {
         Ok(message) if is_right(&Reply::decode(&message)) => Verdict::Done,
         Ok(_) => Verdict::Wrong,
-        Err(CallError(Status::Poisoned)) => Verdict::Refused(Status::Poisoned as u32),
-        Err(CallError(status)) => Verdict::Again(status as u32),
+        Err(CallError(status @ (Status::Unavailable | Status::Expired | Status::UnknownDied))) => {
+            Verdict::Again(status as u32)
+        }
+        Err(CallError(status)) => Verdict::Refused(status as u32),
     }
 }
 
@@ -145,36 +150,42 @@ impl Lines {
         }
     }
 
-    /// Forgets what has come back late, or of a line that was written twice.
-    fn drain(&mut self) {
+    /// Forgets what has come back late, or of a line that was written twice; false: the driver does not answer, or goes on for ever.
+    fn drain(&mut self, client: &Client) -> bool {
         let mut rest = [0; BACK_MAX];
-        while self.read(&mut rest).is_some_and(|length| length > 0) {}
+        for _ in 0..DRAINS_MAX {
+            match self.read(&mut rest) {
+                Some(0) => return true,
+                Some(_) => drop(client.attend(Instant::from_ticks(0))),
+                None => return false,
+            }
+        }
+        false
     }
 
-    /// What comes back, until the line is complete or it takes too long.
-    fn collect(&mut self, client: &Client, back: &mut [u8; BACK_MAX]) -> usize {
+    /// What comes back, until the line is complete or it takes too long; `None`: the driver did not answer.
+    fn collect(&mut self, client: &Client, back: &mut [u8; BACK_MAX]) -> Option<usize> {
         let deadline = Instant::now().plus_ns(BACK_NS);
         let mut length = 0;
         while length < BACK_MAX && back[..length].last() != Some(&b'\n') && Instant::now() < deadline {
-            match self.read(&mut back[length..]) {
-                Some(more @ 1..) => length += more,
-                _ => drop(client.attend_until(Instant::now().plus_ns(NOTICE_NS), NOTIFY_INPUT)),
+            match self.read(&mut back[length..])? {
+                0 => drop(client.attend_until(Instant::now().plus_ns(NOTICE_NS), NOTIFY_INPUT)),
+                more => length += more,
             }
         }
-        length
+        Some(length)
     }
 }
 
 impl Exercise for Lines {
     fn carry_out(&mut self, client: &Client, ledger: &mut Ledger) -> Verdict {
-        self.drain();
         let line: [u8; LINE] = line(client.seed, ledger.operation);
-        if !supplier::write(self.service, &line) {
+        let mut back = [0; BACK_MAX];
+        let is_written = self.drain(client) && supplier::write(self.service, &line);
+        let Some(length) = is_written.then(|| self.collect(client, &mut back)).flatten() else {
             self.complaint.file();
             return Verdict::Again(0);
-        }
-        let mut back = [0; BACK_MAX];
-        let length = self.collect(client, &mut back);
+        };
         client.say(&Record::Back { operation: ledger.operation, bytes: &back[..length] });
         Verdict::Done
     }

@@ -332,7 +332,8 @@ pub fn supervisor(memory: &Memory) -> u32 {
     }
     start(&mut cases, PREY);
     cases.expect(Status::WrongState, Call::Start, &[PREY]);
-    let no_class = [0, 15, 255, 1 << 32 | 6, u64::MAX];
+    // 13: only a component itself says that its checkpoint is damaged.
+    let no_class = [0, 13, 15, 255, 1 << 32 | 6, u64::MAX];
     cases.each(Status::BadArgument, Call::Kill, &[PREY, 0], 1, &no_class);
     cases.each(Status::Denied, Call::SlotCtl, &[PREY, 0], 1, &[slot_ctl::STORE, slot_ctl::SEAL]);
     cases.each(Status::BadHandle, Call::SlotCtl, &[0, slot_ctl::STORE], 0, &NOWHERE);

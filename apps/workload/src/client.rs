@@ -171,10 +171,9 @@ impl Client {
             }
             Answer::NotExecuted => self.attend(Instant::now().plus_ns(RETRY_NS)),
             Answer::Unknown => self.settle(&operation),
-            Answer::Wrong => {
-                self.complain();
-                self.settle(&operation);
-            }
+            // What leaves nothing to be looked at is asked for again, of a fresh server.
+            Answer::Wrong if self.complain() && witnesses(&self.state, &operation).is_empty() => {}
+            Answer::Wrong => self.settle(&operation),
         }
     }
 
@@ -183,6 +182,7 @@ impl Client {
         let is_heard = self.complaint.file();
         if is_heard {
             self.say(&Record::Complained { operation: self.state.operation });
+            self.attend(Instant::now().plus_ns(RETRY_NS));
         }
         is_heard
     }
@@ -212,6 +212,7 @@ impl Client {
 
     /// What is under a name. A server that is away is waited for.
     fn look(&mut self, path: &str) -> Found {
+        let mut may_complain = true;
         loop {
             let looked = match self.files.kind(path) {
                 Ok(Kind::Directory) => Ok(Found::Directory),
@@ -223,7 +224,7 @@ impl Client {
                 Ok(found) => return found,
                 // Looking changes nothing: whatever the kernel says of the call, it may be repeated.
                 Err(status) if status >= KERNEL_STATUS => self.attend(Instant::now().plus_ns(RETRY_NS)),
-                Err(_) if self.complain() => self.attend(Instant::now().plus_ns(RETRY_NS)),
+                Err(_) if core::mem::take(&mut may_complain) && self.complain() => {}
                 Err(status) => return Found::Unreadable { status },
             }
         }

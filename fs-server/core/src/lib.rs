@@ -60,6 +60,8 @@ pub enum Fatal {
     Checkpoint,
     /// rsext4 reports a state in which it cannot go on; the text says where.
     FileSystem(&'static str),
+    /// The card seems damaged, or this process is the one that is wrong: a fresh one is to look.
+    Doubt,
 }
 
 impl From<CheckpointError> for Fatal {
@@ -88,6 +90,7 @@ impl core::fmt::Display for Fatal {
             Self::Device(DeviceError::WriteProtected) => f.write_str("the SD card became write-protected"),
             Self::Device(DeviceError::Failed) => f.write_str("the block device failed"),
             Self::Checkpoint => f.write_str("the checkpoint could not be stored"),
+            Self::Doubt => f.write_str("the file system seems damaged, and a fresh server is to look"),
             Self::FileSystem(place) => write!(f, "the file system cannot go on: {place}"),
         }
     }

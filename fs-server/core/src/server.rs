@@ -45,6 +45,8 @@ pub struct FileServer<D: BlockDevice, C: Checkpoint> {
     record: Record,
     /// An earlier incarnation may have been here and left no record.
     record_lost: bool,
+    /// Damage was seen by two incarnations, of which this is the second.
+    damage_is_certain: bool,
     arrival: Arrival,
 }
 
@@ -83,7 +85,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             journal_replayed: found.needs_recovery && disk.is_some(),
             has_record: !record_lost,
         };
-        Ok(Self { volume, disk, checkpoint, record, record_lost, arrival })
+        Ok(Self { volume, disk, checkpoint, record, record_lost, damage_is_certain: false, arrival })
     }
 
     /// Carries out one request. `input` are the bytes of grants 0 and 1 that
@@ -110,11 +112,24 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             Mark::Deduplicated => self.deduplicate(call, request, input),
             Mark::Idempotent => self.perform(call, request, input[0], output),
         };
-        match outcome {
+        match outcome.map_err(|stop| self.doubted(call, stop)) {
             Ok(answer) => Ok(Ok(answer)),
             Err(Stop::Refused(status)) => Ok(Err(status)),
             Err(Stop::Fatal(fatal)) => Err(fatal),
         }
+    }
+
+    /// A card that seems damaged may be in order, and this process the one that is wrong. So it gives the request to a fresh
+    /// incarnation, the first time; who has it from a predecessor that died with it is that.
+    fn doubted(&mut self, call: &Call, stop: Stop) -> Stop {
+        if stop != Stop::Refused(Status::Damaged) {
+            return stop;
+        }
+        if call.attempt == 0 && !self.damage_is_certain {
+            return Stop::Fatal(Fatal::Doubt);
+        }
+        self.damage_is_certain = true;
+        stop
     }
 
     /// What the mount found.
@@ -196,7 +211,9 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
                 found
             }
         };
-        let reply = match self.carry_out(call, request, input, found) {
+        // Before it is committed: the next incarnation would repeat what is, and not look.
+        let reply = match self.carry_out(call, request, input, found).map_err(|stop| self.doubted(call, stop))
+        {
             Ok(answer) => Ok(answer),
             Err(Stop::Refused(status)) => Err(status),
             Err(fatal) => return Err(fatal),

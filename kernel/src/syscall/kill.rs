@@ -15,6 +15,8 @@ impl Kernel {
             Err(status) => return Done::Status(status),
         };
         let class = u32::try_from(self.shell.frames.get(slot).x[1]).ok().and_then(DeathClass::from_code);
+        // That a checkpoint is damaged only its component finds out: what is dropped for it rests on that.
+        let class = class.filter(|&class| class != DeathClass::CheckpointCorrupt);
         let Some(class) = class else { return Done::Status(Status::BadArgument) };
         match self.core.slot(target).state {
             SlotState::Running => self.die(target, &Demise { class, text: b"", syndrome: None }, now),

@@ -53,11 +53,12 @@ impl Kernel {
     }
 
     /// Whether the last incarnation said that its checkpoint was damaged, or failed before it was ready. Of nobody else is there a
-    /// reason to forget anything: a supervisor that is wrong must not be able to.
+    /// reason to forget anything, whatever a supervisor that is wrong may say.
     fn may_have_failed_by_its_checkpoint(&self, target: SlotId) -> bool {
         let record = &self.shell.records[usize::from(target)];
         let class = DeathClass::from_code(record.class);
-        let unready = record.was_ready == 0 && class.is_some_and(DeathClass::is_own_fault);
+        let fails = |class| class == DeathClass::InterruptStorm || DeathClass::is_own_fault(class);
+        let unready = record.was_ready == 0 && class.is_some_and(fails);
         let failed = unready || class == Some(DeathClass::CheckpointCorrupt);
         failed && self.core.slot(target).state != SlotState::Running
     }

@@ -136,7 +136,6 @@ impl History {
     /// Forgets failures and wants the component to run, from `now`.
     pub fn release(&mut self, now: Ticks) {
         self.standing = Standing::Supervised;
-        self.refused = false;
         self.not_before = now;
         self.streak = 0;
         self.unready = 0;

@@ -486,20 +486,25 @@ impl<const N: usize> Supervisor<N> {
                 }
             }
             abi::Status::WrongState => self.to_look |= bit(slot),
-            abi::Status::Corrupt => self.refused(now, slot, Cause::Image),
-            _ => self.refused(now, slot, Cause::Refused),
+            abi::Status::Corrupt => self.refused(now, slot, Cause::Image, false),
+            // The program is too large, or there is none: nobody need doubt that.
+            abi::Status::QuotaExceeded | abi::Status::Nothing => {
+                self.refused(now, slot, Cause::Refused, false);
+            }
+            _ => self.refused(now, slot, Cause::Refused, true),
         }
     }
 
-    /// A start was refused. That may be a mistake of this process's own: it tries once more, and then has its successor try.
-    fn refused(&mut self, now: Ticks, slot: SlotId, cause: Cause) {
+    /// A start was refused. That may be a mistake of this process's own: it tries once more, and then, if the refusal is a strange one,
+    /// has its successor try.
+    fn refused(&mut self, now: Ticks, slot: SlotId, cause: Cause, is_strange: bool) {
         if self.refused & bit(slot) == 0 {
             self.refused |= bit(slot);
             return;
         }
         let is_watched = self.is_watched;
         let Some(found) = self.slot_mut(slot) else { return };
-        if is_watched && !found.history.refused {
+        if is_strange && is_watched && !found.manual && !found.history.refused {
             found.history.refused = true;
             self.uncommitted = true;
             self.doubts_itself = Some(slot);
@@ -548,7 +553,7 @@ impl<const N: usize> Supervisor<N> {
         self.to_look &= !bit(slot);
         if doubted && startable {
             // It looks as if it could be started, and the kernel has just said that it cannot.
-            return self.refused(now, slot, Cause::Refused);
+            return self.refused(now, slot, Cause::Refused, true);
         }
         let of_moments = self.of_moments;
         let Some(found) = self.slot_mut(slot) else { return };
@@ -675,6 +680,10 @@ impl<const N: usize> Supervisor<N> {
     pub fn committed(&mut self, now: Ticks, done: bool) {
         self.uncommitted = false;
         if !done {
+            // Its successor would not know, and doubt itself again.
+            if let Some(slot) = self.doubts_itself.take() {
+                self.give_up(now, slot, Cause::Refused);
+            }
             let slot = first(self.charges()).unwrap_or(0);
             self.report(now, slot, ReportKind::NotCommitted);
         }

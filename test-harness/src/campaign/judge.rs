@@ -147,7 +147,7 @@ impl Judge {
     pub fn take_memory(&mut self, copy: &Copy) {
         if let Some((expected, exempt)) = &self.memory {
             let exempt = Exempt { targets: self.cast.targets.clone(), ..exempt.clone() };
-            self.trespasses = expected.judge(copy, &exempt);
+            self.trespasses.extend(expected.judge(copy, &exempt));
         }
     }
 

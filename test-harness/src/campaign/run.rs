@@ -116,18 +116,20 @@ pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>
     let mut splitter = Splitter::new();
     let vitals = boot.vitals();
     let end = listen(&mut emulator, stub.as_mut().zip(actor), vitals, &mut splitter, judge);
-    // An emulator that has failed says so when it is ended.
-    let memory = judge.memory_wanted().and_then(|range| {
-        emulator.control().command("stop", &serde_json::json!({})).ok()?;
-        emulator.standing_memory(&range).ok()
+    let memory = judge.memory_wanted().map(|range| {
+        emulator.control().command("stop", &serde_json::json!({}))?;
+        emulator.standing_memory(&range)
     });
     let ending = emulator.end()?;
     for happening in emulator.rest() {
         take(&happening, &mut splitter, judge);
     }
     splitter.finish(|item| judge.item(&item));
-    if let Some(memory) = memory {
-        judge.take_memory(&memory);
+    match memory {
+        Some(Ok(memory)) => judge.take_memory(&memory),
+        // An emulator that has failed is an outcome.
+        Some(Err(error)) if !matches!(ending, Ending::Died { .. }) => return Err(error),
+        _ => {}
     }
     match (end, ending) {
         (Ok(End::Silent(why)), _) => Ok(End::Silent(why)),

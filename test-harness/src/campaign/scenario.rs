@@ -243,6 +243,13 @@ impl CampaignScenario {
         }
         self.check_recovery()?;
         self.check_enumeration()?;
+        let is_of_one = matches!(WorkKind::named(&self.workload.name), Some(WorkKind::One(_)));
+        let resets = |(model, weight): &(Model, u32)| *weight > 0 && matches!(model, Model::PowerCut);
+        ensure!(
+            !is_of_one || !self.models().iter().any(resets) && !self.targets.contains_key("root"),
+            "the workload {} does not outlast a reset of the board: no `power/…` and no target `root` with it",
+            self.workload.name
+        );
         if WorkKind::named(&self.workload.name).is_none() {
             bail!("no workload {:?}: there is {}", self.workload.name, WORKLOADS.join(", "));
         }

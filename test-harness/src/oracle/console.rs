@@ -29,6 +29,11 @@ pub struct ConsoleReport {
 /// Compares what came over the console with the lines that were written. `deaths`: when the driver died.
 pub fn judge(stream: &[u8], lines: &[ConsoleLine], deaths: &[u64]) -> ConsoleReport {
     let mut report = ConsoleReport::default();
+    // Where a line may begin, whatever stands before it.
+    let beginnings: BTreeSet<_> = (0..stream.len())
+        .filter(|&at| stream[at..].starts_with(PREFIX.as_bytes()))
+        .chain([stream.len()])
+        .collect();
     // Where the lines so far may have ended.
     let mut places = BTreeSet::from([0]);
     for line in lines {
@@ -40,7 +45,9 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine], deaths: &[u64]) -> ConsoleRep
                 match_line(stream, start, line, interruptions, &mut ends);
             }
             if line.refused {
-                ends.extend((place..=stream.len()).map(|end| (end, 0)));
+                let length = line.text.len() + interruptions * REPEAT_MAX;
+                ends.extend((place..=stream.len().min(place + length)).map(|end| (end, 0)));
+                ends.extend(beginnings.range(place..).map(|&end| (end, 0)));
             }
         }
         if line.acknowledged.is_none() {

@@ -31,6 +31,9 @@ const PAGE: u64 = PAGE_SIZE as u64;
 const ENTRIES: u64 = 512;
 
 const VALID: u64 = 1;
+/// In the last level a page, above it a table.
+const TABLE_OR_PAGE: u64 = 1 << 1;
+const NOT_GLOBAL: u64 = 1 << 11;
 const USER: u64 = 1 << 6;
 const READ_ONLY: u64 = 1 << 7;
 const PRIVILEGED_NO_EXECUTE: u64 = 1 << 53;
@@ -188,10 +191,16 @@ impl Domain {
         if let Some(table) = tables.iter().find(|table| !self.bank.contains(table)) {
             return Some(format!("a table of its translations lies at {table:#x}, not in its bank"));
         }
+        if let Some((_, entry)) = roots.iter().find(|(_, entry)| entry & TABLE_OR_PAGE == 0) {
+            return Some(format!("a block is mapped (descriptor {entry:#x})"));
+        }
+        let mut mapped = BTreeSet::new();
         roots.iter().find_map(|(root, entry)| {
             entries(entry & ADDRESS).filter(|(_, leaf)| leaf & VALID != 0).find_map(|(index, leaf)| {
                 let address = (root * ENTRIES + index) * PAGE;
+                let is_first = mapped.insert(leaf & ADDRESS);
                 self.judge_leaf(address, leaf, &tables)
+                    .or_else(|| (!is_first).then(|| format!("{address:#x} is a page that is mapped already")))
                     .or_else(|| self.contents(copy, address, leaf).filter(|_| with_contents))
             })
         })
@@ -227,8 +236,11 @@ impl Domain {
         if may_execute && !is_code && !(self.read_only.is_empty() && leaf & READ_ONLY != 0) {
             return says("executable");
         }
-        if leaf & PRIVILEGED_NO_EXECUTE == 0 || leaf & USER == 0 {
-            return says("the kernel's");
+        if leaf & PRIVILEGED_NO_EXECUTE == 0 || leaf & USER == 0 || leaf & TABLE_OR_PAGE == 0 {
+            return says("the kernel's, or no page");
+        }
+        if leaf & NOT_GLOBAL == 0 {
+            return says("everybody's");
         }
         None
     }
@@ -261,8 +273,9 @@ mod tests {
 
     const BANK: u64 = 0x10_0000;
     const PAGES: u64 = 16;
-    const CODE: u64 = USER | READ_ONLY | PRIVILEGED_NO_EXECUTE | VALID;
-    const DATA: u64 = USER | PRIVILEGED_NO_EXECUTE | USER_NO_EXECUTE | VALID;
+    const PAGE_OF_USER: u64 = USER | PRIVILEGED_NO_EXECUTE | NOT_GLOBAL | TABLE_OR_PAGE | VALID;
+    const CODE: u64 = PAGE_OF_USER | READ_ONLY;
+    const DATA: u64 = PAGE_OF_USER | USER_NO_EXECUTE;
 
     /// A component with a page of code and one of data, in a copy of its bank.
     struct Board {
@@ -335,6 +348,8 @@ mod tests {
             (IMAGE_BASE + PAGE, BANK + 3 * PAGE, DATA & !USER_NO_EXECUTE, "executable"),
             (IMAGE_BASE + PAGE, BANK + 3 * PAGE, DATA & !PRIVILEGED_NO_EXECUTE, "the kernel's"),
             (IMAGE_BASE, BANK + 2 * PAGE, CODE & !READ_ONLY, "writable"),
+            (IMAGE_BASE + PAGE, BANK + 3 * PAGE, DATA & !NOT_GLOBAL, "everybody's"),
+            (IMAGE_BASE + PAGE, BANK + 2 * PAGE, DATA, "mapped already"),
             (STACK_LIMIT - PAGE, BANK + 3 * PAGE, DATA, "not its own"),
         ];
         for (address, physical, how, what) in cases {

@@ -101,8 +101,9 @@ pub struct Follower {
 #[derive(Clone, Debug)]
 struct Refusal {
     operation: u32,
-    /// The client has complained, and asks a fresh server. Until that has refused it, too, nothing is lost.
-    pending: Option<Finding>,
+    finding: Finding,
+    /// The client has complained, and asks a fresh server: the finding is held back until that has refused it, too.
+    is_pending: bool,
 }
 
 impl Follower {
@@ -314,27 +315,36 @@ impl Follower {
                     expected.name(),
                     status_text(status)
                 );
-                self.complain(Kind::Correctness, time, text);
-                self.refusal = Some(Refusal { operation, pending: None });
+                let finding = Finding::at(Kind::Correctness, time, text);
+                self.findings.push(finding.clone());
+                self.refusal = Some(Refusal { operation, finding, is_pending: false });
                 self.phase = Phase::Resolving(operation, Vec::new());
             }
         }
     }
 
-    /// The client has complained of the file server. If its last finding is that the server has refused this operation, that is not
-    /// the last word.
+    /// The client has complained of the file server. If the last finding is that the server has refused this operation, that is not
+    /// the last word. Of an operation that leaves nothing to be looked at the client asks again.
     fn complained(&mut self, operation: u32) {
         self.repeated += 1;
         let refusal = self.refusal.as_mut().filter(|refusal| refusal.operation == operation);
-        let Some(refusal) = refusal.filter(|refusal| refusal.pending.is_none()) else { return };
-        refusal.pending = self.findings.pop();
+        let Some(refusal) = refusal.filter(|refusal| !refusal.is_pending) else { return };
+        if self.findings.last() != Some(&refusal.finding) {
+            return;
+        }
+        refusal.is_pending = true;
+        self.findings.pop();
         self.refused -= 1;
+        if witnesses(&self.state, &next(self.seed, &self.state)).is_empty() {
+            self.in_flight = false;
+            self.phase = Phase::Between;
+        }
     }
 
     /// What was refused was not done after all.
     fn stand_by_refusal(&mut self) {
-        if let Some(finding) = self.refusal.take().and_then(|refusal| refusal.pending) {
-            self.findings.push(finding);
+        if let Some(refusal) = self.refusal.take().filter(|refusal| refusal.is_pending) {
+            self.findings.push(refusal.finding);
             self.refused += 1;
         }
     }
@@ -435,7 +445,13 @@ impl Follower {
         let has_effect = !witnesses(&state, &doubtful).is_empty();
         match judged {
             Resolution::Done if acknowledged => {}
-            Resolution::Done if self.in_flight || !has_effect => self.acknowledge(time, &doubtful, false),
+            Resolution::Done if self.in_flight || !has_effect => {
+                if !has_effect {
+                    // Nothing was seen that a fresh server would have done.
+                    self.stand_by_refusal();
+                }
+                self.acknowledge(time, &doubtful, false);
+            }
             Resolution::Done => {
                 let text =
                     format!("operation {operation} ({}) took place but nobody asked for it", doubtful.name());

@@ -150,5 +150,5 @@ fn damage_in_a_directory_is_answered() {
     assert_eq!(world.refused(1, &Op::List("/d".into())), Status::Damaged);
     assert_eq!(world.refused(1, &Op::Create(2, "/d/new".into())), Status::Damaged);
     world.ok(1, &Op::Create(3, "/also".into()));
-    assert_eq!(world.deaths, 0);
+    assert_eq!(world.deaths, 1, "a fresh incarnation has looked, and only one");
 }

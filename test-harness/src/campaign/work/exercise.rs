@@ -29,6 +29,8 @@ pub struct Exercise {
     client: u8,
     kind: Kind,
     seed: u64,
+    /// Operations that there are to be.
+    operations: u32,
     /// The operation that is next, or under way.
     operation: u32,
     /// When it was first asked for, while it is not answered.
@@ -45,11 +47,12 @@ pub struct Exercise {
 
 impl Exercise {
     /// Of the client in this slot, which works with this seed.
-    pub fn new(client: u8, kind: Kind, seed: u64) -> Self {
+    pub fn new(client: u8, kind: Kind, seed: u64, operations: u32) -> Self {
         Self {
             client,
             kind,
             seed,
+            operations,
             operation: 0,
             asked: None,
             acknowledged: 0,
@@ -71,7 +74,8 @@ impl Exercise {
                 self.backs.push(Back { operation, times, bytes: bytes.to_vec() });
             }
             Record::Answered { operation, verdict } => self.answered(operation, verdict),
-            Record::Finished => self.is_finished = true,
+            // A client whose time was up before it had done its work has waited for somebody.
+            Record::Finished => self.is_finished = self.operation >= self.operations,
         }
     }
 
@@ -103,7 +107,15 @@ impl Exercise {
     fn answered(&mut self, operation: u32, verdict: Verdict) {
         match verdict {
             Verdict::Again(_) => return,
-            Verdict::Done => self.acknowledged += 1,
+            Verdict::Done => {
+                let is_told = self.backs.last().is_some_and(|back| back.operation == operation);
+                if self.kind == Kind::Console && !is_told {
+                    self.wrong.push(format!(
+                        "operation {operation} is called done, and nobody says what came back"
+                    ));
+                }
+                self.acknowledged += 1;
+            }
             Verdict::Refused(_) => self.refused += 1,
             Verdict::Wrong => self.wrong.push(format!("operation {operation} got a wrong answer")),
         }
@@ -135,7 +147,6 @@ impl Exercise {
     /// Lines that came back as something else than a driver that died so often makes of them.
     fn on_line(&self, deaths: &[u64]) -> Vec<String> {
         let wrong = self.backs.iter().filter(|back| {
-            // What a death has repeated may come when the next line is already under way.
             let [from, to] = back.times;
             let deaths = deaths.iter().filter(|death| (from..=to).contains(death)).count();
             !is_back(&line(self.seed, back.operation), &back.bytes, deaths)
@@ -211,7 +222,7 @@ mod tests {
 
     impl Client {
         fn new(kind: Kind) -> Self {
-            let mut client = Self(Exercise::new(5, kind, SEED));
+            let mut client = Self(Exercise::new(5, kind, SEED, 4));
             client.says(0, &Record::Begin { seed: SEED, operation: 0 });
             client
         }
@@ -240,6 +251,11 @@ mod tests {
         client.says(9, &Record::Begin { seed: SEED, operation: 1 });
         let (complaints, is_wrong) = client.0.complaints();
         assert!(is_wrong && complaints.len() == 3, "{complaints:?}");
+        client.says(9, &Record::Finished);
+        assert!(!client.0.is_finished(), "there are more to do");
+        for operation in 1..4 {
+            client.does(operation, Verdict::Done);
+        }
         client.says(9, &Record::Finished);
         assert!(client.0.is_finished() && !client.0.said(9, 5, &[99]));
     }

@@ -346,6 +346,36 @@ fn a_refusal_that_is_complained_of_counts_if_a_fresh_server_refuses_too() {
 }
 
 #[test]
+fn of_what_leaves_no_trace_only_a_fresh_answer_mends_a_refusal() {
+    let refused = || {
+        let mut client = Client::new(11);
+        while !matches!(client.next(), Operation::Sync | Operation::Fsync { .. }) {
+            client.intent();
+            if matches!(client.next(), Operation::Walk) {
+                let tree = client.tree();
+                client.report(&tree);
+            }
+            client.acknowledge();
+        }
+        let operation = client.state.operation;
+        client.intent();
+        client.say(&Record::Acknowledged { operation, status: files::Status::Damaged as u32 });
+        client.say(&Record::Complained { operation });
+        client
+    };
+    let mut asked_again = refused();
+    asked_again.intent();
+    asked_again.acknowledge();
+    assert_eq!((asked_again.follower.refused(), asked_again.follower.findings().len()), (0, 0));
+    let mut resolved = refused();
+    let (seed, operation) = (resolved.seed, resolved.state.operation);
+    resolved.follower.died();
+    resolved.say(&Record::Begin { seed, operation, fresh: false });
+    resolved.say(&Record::Resolved { operation, resolution: Resolution::Done });
+    assert_eq!((resolved.follower.refused(), resolved.follower.findings().len()), (1, 1));
+}
+
+#[test]
 fn a_wrong_answer_and_a_lost_checkpoint_are_found() {
     let mut client = Client::new(8);
     client.run(10);
