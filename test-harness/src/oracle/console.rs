@@ -7,7 +7,7 @@
 //! break off anywhere (the client died), and text of others may stand between lines. In the place of a line that the driver
 //! refused, or gave a wrong receipt for, or did not answer, anything may stand: the client knows that, and writes it again.
 
-use super::workload::ConsoleLine;
+use super::console_lines::ConsoleLine;
 use protocols::console::REPEAT_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use workload_core::line::PREFIX;

@@ -11,6 +11,7 @@
 pub mod account;
 pub mod card;
 pub mod console;
+pub mod console_lines;
 mod judge;
 pub mod kernel;
 pub mod memory;

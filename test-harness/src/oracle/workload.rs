@@ -9,6 +9,7 @@
 //! | the board was reset, [`Promise::Acknowledged`] | every acknowledged operation; of the one in flight, none or all, and of an overwrite any mixture of old and new sectors |
 //! | the board was reset, [`Promise::Synced`] | the state after some operation not older than the last acknowledged `fsync` or `sync` |
 
+use super::console_lines::{ConsoleLine, LineRefusal, Lines};
 use super::tree::{self, Difference, Node, Tree};
 use super::{Finding, Kind};
 use abi::Status;
@@ -25,21 +26,6 @@ pub enum Promise {
     Acknowledged,
     /// What was acknowledged before the last acknowledged `fsync` or `sync` is on the medium.
     Synced,
-}
-
-/// A line that the client writes to the console.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ConsoleLine {
-    /// The operation that it is about.
-    pub operation: u32,
-    /// Its text.
-    pub text: String,
-    /// When the driver acknowledged it, if it did.
-    pub acknowledged: Option<u64>,
-    /// It did not, and the client knows that: what came of it is nobody's word.
-    pub refused: bool,
-    /// When the operation was acknowledged: the line was written after that.
-    pub time: u64,
 }
 
 /// A walk that the client finished.
@@ -87,7 +73,7 @@ pub struct Follower {
     /// The tree after a reset, which no state describes when an overwrite was cut off.
     after_reset: Option<Tree>,
     lost: BTreeMap<String, u64>,
-    lines: Vec<ConsoleLine>,
+    lines: Lines,
     is_unmounted: bool,
     walks: Vec<Walk>,
     findings: Vec<Finding>,
@@ -120,7 +106,7 @@ impl Follower {
             was_reset: false,
             after_reset: None,
             lost: BTreeMap::new(),
-            lines: Vec::new(),
+            lines: Lines::default(),
             is_unmounted: false,
             walks: Vec::new(),
             findings: Vec::new(),
@@ -143,7 +129,7 @@ impl Follower {
 
     /// The lines that the client wrote to the console, in their order.
     pub fn lines(&self) -> &[ConsoleLine] {
-        &self.lines
+        self.lines.all()
     }
 
     /// Acknowledged bytes that a walk did not find, or did not find equal.
@@ -365,13 +351,7 @@ impl Follower {
         self.phase = Phase::Between;
         if with_line {
             let text = line::line(number, operation).as_str().to_owned();
-            self.lines.push(ConsoleLine {
-                operation: number,
-                text,
-                acknowledged: None,
-                refused: false,
-                time,
-            });
+            self.lines.push(time, number, text);
         }
     }
 
@@ -475,26 +455,22 @@ impl Follower {
     }
 
     fn line(&mut self, time: u64, operation: u32) {
-        match self.lines.last_mut() {
-            Some(line) if line.operation == operation => line.acknowledged = Some(time),
-            _ => self.complain(Kind::Evidence, time, format!("line {operation} was not to be written")),
+        if !self.lines.acknowledged(time, operation) {
+            self.complain(Kind::Evidence, time, format!("line {operation} was not to be written"));
         }
     }
 
     fn line_refused(&mut self, time: u64, operation: u32) {
-        let Some(line) = self.lines.last_mut().filter(|line| line.operation == operation) else {
-            return self.complain(Kind::Evidence, time, format!("line {operation} was not to be written"));
-        };
-        line.refused = true;
-        let attempts = self.lines.iter().rev().take_while(|line| line.operation == operation).count();
-        if attempts as u32 == line::ATTEMPTS {
-            self.refused += 1;
-            self.complain(Kind::Correctness, time, format!("line {operation} was never acknowledged"));
-            return;
+        match self.lines.refused(time, operation) {
+            LineRefusal::OfNothing => {
+                self.complain(Kind::Evidence, time, format!("line {operation} was not to be written"));
+            }
+            LineRefusal::WrittenAgain => self.repeated += 1,
+            LineRefusal::OfTheLastAttempt => {
+                self.refused += 1;
+                self.complain(Kind::Correctness, time, format!("line {operation} was never acknowledged"));
+            }
         }
-        self.repeated += 1;
-        let again = self.lines.last().cloned();
-        self.lines.extend(again.map(|line| ConsoleLine { refused: false, time, ..line }));
     }
 
     fn finished(&mut self, time: u64, status: u32) {
