@@ -14,6 +14,7 @@ pub mod console;
 pub mod console_lines;
 mod judge;
 pub mod kernel;
+pub mod linearizability;
 pub mod memory;
 pub mod tree;
 pub mod workload;
