@@ -80,6 +80,33 @@ pub fn read(image: &Path) -> Result<Contents> {
     Ok(Contents { tree, links, sizes, root })
 }
 
+/// Single files of a card: names in its root that are neither its own nor asked for, and the contents of those that are; `None`:
+/// there is no such file.
+type Files<const N: usize> = (Vec<String>, [Option<Vec<u8>>; N]);
+
+/// Reads the files with these `paths`, which are in the root of the card.
+///
+/// # Errors
+/// Fails when `debugfs` cannot be run.
+pub fn read_files<const N: usize>(image: &Path, paths: [&str; N]) -> Result<Files<N>> {
+    let folder = tempfile::tempdir().context("making a folder for the card's files")?;
+    let copy = |index: usize| folder.path().join(index.to_string());
+    let mut script = String::from("ls -p /\n");
+    for (index, path) in paths.iter().enumerate() {
+        // A string takes everything.
+        let _ = writeln!(script, "dump {path} {}", copy(index).display());
+    }
+    let root = names_in_root(&debugfs(image, &script)?);
+    let is_there = |path: &str| root.iter().any(|name| path.strip_prefix('/') == Some(name));
+    let read = |index: usize| is_there(paths[index]).then(|| fs::read(copy(index)).unwrap_or_default());
+    let contents = std::array::from_fn(read);
+    let is_stray = |name: &&String| {
+        !OWN.contains(&name.as_str())
+            && !paths.iter().any(|path| path.strip_prefix('/') == Some(name.as_str()))
+    };
+    Ok((root.iter().filter(is_stray).cloned().collect(), contents))
+}
+
 /// Compares what is on the card with the trees that may be there; the first one is named when none fits.
 pub fn compare(contents: &Contents, possible: &[Tree]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -292,6 +319,17 @@ mod tests {
         let mut command = Command::new(tool("debugfs"));
         assert!(command.arg("-w").arg("-f").arg(&commands).arg(&image).status().unwrap().success());
         assert!(!check(&image).unwrap().clean);
+    }
+
+    #[test]
+    fn single_files_are_read_and_others_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: &[u8]| (name.to_owned(), Node::File(bytes.to_vec()));
+        let tree = Tree::from([file("/one", b"1"), file("/empty", b""), file("/other", b"?")]);
+        let (strays, contents) =
+            read_files(&card(folder.path(), &tree), ["/one", "/empty", "/none"]).unwrap();
+        assert_eq!(strays, ["other"]);
+        assert_eq!(contents, [Some(b"1".to_vec()), Some(Vec::new()), None]);
     }
 
     #[test]

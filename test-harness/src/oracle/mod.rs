@@ -2,7 +2,8 @@
 //!
 //! *Rule.* Each judge looks at one thing and none of them trusts the component that it judges: [`kernel`] takes deaths,
 //! incarnations and times from the kernel's records; [`workload`] repeats the client's operations from the seed and
-//! compares every walk; [`console`] looks for every acknowledged line in what came over the console; [`card`] reads the
+//! compares every walk; [`registers`] looks for an order of all operations of several clients on the same files
+//! ([`linearizability`]); [`console`] looks for every acknowledged line in what came over the console; [`card`] reads the
 //! card image with the file system's own tools when the machine is off; [`account`] compares what the kernel holds with what the
 //! build says; [`memory`] looks at what components can reach, and at what never changes.
 //!
@@ -16,6 +17,7 @@ mod judge;
 pub mod kernel;
 pub mod linearizability;
 pub mod memory;
+pub mod registers;
 pub mod tree;
 pub mod workload;
 

@@ -491,7 +491,8 @@ impl Follower {
     }
 }
 
-fn status_text(status: u32) -> String {
+/// An answer, for people.
+pub(super) fn status_text(status: u32) -> String {
     match status.checked_sub(KERNEL_STATUS) {
         Some(code) => match Status::from_code(code.into()) {
             Some(status) => format!("{status:?} by the kernel"),
