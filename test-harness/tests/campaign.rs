@@ -178,6 +178,18 @@ fn lies_about_blocks_are_ordered_while_the_board_stands() {
 }
 
 #[test]
+fn several_clients_of_the_same_files_are_told_what_one_order_explains() {
+    let _turn = TURN.lock();
+    let text = with_target("root = 1\nsecond = 1\nfs", &["behaviour/kill", "behaviour/loop"]);
+    let text = text.replace("manifest = \"campaign\"", "manifest = \"campaign-shared\"");
+    let lines = agree(&text.replace("\"mixed\"", "\"shared\""), &[0, 1, 2, 3, 4, 5, 6, 7], &[0, 1, 2, 3]);
+    assert!(lines.iter().all(|line| line.outcome == Outcome::RecoveredIntact), "{lines:#?}");
+    for target in ["root", "second", "fs"] {
+        assert!(lines.iter().any(|line| line.target == target), "{target}: {lines:#?}");
+    }
+}
+
+#[test]
 fn a_campaign_whose_undisturbed_run_is_not_clean_does_not_begin() {
     let _turn = TURN.lock();
     let folder = tempfile::tempdir().unwrap();

@@ -35,10 +35,12 @@ pub mod parameter {
     pub const PAUSE: usize = 2;
     /// Operations after which the workload stops making changes and unmounts; 0: only the plan's end counts.
     pub const OPERATIONS: usize = 4;
-    /// What the workload does, for clients that can do several things: [`FILES`], or a number of `exerciser_core::Kind`.
+    /// What the workload does, for clients that can do several things: [`FILES`], [`SHARED`], or a number of `exerciser_core::Kind`.
     pub const KIND: usize = 5;
     /// [`KIND`] of the client of files: it writes no lines to the console.
     pub const FILES: u64 = 4;
+    /// [`KIND`] of several clients of the same files, which do nothing else and do not look at it.
+    pub const SHARED: u64 = 5;
 }
 
 /// [`abi::plan::PlanEntry::count`] of an entry without a trigger that is joined to the entry before it. Its delay after

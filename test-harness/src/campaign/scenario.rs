@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// The scenarios that come with Samsara: name and text.
-pub const STOCK: [(&str, &str); 17] = [
+pub const STOCK: [(&str, &str); 19] = [
     ("batch", include_str!("../../scenarios/campaign/batch.toml")),
     ("behaviour", include_str!("../../scenarios/campaign/behaviour.toml")),
     ("block", include_str!("../../scenarios/campaign/block.toml")),
@@ -28,6 +28,8 @@ pub const STOCK: [(&str, &str); 17] = [
     ("rate", include_str!("../../scenarios/campaign/rate.toml")),
     ("recovery", include_str!("../../scenarios/campaign/recovery.toml")),
     ("root", include_str!("../../scenarios/campaign/root.toml")),
+    ("shared", include_str!("../../scenarios/campaign/shared.toml")),
+    ("shared-clients", include_str!("../../scenarios/campaign/shared-clients.toml")),
     ("state", include_str!("../../scenarios/campaign/state.toml")),
     ("text", include_str!("../../scenarios/campaign/text.toml")),
 ];
@@ -154,13 +156,13 @@ const SEVERAL_MAX: u64 = 64;
 pub struct Workload {
     /// Name, of [`WORKLOADS`].
     pub name: String,
-    /// Component that does the work.
+    /// Component that does the work, or that comes to its end last; the others of `shared` are those with the same image.
     pub client: String,
     /// Component that carries out the plan.
     pub injector: String,
     /// Component that drives the console.
     pub console: String,
-    /// Operations, after which the client unmounts.
+    /// Operations of each client, after which it comes to its end; then the client unmounts.
     pub operations: u32,
     /// Pause between two operations, in microseconds.
     pub pause_us: u64,

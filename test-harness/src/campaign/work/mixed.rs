@@ -2,7 +2,7 @@
 
 use super::{Traces, Work};
 use crate::oracle::workload::{Follower, Promise};
-use crate::oracle::{Kind, card, console};
+use crate::oracle::{Kind, card};
 use anyhow::Result;
 use std::path::Path;
 use workload_core::Record;
@@ -20,26 +20,8 @@ impl Mixed {
         Self { client, follower: Follower::new(seed, Promise::Acknowledged) }
     }
 
-    fn on_console(&self, traces: &Traces) -> Vec<String> {
-        let report = console::judge(traces.console, self.follower.lines(), traces.console_deaths);
-        let lost = report.lost.iter();
-        let lost = lost
-            .map(|line| format!("console: line {} was acknowledged and is not there whole", line.operation));
-        let strays =
-            (report.strays > 0).then(|| format!("console: {} lines that nobody wrote", report.strays));
-        lost.chain(strays).collect()
-    }
-
     fn on_card(&self, image: &Path) -> Result<Vec<String>> {
-        if !self.follower.is_unmounted() {
-            // The client was told so. What was acknowledged is there when the card is mounted.
-            card::replay_journal(image)?;
-        }
-        let checked = card::check(image)?;
-        let mut findings = Vec::new();
-        if !checked.clean {
-            findings.push(format!("e2fsck -fn is not content: {}", checked.output));
-        }
+        let mut findings = super::on_card(image, self.follower.is_unmounted())?;
         match card::read(image) {
             Ok(contents) => {
                 let differences = card::compare(&contents, &self.follower.possible_trees());
@@ -102,7 +84,7 @@ impl Work for Mixed {
     }
 
     fn leftovers(&self, traces: &Traces) -> Result<Vec<String>> {
-        let mut findings = self.on_console(traces);
+        let mut findings = super::on_console(traces, self.follower.lines());
         if self.is_finished() {
             findings.extend(self.on_card(traces.card)?);
         }

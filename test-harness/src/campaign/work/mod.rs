@@ -7,14 +7,18 @@
 
 mod exercise;
 mod mixed;
+mod shared;
 
 use super::scenario::Workload;
+use crate::oracle::console_lines::ConsoleLine;
+use crate::oracle::{card, console};
 use crate::system::System;
 use anyhow::{Result, bail};
 use exercise::Exercise;
 use exerciser_core::Kind;
-use injector_core::parameter::FILES;
+use injector_core::parameter::{FILES, SHARED};
 use mixed::Mixed;
+use shared::Shared;
 use std::fmt::Debug;
 use std::path::Path;
 
@@ -81,12 +85,14 @@ pub enum WorkKind {
     Mixed,
     /// The same without the lines.
     Files,
+    /// The same few files for several clients.
+    Shared,
     /// One service.
     One(Kind),
 }
 
 /// Names of the workloads.
-pub const WORKLOADS: [&str; 5] = ["mixed", "files", "block", "ipc", "console"];
+pub const WORKLOADS: [&str; 6] = ["mixed", "files", "shared", "block", "ipc", "console"];
 
 impl WorkKind {
     /// The one with this name.
@@ -94,6 +100,7 @@ impl WorkKind {
         Some(match name {
             "mixed" => Self::Mixed,
             "files" => Self::Files,
+            "shared" => Self::Shared,
             "block" => Self::One(Kind::Block),
             "ipc" => Self::One(Kind::Ipc),
             "console" => Self::One(Kind::Console),
@@ -106,6 +113,7 @@ impl WorkKind {
         match self {
             Self::Mixed => 0,
             Self::Files => FILES,
+            Self::Shared => SHARED,
             Self::One(kind) => kind as u64,
         }
     }
@@ -119,9 +127,31 @@ pub fn of(workload: &Workload, system: &System, seed: u64) -> Result<Box<dyn Wor
     let client = system.slot(&workload.client)?;
     Ok(match WorkKind::named(&workload.name) {
         Some(WorkKind::Mixed | WorkKind::Files) => Box::new(Mixed::new(client, seed)),
+Some(WorkKind::Shared) => Box::new(Shared::new(system, client, seed)?),
         Some(WorkKind::One(kind)) => Box::new(Exercise::new(client, kind, seed, workload.operations)),
         None => bail!("no workload {:?}: there is {}", workload.name, WORKLOADS.join(", ")),
     })
+}
+
+/// What is wrong with what came over the console, if these lines were written.
+fn on_console(traces: &Traces, lines: &[ConsoleLine]) -> Vec<String> {
+    let report = console::judge(traces.console, lines, traces.console_deaths);
+    let lost = report.lost.iter();
+    let lost =
+        lost.map(|line| format!("console: line {} was acknowledged and is not there whole", line.operation));
+    let strays = (report.strays > 0).then(|| format!("console: {} lines that nobody wrote", report.strays));
+    lost.chain(strays).collect()
+}
+
+/// What the file system's own tools say of the card.
+fn on_card(image: &Path, is_unmounted: bool) -> Result<Vec<String>> {
+    if !is_unmounted {
+        // The client was told so. What was acknowledged is there when the card is mounted.
+        card::replay_journal(image)?;
+    }
+    let checked = card::check(image)?;
+    let complaint = (!checked.clean).then(|| format!("e2fsck -fn is not content: {}", checked.output));
+    Ok(complaint.into_iter().collect())
 }
 
 #[cfg(test)]
