@@ -1,7 +1,7 @@
 //! Services below, and what to do when they do not what a correct one does.
 
-use crate::client::{Client, Grant};
-use abi::{Message, SlotId};
+use crate::client::{CallError, Client, Grant};
+use abi::{Message, SlotId, Status};
 use protocols::block::{Device, Doubting, Remote, Window};
 use protocols::console::{self, Receipt, WRITE_MAX};
 use protocols::reincarnation::{Reply, Request};
@@ -30,17 +30,37 @@ impl Complaint {
     }
 }
 
-/// The block service behind `client`, doubted once before an error of it is believed.
-pub fn blocks(client: Client, complaint: Complaint) -> impl Device {
-    let remote = Remote::new(move |message: &Message, window: Window<'_>| {
+/// What a server can be the reason of. Any other status says that the call itself was wrong.
+const SERVERS: [Status; 6] = [
+    Status::Unavailable,
+    Status::Expired,
+    Status::Refused,
+    Status::UnknownExpired,
+    Status::UnknownDied,
+    Status::Poisoned,
+];
+
+/// Calls the block service behind `client`: what [`Remote`] needs.
+///
+/// It panics where the kernel says that the call was wrong: no server has seen it, so none is to blame.
+pub fn caller(client: Client) -> impl FnMut(&Message, Window<'_>) -> Option<Message> {
+    move |message, window| {
         let grant = match window {
             Window::None => Grant::None,
             Window::Read(bytes) => Grant::Read(bytes),
             Window::Write(bytes) => Grant::Write(bytes),
         };
-        client.call(message, [grant, Grant::None]).ok()
-    });
-    Doubting::new(remote, move || complaint.file())
+        let answer = client.call(message, [grant, Grant::None]);
+        if let Err(CallError(status)) = answer {
+            assert!(SERVERS.contains(&status), "the call itself was wrong: {status:?}");
+        }
+        answer.ok()
+    }
+}
+
+/// The block service behind `client`, doubted once before an error of it is believed.
+pub fn blocks(client: Client, complaint: Complaint) -> impl Device {
+    Doubting::new(Remote::new(caller(client)), move || complaint.file())
 }
 
 /// Writes at most [`WRITE_MAX`] bytes to the console behind `client`; false: it did not, or its receipt is for other bytes, so some
