@@ -1,7 +1,8 @@
 //! The integrity layer's process: requests in, blocks through a buffer of its own, the medium's identity to the checkpoint.
 //!
-//! Rule: everything that decides is in `integrity-core`. The identity is committed before anybody hears of it, so that the
-//! next incarnation finds out a medium that was exchanged meanwhile. Everything else that must survive is on the medium.
+//! Rule: everything that decides is in `integrity-core`. Nobody is accused before the layer has shown on a card in memory that it
+//! does what it must. The identity is committed before anybody hears of it, so that the next incarnation finds out a medium that
+//! was exchanged meanwhile. Everything else that must survive is on the medium.
 
 #![no_std]
 #![no_main]
@@ -12,13 +13,13 @@ extern crate alloc;
 use alloc::boxed::Box;
 use alloc::vec;
 use defmt::{error, info, warn};
-use integrity_core::{Finding, Layer};
+use integrity_core::{Finding, Served, self_test};
 use protocols::block::{BLOCK_SIZE, BLOCKS_MAX, Device, Doubt, Error, Request, reply};
 use userlib::server::{Answer, Server};
-use userlib::supplier::{Complaint, blocks};
+use userlib::supplier::{Complaint, caller};
 use userlib::{Message, Start, binding, checkpoint, serve};
 
-/// Blocks of the table in memory, unless the manifest says otherwise: what 2 MiB of the medium need, in 50 KiB of the heap.
+/// Blocks of the table in memory, unless the manifest says otherwise: what 2 MiB of the medium need, in 82 KiB of the heap.
 const TABLE_BLOCKS: usize = 64;
 
 fn tell(finding: Finding) {
@@ -34,8 +35,8 @@ fn tell(finding: Finding) {
     }
 }
 
-struct Process<L> {
-    layer: L,
+struct Process<'a> {
+    layer: Served<'a>,
     /// Identity of the medium that the checkpoint has.
     kept: Option<u128>,
     /// About the service below.
@@ -43,22 +44,22 @@ struct Process<L> {
     buffer: Box<[u8]>,
 }
 
-impl<D: Device> Server for Process<Layer<D, fn(Finding)>> {
+impl Server for Process<'_> {
     fn request(&mut self, request: &userlib::Request) -> Answer {
         let done = match Request::decode(&request.message) {
             Ok(Request::Info) => return Answer::Reply(self.info()),
             Ok(Request::Read { lba, count }) => self.read(request, lba, count),
             Ok(Request::Write { lba, count }) => self.write(request, lba, count),
-            Ok(Request::Flush) => self.below.doubting(&mut self.layer, Layer::flush),
+            Ok(Request::Flush) => self.below.doubting(&mut self.layer, Device::flush),
             Err(error) => Err(error),
         };
         Answer::Reply(reply(done))
     }
 }
 
-impl<D: Device> Process<Layer<D, fn(Finding)>> {
+impl Process<'_> {
     fn info(&mut self) -> Message {
-        let told = self.below.doubting(&mut self.layer, Layer::info);
+        let told = self.below.doubting(&mut self.layer, Device::info);
         if self.kept != self.layer.known() {
             self.kept = self.layer.known();
             let identity = self.kept.unwrap_or_default().to_le_bytes();
@@ -91,20 +92,29 @@ struct Below {
 }
 
 impl Below {
-    fn doubting<L, T>(
+    fn doubting<'a, T>(
         &mut self,
-        layer: &mut L,
-        mut action: impl FnMut(&mut L) -> Result<T, Error>,
+        layer: &mut Served<'a>,
+        mut action: impl FnMut(&mut Served<'a>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let answer = action(layer);
         // What the layer's own checks say of the medium; errors of the service have been doubted below.
         let is_its_own =
             matches!(answer, Ok(_) | Err(Error::Integrity | Error::MediumChanged | Error::Unsupported));
-        if is_its_own && self.doubt.is_worth_a_complaint(&answer) && self.complaint.file() {
+        if is_its_own && self.doubt.is_worth_a_complaint(&answer) && accuse(self.complaint) {
             return action(layer);
         }
         answer
     }
+}
+
+/// Whoever accuses proves itself first: a layer that is wrong itself finds mistakes everywhere. It dies, the request comes to a fresh
+/// one, and nobody else is disturbed.
+fn accuse(complaint: Complaint) -> bool {
+    if let Err(wrong) = self_test() {
+        panic!("the layer does not do what it must: {wrong}");
+    }
+    complaint.file()
 }
 
 userlib::entry!(main);
@@ -115,9 +125,10 @@ fn main(_start: Start) -> ! {
     let capacity = binding!(parameter ? "table_blocks").map_or(TABLE_BLOCKS, |blocks| blocks as usize);
     info!("starts; medium known from before: {=bool}", kept.is_some());
     let complaint = Complaint::new(binding!(call ? "reincarnation"), binding!(server "medium"));
-    let medium = blocks(binding!(call "medium"), complaint);
+    let mut call = caller(binding!(call "medium"));
+    let mut complain = || accuse(complaint);
     serve(&mut Process {
-        layer: Layer::new(medium, tell as fn(Finding), capacity, kept),
+        layer: Served::new(&mut call, &mut complain, tell, capacity, kept),
         below: Below { complaint, doubt: Doubt::default() },
         kept,
         buffer: vec![0; BLOCKS_MAX as usize * BLOCK_SIZE].into_boxed_slice(),

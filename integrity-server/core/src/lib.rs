@@ -76,6 +76,8 @@ mod checksum;
 mod format;
 mod layer;
 mod layout;
+mod self_test;
+mod served;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -84,3 +86,5 @@ pub use checksum::{certain, checksum};
 pub use format::{format, scrub};
 pub use layer::{ATTEMPTS, Finding, Layer, Report};
 pub use layout::{Block, ENTRIES, Geometry};
+pub use self_test::{Wrong, self_test};
+pub use served::{Call, Complain, Served};
