@@ -26,9 +26,12 @@ impl Cache {
         self.remembered.clear();
     }
 
+    /// # Panics
+    /// What is here under this number is another block: this process's memory is the one that is wrong.
     pub(crate) fn get(&mut self, index: u64) -> Option<&mut TableBlock> {
         self.uses += 1;
         let block = self.blocks.iter_mut().find(|block| block.index == index)?;
+        assert_eq!(block.inverse, !index, "a block of the table has become another one");
         block.used = self.uses;
         Some(block)
     }

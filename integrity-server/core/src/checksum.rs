@@ -25,14 +25,14 @@ pub fn checksum(lba: u64, bytes: &[u8]) -> u32 {
 
 /// The same by other code.
 #[inline(never)]
-fn other(lba: u64, bytes: &[u8]) -> u32 {
+pub(crate) fn other(lba: u64, bytes: &[u8]) -> u32 {
     let mut digest = OTHER.digest();
     digest.update(&lba.to_le_bytes());
     digest.update(bytes);
     digest.finalize()
 }
 
-/// As [`checksum()`], computed twice by code and constants that have nothing in common: for what is written, and before a block is
+/// As [`checksum()`], computed twice by code and constants that have nothing in common: for what the layer writes of its own, and before a block is
 /// called wrong. A layer whose own code or constants were damaged would otherwise call every block wrong, and its medium a liar, or
 /// write a table that nobody after it can read.
 ///

@@ -1,7 +1,7 @@
 //! The layer over a medium.
 
 use crate::cache::Cache;
-use crate::checksum::{certain, checksum};
+use crate::checksum::{certain, checksum, other};
 use crate::layout::{Block, ENTRIES, Geometry};
 use crate::table::TableBlock;
 use alloc::vec;
@@ -17,6 +17,9 @@ const WRITES: u32 = 2;
 
 /// Blocks of the table that are read or written at once.
 const RUN_MAX: u64 = 16;
+
+/// Said of a block of the table without which this process would be the one that is wrong, and nobody below it.
+const LOADED: &str = "this block of the table has been brought into memory";
 
 /// Fewest blocks of the table in memory: what the largest request needs, twice.
 const CAPACITY_MIN: usize = 8;
@@ -90,7 +93,7 @@ pub struct Layer<D, R> {
 }
 
 impl<D: Device, R: Report> Layer<D, R> {
-    /// A layer that keeps up to `capacity` blocks of the table in memory, about 800 bytes each. `known` is the identity of
+    /// A layer that keeps up to `capacity` blocks of the table in memory, about 1300 bytes each. `known` is the identity of
     /// the medium that the client was told about last, by whichever incarnation.
     pub fn new(device: D, report: R, capacity: usize, known: Option<u128>) -> Self {
         Self {
@@ -240,11 +243,11 @@ impl<D: Device, R: Report> Layer<D, R> {
         lba: u64,
         count: usize,
         mut action: impl FnMut(usize, u64, &mut TableBlock, usize),
-    ) -> Result<(), Error> {
+    ) {
         let mut index = 0;
         while index < count {
             let block = lba + index as u64;
-            let table = self.cache.get(block / ENTRIES).ok_or(Error::Integrity)?;
+            let table = self.cache.get(block / ENTRIES).expect(LOADED);
             let first = (block % ENTRIES) as usize;
             let here = (ENTRIES as usize - first).min(count - index);
             for step in 0..here {
@@ -252,11 +255,10 @@ impl<D: Device, R: Report> Layer<D, R> {
             }
             index += here;
         }
-        Ok(())
     }
 
     /// Compares blocks with their checksums; the bits of those that do not fit are set.
-    fn compare(&mut self, lba: u64, bytes: &[u8]) -> Result<u128, Error> {
+    fn compare(&mut self, lba: u64, bytes: &[u8]) -> u128 {
         let (blocks, _) = bytes.as_chunks::<BLOCK_SIZE>();
         let mut wrong = 0;
         self.each_entry(lba, blocks.len(), |index, lba, table, at| {
@@ -267,33 +269,35 @@ impl<D: Device, R: Report> Layer<D, R> {
             } else if !entry.accepts(certain(lba, &blocks[index])) {
                 wrong |= 1 << index;
             }
-        })?;
-        Ok(wrong)
+        });
+        wrong
     }
 
     /// Reads a block that was wrong once more, and then again with its block of the table.
     fn read_again(&mut self, geometry: Geometry, lba: u64, block: &mut [u8]) -> Result<(), Error> {
-        self.tell_mismatch(lba, block)?;
+        self.tell_mismatch(lba, block);
         for attempt in 2..=ATTEMPTS {
             if attempt == ATTEMPTS {
                 self.refresh(geometry, lba / ENTRIES)?;
             }
             self.device.read(lba, block)?;
-            if self.compare(lba, block)? == 0 {
+            if self.compare(lba, block) == 0 {
                 self.report.report(Finding::Mended { lba, attempts: attempt });
                 return Ok(());
             }
+        }
+        if let Some(table) = self.cache.get(lba / ENTRIES) {
+            table.assert_follows(&(0..0));
         }
         self.report.report(Finding::Lost { lba });
         Err(Error::Integrity)
     }
 
-    fn tell_mismatch(&mut self, lba: u64, block: &[u8]) -> Result<(), Error> {
+    fn tell_mismatch(&mut self, lba: u64, block: &[u8]) {
         let found = checksum(lba, block);
         let mut pair = [0; 2];
-        self.each_entry(lba, 1, |_, _, table, at| pair = table.entries[at].pair())?;
+        self.each_entry(lba, 1, |_, _, table, at| pair = table.entries[at].pair());
         self.report.report(Finding::Mismatch { lba, found, pair });
-        Ok(())
     }
 
     /// Reads a block of the table anew, if the medium knows as much as memory: the medium may have lied about this block.
@@ -318,12 +322,12 @@ impl<D: Device, R: Report> Layer<D, R> {
                 entry.announce(sums[index]);
                 table.durable = false;
             }
-        })?;
+        });
         let indices: Vec<_> = tables_of(lba..end).collect();
         for &index in &indices {
             self.settle_others(index, lba..end);
         }
-        self.write_tables(geometry, &indices)
+        self.write_tables(geometry, &indices, &(lba..end))
     }
 
     /// Finds out which of two checksums is that of the block that is there, where a third is to be announced.
@@ -334,7 +338,7 @@ impl<D: Device, R: Report> Layer<D, R> {
             if !entry.has(sums[index]) && entry.exact().is_none() {
                 open |= 1 << index;
             }
-        })?;
+        });
         if open == 0 {
             return Ok(());
         }
@@ -343,7 +347,7 @@ impl<D: Device, R: Report> Layer<D, R> {
             let (lba, mut block) = (lba + index as u64, [0; BLOCK_SIZE]);
             self.device.read(lba, &mut block)?;
             // One that is neither is lost already, and about to be replaced.
-            self.compare(lba, &block)?;
+            self.compare(lba, &block);
         }
         Ok(())
     }
@@ -360,17 +364,22 @@ impl<D: Device, R: Report> Layer<D, R> {
         }
     }
 
-    /// Writes these blocks of the table, which are in ascending order, durably.
-    fn write_tables(&mut self, geometry: Geometry, indices: &[u64]) -> Result<(), Error> {
+    /// Writes these blocks of the table, which are in ascending order, durably. Nothing in them is new but what is settled, and the
+    /// checksums of the blocks in `announced`.
+    fn write_tables(
+        &mut self,
+        geometry: Geometry,
+        indices: &[u64],
+        announced: &Range<u64>,
+    ) -> Result<(), Error> {
         for run in runs(indices) {
             let mut buffer = vec![0; run.len() * BLOCK_SIZE];
             self.each_table(geometry, run, &mut buffer, |table, lba, block| {
-                // Until the flush the medium may have the block before this one, or this one.
-                table.durable = false;
-                table.generation = table.generation.wrapping_add(1);
-                table.encode(lba, block);
+                table.encode_next(announced, lba, block);
             });
-            self.device.write(geometry.table_block(run[0]), &buffer)?;
+            let lba = geometry.table_block(run[0]);
+            assert_readable(lba, &buffer);
+            self.device.write(lba, &buffer)?;
         }
         self.flush_below()?;
         for table in self.cache.all().filter(|table| indices.contains(&table.index)) {
@@ -379,7 +388,8 @@ impl<D: Device, R: Report> Layer<D, R> {
         Ok(())
     }
 
-    /// Calls `action` for these blocks of the table, each with its place on the medium and its part of `bytes`.
+    /// Calls `action` for these blocks of the table, each with its place on the medium and its part of `bytes`. All must be in memory:
+    /// where one is not, this process is the one that is wrong, and would write zeros.
     fn each_table(
         &mut self,
         geometry: Geometry,
@@ -389,9 +399,8 @@ impl<D: Device, R: Report> Layer<D, R> {
     ) {
         let (blocks, _) = bytes.as_chunks_mut::<BLOCK_SIZE>();
         for (&index, block) in run.iter().zip(blocks) {
-            if let Some(table) = self.cache.get(index) {
-                action(table, geometry.table_block(index), block);
-            }
+            let table = self.cache.get(index).expect(LOADED);
+            action(table, geometry.table_block(index), block);
         }
     }
 
@@ -408,7 +417,7 @@ impl<D: Device, R: Report> Layer<D, R> {
             for &index in &indices {
                 self.settle_others(index, 0..0);
             }
-            self.write_tables(geometry, &indices)?;
+            self.write_tables(geometry, &indices, &(0..0))?;
             if self.are_kept(geometry, &indices)? {
                 return Ok(());
             }
@@ -443,7 +452,7 @@ impl<D: Device, R: Report> Layer<D, R> {
         let end = lba + (buffer.len() / BLOCK_SIZE) as u64;
         self.load(geometry, tables_of(lba..end))?;
         self.device.read(lba, buffer)?;
-        let wrong = self.compare(lba, buffer)?;
+        let wrong = self.compare(lba, buffer);
         for index in (0..BLOCKS_MAX as usize).filter(|index| wrong & 1 << index != 0) {
             let block = &mut buffer[index * BLOCK_SIZE..(index + 1) * BLOCK_SIZE];
             self.read_again(geometry, lba + index as u64, block)?;
@@ -454,27 +463,37 @@ impl<D: Device, R: Report> Layer<D, R> {
     fn write_checked(&mut self, lba: u64, data: &[u8]) -> Result<(), Error> {
         let geometry = self.in_range(lba, data)?;
         let (blocks, _) = data.as_chunks::<BLOCK_SIZE>();
-        let sums: Vec<u32> = (lba..).zip(blocks).map(|(lba, block)| certain(lba, block)).collect();
+        let sums: Vec<u32> = (lba..).zip(blocks).map(|(lba, block)| checksum(lba, block)).collect();
         let end = lba + sums.len() as u64;
         self.load(geometry, tables_of(lba..end))?;
         let mut is_announced = true;
         self.each_entry(lba, sums.len(), |index, _, table, at| {
             is_announced &= table.durable && table.entries[at].has(sums[index]);
-        })?;
+        });
         if !is_announced {
             self.announce(geometry, lba, &sums)?;
         }
-        self.each_entry(lba, sums.len(), |_, _, table, at| table.entries[at].widen())?;
+        self.assert_announced(lba, blocks);
+        self.each_entry(lba, sums.len(), |_, _, table, at| table.entries[at].widen());
         self.unflushed = joined(&self.unflushed, lba..end);
         for _ in 0..WRITES {
             self.device.write(lba, data)?;
-            self.each_entry(lba, sums.len(), |index, _, table, at| table.entries[at].narrow(sums[index]))?;
+            self.each_entry(lba, sums.len(), |index, _, table, at| table.entries[at].narrow(sums[index]));
             if self.is_there(lba, data)? {
                 return Ok(());
             }
             self.report.report(Finding::NotKept { lba });
         }
         Err(Error::Integrity)
+    }
+
+    /// Looks, before these blocks are written, whether the medium knows their checksums: by other code than that which told it.
+    ///
+    /// # Panics
+    /// It does not: this process is the one that is wrong, and would destroy a block.
+    fn assert_announced(&mut self, lba: u64, blocks: &[Block]) {
+        let announced: usize = self.cache.all().map(|table| table.assert_announced(lba, blocks)).sum();
+        assert_eq!(announced, blocks.len(), "blocks of which the table knows nothing");
     }
 
     /// Whether the medium gives back what was written. It is looked at now, when there is still somebody who knows it.
@@ -511,6 +530,17 @@ impl<D: Device, R: Report> Device for Layer<D, R> {
     fn flush(&mut self) -> Result<(), Error> {
         let flushed = self.geometry().and_then(|geometry| self.settle_all(geometry));
         self.said(flushed)
+    }
+}
+
+/// Looks whether blocks of the table, as they go to the medium, are such that somebody can read them there.
+///
+/// # Panics
+/// They are not: this process is the one that is wrong, and would take 63 blocks with each.
+#[inline(never)]
+fn assert_readable(lba: u64, bytes: &[u8]) {
+    for (lba, block) in (lba..).zip(bytes.as_chunks::<BLOCK_SIZE>().0) {
+        assert!(other(lba, &block[4..]).to_le_bytes() == block[..4], "no block of the table for block {lba}");
     }
 }
 
