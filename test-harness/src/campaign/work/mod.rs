@@ -127,7 +127,7 @@ pub fn of(workload: &Workload, system: &System, seed: u64) -> Result<Box<dyn Wor
     let client = system.slot(&workload.client)?;
     Ok(match WorkKind::named(&workload.name) {
         Some(WorkKind::Mixed | WorkKind::Files) => Box::new(Mixed::new(client, seed)),
-Some(WorkKind::Shared) => Box::new(Shared::new(system, client, seed)?),
+        Some(WorkKind::Shared) => Box::new(Shared::new(system, client, seed)?),
         Some(WorkKind::One(kind)) => Box::new(Exercise::new(client, kind, seed, workload.operations)),
         None => bail!("no workload {:?}: there is {}", workload.name, WORKLOADS.join(", ")),
     })
