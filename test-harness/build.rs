@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// What a trial depends on besides the images: the harness, what it shares with the guest, and the versions of the rest.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "src",
     "../abi/src",
     "../protocols/src",
@@ -12,6 +12,7 @@ const SOURCES: [&str; 9] = [
     "../apps/exerciser/src",
     "../apps/injector/src",
     "../apps/interposer/src",
+    "../apps/register/src",
     "../apps/workload/src",
     "../Cargo.lock",
 ];
