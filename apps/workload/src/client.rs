@@ -15,7 +15,9 @@ use protocols::files::{Cookie, Kind, OpenFlags, Status as FileStatus, entries};
 use protocols::progress;
 use userlib::supplier::{self, Complaint};
 use userlib::{Client as Service, Event, Instant, Start, checkpoint, log, plan, recv};
-use workload_core::record::{Answer, CRC, DONE, Found, KERNEL_STATUS, RECORD_MAX, Record, answer};
+use workload_core::record::{
+    Answer, CRC, DONE, Found, KERNEL_STATUS, RECORD_MAX, Record, answer, is_doubtful,
+};
 use workload_core::resolution::witnesses;
 use workload_core::state::CHECKPOINT_MAX;
 use workload_core::{
@@ -172,14 +174,14 @@ impl Client {
             Answer::NotExecuted => self.attend(Instant::now().plus_ns(RETRY_NS)),
             Answer::Unknown => self.settle(&operation),
             // What leaves nothing to be looked at is asked for again, of a fresh server.
-            Answer::Wrong if self.complain() && witnesses(&self.state, &operation).is_empty() => {}
+            Answer::Wrong if self.complain(status) && witnesses(&self.state, &operation).is_empty() => {}
             Answer::Wrong => self.settle(&operation),
         }
     }
 
     /// Has the file server replaced, which has refused what no correct one refuses; false: it was not.
-    fn complain(&self) -> bool {
-        let is_heard = self.complaint.file();
+    fn complain(&self, status: Failed) -> bool {
+        let is_heard = is_doubtful(status) && self.complaint.file();
         if is_heard {
             self.say(&Record::Complained { operation: self.state.operation });
             self.attend(Instant::now().plus_ns(RETRY_NS));
@@ -224,7 +226,7 @@ impl Client {
                 Ok(found) => return found,
                 // Looking changes nothing: whatever the kernel says of the call, it may be repeated.
                 Err(status) if status >= KERNEL_STATUS => self.attend(Instant::now().plus_ns(RETRY_NS)),
-                Err(_) if core::mem::take(&mut may_complain) && self.complain() => {}
+                Err(status) if core::mem::take(&mut may_complain) && self.complain(status) => {}
                 Err(status) => return Found::Unreadable { status },
             }
         }

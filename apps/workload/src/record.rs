@@ -51,6 +51,18 @@ pub fn answer(operation: &Operation, status: u32) -> Answer {
     }
 }
 
+/// Whether a refusal that must not be may be the server's own mistake, so that a fresh one may say something else. What has become of
+/// the card is nobody's mistake, and the kernel makes none.
+pub fn is_doubtful(status: u32) -> bool {
+    use files::Status::{EmptyCard, NoCard, NoSpace, NotExt4, Unmounted, UnsupportedFormat, WriteProtected};
+    let told = files::Status::from_raw(status);
+    let of_the_card = matches!(
+        told,
+        Some(EmptyCard | NoCard | NoSpace | NotExt4 | Unmounted | UnsupportedFormat | WriteProtected)
+    );
+    status < KERNEL_STATUS && !of_the_card
+}
+
 /// What is under a name, as it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Found {
@@ -167,6 +179,16 @@ mod tests {
         assert_eq!(answer(&Operation::Sync, kernel(Status::Expired)), Answer::NotExecuted);
         assert_eq!(answer(&Operation::Sync, kernel(Status::UnknownDied)), Answer::Unknown);
         assert_eq!(answer(&Operation::Sync, kernel(Status::BadHandle)), Answer::Wrong);
+    }
+
+    #[test]
+    fn the_card_and_the_kernel_are_believed() {
+        assert!(
+            is_doubtful(files::Status::Damaged as u32) && is_doubtful(files::Status::InvalidArgument as u32)
+        );
+        assert!(is_doubtful(99), "no status at all");
+        assert!(!is_doubtful(files::Status::NoCard as u32) && !is_doubtful(files::Status::NoSpace as u32));
+        assert!(!is_doubtful(KERNEL_STATUS + Status::Poisoned as u32));
     }
 
     #[test]
