@@ -576,6 +576,9 @@ impl Campaign {
             Observed { activated: served, emulator_died: matches!(end, End::Emulator(_)), deviates, ..*seen };
         let death = judge.target_death(activated.unwrap_or(0));
         let mut findings = judge.findings().to_vec();
+        if *end == End::Stuck {
+            findings.push("the kernel takes exceptions without end: the emulator cannot stop it".to_owned());
+        }
         if let End::Emulator(reason) = end {
             findings.push(format!("the emulator failed: {reason}"));
         }
@@ -710,7 +713,7 @@ impl Worker<'_> {
             None => self.campaign.standing(self.folder.path())?,
         };
         let (line, end) = self.campaign.run_from(&mut standing, trial, self.folder.path())?;
-        if !matches!(end, End::Emulator(_)) {
+        if !matches!(end, End::Emulator(_) | End::Stuck) {
             self.standing = Some(standing);
         }
         Ok(line)

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// Generous, so that a busy computer makes nobody dead.
 const SILENCE: Duration = Duration::from_secs(40);
 
+/// How often in a row a silent guest is asked to stand, [`PATIENCE`] apart, before the emulator is taken for one that cannot stop it.
+const UNHEARD_MAX: u32 = 20;
+
 /// Bytes of a card that are compared at once.
 const PIECE: usize = 64 * 1024;
 
@@ -103,6 +106,8 @@ pub enum End {
     HandedOver,
     /// The guest said nothing any more; why, if that is known.
     Silent(Option<Mute>),
+    /// The emulator cannot stop the guest: its kernel takes one exception after the other and executes nothing in between.
+    Stuck,
     /// The emulator failed: why.
     Emulator(String),
 }
@@ -133,6 +138,8 @@ pub fn boot(boot: &Boot, judge: &mut Judge, actor: Option<&mut dyn AtFaultPoint>
     }
     match (end, ending) {
         (Ok(End::Silent(why)), _) => Ok(End::Silent(why)),
+        // It was killed for it.
+        (Ok(End::Stuck), _) => Ok(End::Stuck),
         // Whatever the stub said last: it was the emulator that failed, which is an outcome.
         (_, Ending::Died { reason }) => Ok(End::Emulator(reason)),
         (end, _) => end,
@@ -319,7 +326,7 @@ impl Standing {
         &self.judge
     }
 
-    /// Runs with another plan that has as many steps, of which the first is the same. After [`End::Emulator`] the board is lost.
+    /// Runs with another plan that has as many steps, of which the first is the same. After [`End::Emulator`] and [`End::Stuck`] the board is lost.
     ///
     /// # Errors
     /// The board cannot be put back, or the run could not take place.
@@ -352,7 +359,7 @@ impl Standing {
             listen(&mut self.emulator, stub, self.vitals, &mut splitter, judge)
         };
         let end = self.halt(end, &mut splitter, judge)?;
-        if !matches!(end, End::Emulator(_)) {
+        if !matches!(end, End::Emulator(_) | End::Stuck) {
             if let Some(range) = judge.memory_wanted() {
                 judge.take_memory(&self.emulator.standing_memory(&range)?);
             }
@@ -364,6 +371,10 @@ impl Standing {
 
     /// The run is over: the guest stands, and its card is as the guest has left it.
     fn halt(&mut self, end: Result<End>, splitter: &mut Splitter, judge: &mut Judge) -> Result<End> {
+        if matches!(end, Ok(End::Stuck)) {
+            self.emulator.end()?;
+            return end;
+        }
         let stands = matches!(end, Ok(End::PowerCut | End::Silent(Some(_)))) || self.stop(splitter, judge);
         if !stands {
             return match self.emulator.end()? {
@@ -419,6 +430,7 @@ fn listen(
 ) -> Result<End> {
     let patience = if actor.is_some() { PATIENCE } else { SILENCE };
     let (mut silence, mut look_at) = (Silence::default(), Instant::now() + LONG_PATIENCE);
+    let mut unheard = 0;
     loop {
         if let Some((gdb, _)) = actor.as_mut().filter(|_| Instant::now() > look_at) {
             gdb.interrupt()?;
@@ -427,9 +439,16 @@ fn listen(
         match (emulator.next(Instant::now() + patience), &mut actor) {
             (Happening::Closed, _) => return Ok(End::Over),
             (Happening::Nothing, None) => return Ok(End::Silent(None)),
-            (Happening::Nothing, Some((gdb, _))) => gdb.interrupt()?,
+            (Happening::Nothing, Some(_)) if unheard == UNHEARD_MAX => return Ok(End::Stuck),
+            (Happening::Nothing, Some((gdb, _))) => {
+                unheard += 1;
+                gdb.interrupt()?;
+            }
             (Happening::Stopped(true), Some((gdb, _))) => match silence.look(gdb, vitals)? {
-                Verdict::Waits => gdb.resume()?,
+                Verdict::Waits => {
+                    unheard = 0;
+                    gdb.resume()?;
+                }
                 Verdict::Mute => return Ok(End::Silent(Some(reason(emulator, gdb, vitals)?))),
             },
             (Happening::Stopped(_), Some((gdb, actor))) => match actor.stopped(gdb)? {
@@ -444,6 +463,7 @@ fn listen(
             }
             (happening, _) => {
                 silence.broken();
+                unheard = 0;
                 take(&happening, splitter, judge);
             }
         }
