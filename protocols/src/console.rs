@@ -122,7 +122,7 @@ impl Receipt {
 pub enum Error {
     /// Caller's fault: unknown label, length or grant out of range.
     BadRequest,
-    /// The device takes no more bytes. A part of the write may be out.
+    /// The device takes no more bytes, or one did not get there. A part of the write may be out.
     Device,
 }
 

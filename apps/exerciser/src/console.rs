@@ -12,7 +12,7 @@ pub const BACK_MAX: usize = 64;
 /// Digits of a line.
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// The line of operation `operation`: no two neighbouring lines have a byte in common at the same place but the end.
+/// The line of operation `operation`: digits that follow from seed and operation, and an end.
 pub fn line(seed: u64, operation: u32) -> [u8; LINE] {
     let mut chance = dice(seed, operation);
     let mut line = [b'\n'; LINE];

@@ -21,7 +21,7 @@ pub use record::{Record, Verdict};
 
 use serde::{Deserialize, Serialize};
 
-/// The service that is worked with, by its number in the plan ([`injector`'s `parameter::KIND`]).
+/// The service that is worked with, by its number in the plan (`injector_core::parameter::KIND`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// `echo`: messages, windows, and a counter that must count each request once.

@@ -17,9 +17,9 @@
 //! 5. A byte counts as output only when the transmitter shows that it has one: by the transmit interrupt, cleared before
 //!    each byte (emulated PL011s raise it at every write), or by BUSY (a board's, until the last byte has left). If
 //!    neither shows, the byte did not get there: the write fails. Its client knows that, and writes it again, to a fresh
-//!    driver. On a board this finds only what is lost on the way to an idle transmitter:
-//!    with other bytes in the FIFO, BUSY is theirs. And it finds nothing where half a character's time passes before
-//!    the look is over, since the byte may then have left: it counts as taken.
+//!    driver; what stood before the byte is then out twice. On a board this finds only what is lost on the way to an
+//!    idle transmitter: with other bytes in the FIFO, BUSY is theirs. And it finds nothing where half a character's time
+//!    passes before the look is over, since the byte may then have left: it counts as taken.
 //!
 //! *Why.* The line to the user is the one place where a restart could be seen; it should not be.
 //!

@@ -32,9 +32,9 @@ pub(crate) fn other(lba: u64, bytes: &[u8]) -> u32 {
     digest.finalize()
 }
 
-/// As [`checksum()`], computed twice by code and constants that have nothing in common: for what the layer writes of its own, and before a block is
-/// called wrong. A layer whose own code or constants were damaged would otherwise call every block wrong, and its medium a liar, or
-/// write a table that nobody after it can read.
+/// As [`checksum()`], computed twice by code and constants that have nothing in common: for what the layer writes of
+/// its own, and before a block is called wrong. A layer whose own code or constants were damaged would otherwise call every block
+/// wrong, and its medium a liar, or write a table that nobody after it can read.
 ///
 /// # Panics
 /// The two differ: this process is the one that is wrong, and must not go on.
