@@ -2,6 +2,7 @@
 
 use crate::{Ledger, dice, fill};
 use protocols::block::BLOCK_SIZE;
+use rand_core::RngCore;
 
 /// First block of the range that is worked in: beyond what a table of partitions could be in.
 pub const FIRST: u64 = 4096;
@@ -25,7 +26,7 @@ pub enum Action {
 
 /// What operation `operation` does.
 pub fn action(seed: u64, operation: u32) -> Action {
-    let chance = dice(seed, operation);
+    let chance = dice(seed, operation).next_u64();
     let block = chance % BLOCKS;
     match chance >> 32 & 7 {
         0 => Action::Flush,

@@ -2,6 +2,7 @@
 
 use crate::dice;
 use protocols::console::REPEAT_MAX;
+use rand_core::RngCore;
 
 /// Bytes of a line: no more than a FIFO of the receiver takes, since nobody empties it while the driver writes.
 pub const LINE: usize = 16;
@@ -14,7 +15,7 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The line of operation `operation`: digits that follow from seed and operation, and an end.
 pub fn line(seed: u64, operation: u32) -> [u8; LINE] {
-    let mut chance = dice(seed, operation);
+    let mut chance = dice(seed, operation).next_u64();
     let mut line = [b'\n'; LINE];
     for byte in &mut line[..LINE - 1] {
         *byte = DIGITS[(chance & 15) as usize];

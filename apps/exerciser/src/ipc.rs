@@ -2,13 +2,14 @@
 
 use crate::{Ledger, dice};
 use protocols::echo::{Crash, Request};
+use rand_core::RngCore;
 
 /// Bytes of the largest copy.
 pub const COPY_MAX: usize = 1024;
 
 /// What operation `operation` asks: values and windows that come back, and every third time a count.
 pub fn request(seed: u64, operation: u32) -> Request {
-    let chance = dice(seed, operation);
+    let chance = dice(seed, operation).next_u64();
     match operation % 3 {
         0 => Request::Echo(chance),
         1 => Request::Copy((chance % COPY_MAX as u64) as u32 + 1),

@@ -19,6 +19,8 @@ pub mod record;
 
 pub use record::{Record, Verdict};
 
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 /// The service that is worked with, by its number in the plan (`injector_core::parameter::KIND`).
@@ -52,21 +54,16 @@ pub struct Ledger {
     pub unsure: u64,
 }
 
-/// A number that looks like chance: SplitMix64 (Steele, Lea, Flood, 2014) of seed and operation.
-pub(crate) fn dice(seed: u64, operation: u32) -> u64 {
-    let mut mixed = seed.wrapping_add((u64::from(operation) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ mixed >> 31
+/// What chance an operation has: a stream of its own for each.
+fn dice(seed: u64, operation: u32) -> ChaCha8Rng {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(operation.into());
+    generator
 }
 
 /// Fills `bytes` with what follows from seed and operation.
 pub fn fill(seed: u64, operation: u32, bytes: &mut [u8]) {
-    let mut word = dice(seed, operation);
-    for chunk in bytes.chunks_mut(8) {
-        word = word.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
-        chunk.copy_from_slice(&word.to_be_bytes()[..chunk.len()]);
-    }
+    dice(seed, operation).fill_bytes(bytes);
 }
 
 #[cfg(test)]
