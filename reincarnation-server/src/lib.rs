@@ -82,6 +82,7 @@ pub fn perform<const N: usize>(supervisor: &mut Supervisor<N>, action: Action) {
         Action::Look(slot) => {
             control::slot_info(slot).map(|info| supervisor.observed(sys::counter(), slot, &info))
         }
+        Action::Confirm(slot) => control::slot_info(slot).map(|info| supervisor.confirmed(slot, &info)),
     };
 }
 

@@ -109,7 +109,9 @@ impl Server {
                     self.tell();
                 }
                 Action::DoubtItself(slot) => {
-                    panic!("the kernel refuses to start slot {slot}: a fresh reincarnation server is to try")
+                    panic!(
+                        "what is to be done to slot {slot} may be a mistake: a fresh reincarnation server is to decide"
+                    )
                 }
                 action => perform(&mut self.supervisor, action),
             }

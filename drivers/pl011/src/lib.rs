@@ -108,7 +108,7 @@ impl<P: Process + ?Sized> Process for &P {
 }
 
 /// What outlives an incarnation.
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct State {
     version: u8,
     /// Unread and unacknowledged input.
@@ -419,6 +419,13 @@ impl<D: Registers, P: Process> Console<D, P> {
         let mut buffer = [0; STATE_MAX];
         let state =
             postcard::to_slice(&self.state, &mut buffer).expect("STATE_MAX is the size of the largest state");
+        // A state that comes back as another one, or not at all, is a mistake of this incarnation's, and the next one would begin the
+        // write in flight anew: what was committed last is better.
+        let restored = State::restore(state);
+        assert!(
+            restored.as_ref() == Some(&self.state),
+            "the state to be committed does not come back as it is"
+        );
         self.process.commit(state);
     }
 }

@@ -699,3 +699,20 @@ fn the_divisor_is_the_manuals() {
     assert_eq!(divisor(Line { clock_hz: 4_000_000, baud: 230_400, ..LINE }), 64 + 5);
     assert_eq!(divisor(LINE), 26 * 64 + 3);
 }
+
+#[test]
+fn a_state_that_does_not_come_back_is_not_committed_and_the_last_one_serves() {
+    let machine = Machine::new(Make::Emulator);
+    let bytes = text(40);
+    let mut wrong = start(&machine, 1);
+    let before = machine.checkpoint.borrow().clone();
+    // As one wrong instruction where the state is encoded leaves it.
+    wrong.state.version += 1;
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wrong.write(CallId(1), &bytes)));
+    assert!(died.is_err());
+    assert_eq!(*machine.checkpoint.borrow(), before);
+    assert_eq!(start(&machine, 2).write(CallId(1), &bytes), answer_to(&bytes));
+    machine.settle();
+    let sent = machine.uart().sent.clone();
+    assert!(is_output(&sent, &bytes, 1), "{sent:?}");
+}

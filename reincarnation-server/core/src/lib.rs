@@ -15,6 +15,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod docket;
 mod history;
 mod policy;
 mod supervisor;

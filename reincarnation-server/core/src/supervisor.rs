@@ -5,8 +5,9 @@
 //!
 //! *Rule.* No action is handed out while a decision is not committed.
 
+use crate::docket::{Docket, Hearing, Set, Step, bit, first};
 use crate::history::{Reader, Writer};
-use crate::watch::{next_look, regular_look};
+use crate::watch::{bears_out, next_look, regular_look};
 use crate::{Cause, Death, History, Policy, Standing, Ticks, Verdict, judge};
 use abi::SlotId;
 use abi::record::{DeathClass, SlotInfo, SlotState};
@@ -73,11 +74,13 @@ pub enum Action {
     Start(SlotId),
     /// Look at the slot; then call [`Supervisor::observed`].
     Look(SlotId),
+    /// It is taken for hung. Look at it once more; then call [`Supervisor::confirmed`].
+    Confirm(SlotId),
     /// Send the slot a heartbeat.
     Heartbeat(SlotId),
     /// Write a line.
     Report(Report),
-    /// End this supervisor: the kernel refuses to start this slot, and a fresh supervisor is to try before that is believed.
+    /// End this supervisor: what it is about to do to this slot may be a mistake of its own, and a fresh supervisor is to decide.
     DoubtItself(SlotId),
     /// Nothing until this moment, unless something happens.
     Wait(Ticks),
@@ -166,18 +169,6 @@ struct Slot {
     heard_from: Ticks,
 }
 
-/// A set of slots.
-type Set = u32;
-
-fn bit(slot: SlotId) -> Set {
-    1 << slot
-}
-
-/// Lowest slot of a set.
-fn first(set: Set) -> Option<SlotId> {
-    (set != 0).then(|| set.trailing_zeros() as SlotId)
-}
-
 /// Supervises the components in slots below `N`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Supervisor<const N: usize> {
@@ -195,8 +186,7 @@ pub struct Supervisor<const N: usize> {
     uncommitted: bool,
     /// Nothing is to be started, opened or closed before this moment, unless something happens.
     starts_from: Ticks,
-    to_kill: Set,
-    kill_class: [DeathClass; N],
+    docket: Docket<N>,
     to_acknowledge: Set,
     to_beat: Set,
     /// Slots that are not as they were believed to be.
@@ -242,8 +232,7 @@ impl<const N: usize> Supervisor<N> {
             doubts_itself: None,
             uncommitted: false,
             starts_from: 0,
-            to_kill: 0,
-            kill_class: [DeathClass::Killed; N],
+            docket: Docket::new(),
             to_acknowledge: 0,
             to_beat: 0,
             to_look: 0,
@@ -288,7 +277,7 @@ impl<const N: usize> Supervisor<N> {
         }
         let unwanted = history.standing != Standing::Supervised || found.incarnation == history.condemned;
         if found.state == SlotState::Running && unwanted {
-            self.condemn(slot, DeathClass::Killed);
+            self.docket.condemn(slot, DeathClass::Killed);
         }
         self.starts_from = 0;
         self.end = self.end.max(usize::from(slot) + 1);
@@ -332,11 +321,6 @@ impl<const N: usize> Supervisor<N> {
         self.slots.get_mut(usize::from(slot))?.as_mut()
     }
 
-    fn condemn(&mut self, slot: SlotId, class: DeathClass) {
-        self.to_kill |= bit(slot);
-        self.kill_class[usize::from(slot)] = class;
-    }
-
     fn report(&mut self, due: Ticks, slot: SlotId, kind: ReportKind) {
         if self.reports.0.is_full() {
             self.reports.0.pop_front();
@@ -365,7 +349,7 @@ impl<const N: usize> Supervisor<N> {
         let is_failure = found.history.failures > failures && !found.manual;
         let in_a_row = if is_failure { found.history.streak } else { 0 };
         self.to_acknowledge |= bit(slot);
-        self.to_kill &= !bit(slot);
+        self.docket.forget(slot);
         if !news {
             return;
         }
@@ -409,7 +393,7 @@ impl<const N: usize> Supervisor<N> {
             // A server calls nobody but its suppliers: one that accuses somebody else is wrong itself, and is not left to accuse
             // those, too. A client at the end of the chain has none, and accuses in vain whom it does call.
             if complainer.policy.suppliers != 0 && complainer.state == SlotState::Running {
-                self.condemn(client, DeathClass::ProtocolViolation);
+                self.docket.condemn(client, DeathClass::ProtocolViolation);
             }
             return Err(Refusal::NoSupplier);
         }
@@ -430,7 +414,7 @@ impl<const N: usize> Supervisor<N> {
             server.history.condemned = server.incarnation;
             server.history.not_before = now;
             self.uncommitted = true;
-            self.condemn(accused, DeathClass::Killed);
+            self.docket.condemn(accused, DeathClass::Killed);
             self.report(now, accused, ReportKind::Accused(client));
         }
         self.take_along(below, now);
@@ -450,7 +434,7 @@ impl<const N: usize> Supervisor<N> {
             if member.state == SlotState::Running {
                 member.history.condemned = member.incarnation;
                 member.history.not_before = not_before;
-                self.condemn(slot, DeathClass::Killed);
+                self.docket.condemn(slot, DeathClass::Killed);
             }
         }
     }
@@ -482,7 +466,7 @@ impl<const N: usize> Supervisor<N> {
                     );
                 }
                 if unwanted {
-                    self.condemn(slot, DeathClass::Killed);
+                    self.docket.condemn(slot, DeathClass::Killed);
                 }
             }
             abi::Status::WrongState => self.to_look |= bit(slot),
@@ -562,7 +546,7 @@ impl<const N: usize> Supervisor<N> {
         }
         let busy_limit = found.policy.cpu_limit(true).saturating_mul(BUSY_LIMITS);
         if of_moments && busy_limit > 0 && found.busy_for > busy_limit {
-            return self.condemn(slot, DeathClass::Hang);
+            return self.docket.condemn(slot, DeathClass::Hang);
         }
         match judge(&found.policy, info, starved) {
             Verdict::Healthy { beat } => {
@@ -575,7 +559,22 @@ impl<const N: usize> Supervisor<N> {
                 found.starving_for = found.starving_for.saturating_add(starved);
                 self.starved(now, slot);
             }
-            Verdict::Condemned(class) => self.condemn(slot, class),
+            Verdict::Condemned(class) => self.docket.suspect(slot, class),
+        }
+    }
+
+    /// Takes note of what [`Action::Confirm`] saw: whoever was taken for hung is condemned if that is borne out. A supervisor that suspects
+    /// without reason more than once ends, if somebody starts it again; otherwise it has to believe itself.
+    pub fn confirmed(&mut self, slot: SlotId, info: &SlotInfo) {
+        let Some(found) = self.slot(slot) else { return };
+        let is_borne_out = info.incarnation == found.incarnation && bears_out(&found.policy, info);
+        if self.docket.heard(slot, is_borne_out) == Hearing::Over {
+            return;
+        }
+        if self.is_watched {
+            self.doubts_itself = Some(slot);
+        } else {
+            self.docket.condemn(slot, DeathClass::Hang);
         }
     }
 
@@ -619,7 +618,7 @@ impl<const N: usize> Supervisor<N> {
             slot.policy.heartbeat_period > 0 && slot.policy.max_service > 0 && slot.unasked_for >= limit
         };
         if since >= limit && self.slot(culprit).is_some_and(works_unasked) {
-            self.condemn(culprit, DeathClass::Hang);
+            self.docket.condemn(culprit, DeathClass::Hang);
         }
     }
 
@@ -653,7 +652,7 @@ impl<const N: usize> Supervisor<N> {
             self.to_announce |= bit(slot);
         }
         if kill {
-            self.condemn(slot, DeathClass::Killed);
+            self.docket.condemn(slot, DeathClass::Killed);
         }
         if kill && matches!(command, Command::Restart(_)) {
             self.take_along(group, now);
@@ -689,7 +688,8 @@ impl<const N: usize> Supervisor<N> {
         }
     }
 
-    /// The next action. All but [`Action::Commit`], [`Action::Start`] and [`Action::Look`] count as done when handed out.
+    /// The next action. All but [`Action::Commit`], [`Action::Start`], [`Action::Look`] and [`Action::Confirm`] count as
+    /// done when handed out.
     pub fn next(&mut self, now: Ticks) -> Action {
         if self.uncommitted {
             return Action::Commit;
@@ -697,9 +697,11 @@ impl<const N: usize> Supervisor<N> {
         if let Some(slot) = self.doubts_itself.take() {
             return Action::DoubtItself(slot);
         }
-        if let Some(slot) = first(self.to_kill) {
-            self.to_kill &= !bit(slot);
-            return Action::Kill(slot, self.kill_class[usize::from(slot)]);
+        match self.docket.next() {
+            Some(Step::Kill(slot, class)) => return Action::Kill(slot, class),
+            Some(Step::Confirm(slot)) => return Action::Confirm(slot),
+            Some(Step::Unfounded(slot)) if self.is_watched => return Action::DoubtItself(slot),
+            Some(Step::Unfounded(_)) | None => {}
         }
         if let Some(slot) = first(self.to_acknowledge) {
             self.to_acknowledge &= !bit(slot);
@@ -709,9 +711,22 @@ impl<const N: usize> Supervisor<N> {
             }
             return Action::Acknowledge(slot);
         }
-        self.next_start(now)
-            .or_else(|| self.next_care(now))
-            .unwrap_or_else(|| Action::Wait(self.next_moment()))
+        self.next_start(now).or_else(|| self.next_care(now)).unwrap_or_else(|| {
+            let forgotten = self.forgotten(now).filter(|_| self.is_watched);
+            forgotten.map_or_else(|| Action::Wait(self.next_moment()), Action::DoubtItself)
+        })
+    }
+
+    /// Who ought to run by now, and is not started: a supervisor that would wait all the same is wrong in how it looks for whom to start.
+    /// Not inlined: its instructions are its own.
+    #[inline(never)]
+    fn forgotten(&self, now: Ticks) -> Option<SlotId> {
+        let is_due = |slot: &Slot| {
+            slot.history.standing == Standing::Supervised
+                && slot.state == SlotState::Empty
+                && slot.history.not_before <= now
+        };
+        self.slots.iter().position(|slot| slot.as_ref().is_some_and(is_due)).map(|index| index as SlotId)
     }
 
     /// Opens, closes and starts: the highest priority first.

@@ -52,6 +52,15 @@ pub fn judge(policy: &Policy, info: &SlotInfo, starved: Ticks) -> Verdict {
     Verdict::Healthy { beat: info.heartbeat_pending == 0 && silent >= policy.heartbeat_period }
 }
 
+/// Whether a second look bears out that a component hangs: it has used the CPU without receiving, or kept a request, or left one waiting,
+/// for longer than it may. Not by way of [`judge`], which may be what is wrong, and not inlined: its instructions are its own.
+#[inline(never)]
+pub fn bears_out(policy: &Policy, info: &SlotInfo) -> bool {
+    let is_over = |limit: Ticks, spent: Ticks| limit != 0 && spent.saturating_sub(limit) != 0;
+    is_over(policy.max_service, info.service_age)
+        || is_over(policy.cpu_limit(info.ready != 0), info.cpu_since_receive)
+}
+
 /// The next multiple of `period`; never for a period of 0.
 pub fn regular_look(period: Ticks, now: Ticks) -> Ticks {
     now.checked_div(period).map_or(Ticks::MAX, |periods| (periods + 1).saturating_mul(period))
@@ -170,6 +179,18 @@ mod tests {
             let verdict = judge(&POLICY, &waiting, starved);
             prop_assert!(!matches!(verdict, Verdict::Condemned(_)), "however long it waits");
             prop_assert_eq!(verdict == Verdict::Starved, starved >= 75);
+        }
+
+        #[test]
+        fn what_is_condemned_is_borne_out_by_the_same_look(
+            ready in 0u32..2, activity in 1u32..5, in_service in 0u32..40, queued in 0u32..3, heartbeat_pending in 0u32..2,
+            cpu_since_receive in 0u64..1100, service_age in 0u64..300, starved in 0u64..200,
+        ) {
+            let info = SlotInfo {
+                activity, ready, in_service, queued, heartbeat_pending, cpu_since_receive, service_age, ..info(Activity::Ready)
+            };
+            let condemned = matches!(judge(&POLICY, &info, starved), Verdict::Condemned(_));
+            prop_assert!(bears_out(&POLICY, &info) || !condemned);
         }
 
         #[test]

@@ -3,10 +3,10 @@
 mod common;
 
 use abi::Status;
-use abi::record::{Activity, DeathClass, SlotState};
+use abi::record::{Activity, DeathClass, SlotInfo, SlotState};
 use common::Kernel;
 use proptest::prelude::*;
-use reincarnation_core::{Action, Cause, Command, Policy, Refusal, Report, ReportKind, Standing};
+use reincarnation_core::{Action, Cause, Command, Policy, Refusal, Report, ReportKind, Standing, Supervisor};
 
 const N: usize = 4;
 
@@ -374,7 +374,7 @@ fn one_refusal_is_doubted_and_the_second_in_a_row_is_believed() {
         (vec![Status::Corrupt; 2], Some(Cause::Image)),
     ] {
         let mut kernel = Kernel::<N>::new([POLICY; N]);
-        let mut supervisor = kernel.adopt();
+        let mut supervisor = kernel.adopt_unwatched();
         settle(&mut kernel, &mut supervisor);
         for _ in 0..2 {
             kernel.refusals.clone_from(&refusals);
@@ -395,7 +395,7 @@ fn one_refusal_is_doubted_and_the_second_in_a_row_is_believed() {
 fn a_watched_supervisor_has_its_successor_try_before_it_gives_somebody_up() {
     for (refusals, given_up) in [(2, false), (3, false), (4, true)] {
         let mut kernel = Kernel::<N>::new([POLICY; N]);
-        let mut supervisor = kernel.adopt().watched();
+        let mut supervisor = kernel.adopt();
         settle(&mut kernel, &mut supervisor);
         for _ in 0..2 {
             // Each time anew: a start that was carried out is the end of it.
@@ -497,4 +497,27 @@ fn a_complaint_of_somebody_who_has_just_complained_goes_to_those_below_too() {
     assert_eq!(supervisor.complain(kernel.now, 3, 2), Ok(()));
     settle(&mut kernel, &mut supervisor);
     assert_eq!(incarnations(&kernel), [2, 3, 3, 1], "what was long ago says nothing");
+}
+
+#[test]
+fn who_does_not_hang_at_the_second_look_is_left_alone_and_the_supervisor_doubts_itself() {
+    let policy = Policy { heartbeat_period: 100, hang_cpu: 150, ..POLICY };
+    for is_watched in [true, false] {
+        let mut kernel = Kernel::<N>::new([policy; N]);
+        let mut supervisor = if is_watched { kernel.adopt() } else { kernel.adopt_unwatched() };
+        kernel.work(&mut supervisor, 1000);
+        let suspects_without_reason = |supervisor: &mut Supervisor<N>, slot| {
+            let sound = kernel.info(slot);
+            let hung = SlotInfo { activity: Activity::Ready as u32, cpu_since_receive: 151, ..sound };
+            supervisor.observed(kernel.now, slot, &hung);
+            assert_eq!(supervisor.next(kernel.now), Action::Confirm(slot));
+            supervisor.confirmed(slot, &sound);
+            supervisor.next(kernel.now)
+        };
+        let kill = |action: &Action| matches!(action, Action::Kill(..));
+        assert!(!kill(&suspects_without_reason(&mut supervisor, 0)));
+        // Nobody would start it again: it has to believe itself.
+        let then = if is_watched { Action::DoubtItself(2) } else { Action::Kill(2, DeathClass::Hang) };
+        assert_eq!(suspects_without_reason(&mut supervisor, 2), then);
+    }
 }

@@ -80,6 +80,10 @@ pub struct Account {
     pub faults: Vec<Effected>,
     /// Everything that came over the evidence line, if it was kept.
     pub items: Vec<Item>,
+    /// Everything that came over the console.
+    pub console: Vec<u8>,
+    /// The image of the card as the trial left it; the next trial in the same folder overwrites it.
+    pub card: PathBuf,
 }
 
 /// What became of one fault of a trial.
@@ -522,7 +526,8 @@ impl Campaign {
         line.findings.extend(reset.map(str::to_owned));
         line.findings.extend(carriers.all.iter().flat_map(|carrier| carrier.notes().iter().cloned()));
         line.wall_ms = begun.elapsed().as_millis() as u64;
-        Ok(Account { line, faults, items: judge.into_kept() })
+        let console = judge.text().to_vec();
+        Ok(Account { line, faults, items: judge.into_kept(), console, card })
     }
 
     /// What became of each fault, in their order.

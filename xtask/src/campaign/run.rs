@@ -16,7 +16,7 @@ use test_harness::campaign::description::{self, Description};
 use test_harness::campaign::ledger::{self, Line, Writer};
 use test_harness::campaign::outcome::Outcome;
 use test_harness::campaign::scenario::CampaignScenario;
-use test_harness::campaign::{Campaign, run_all, shard};
+use test_harness::campaign::{Account, Campaign, run_all, shard};
 use test_harness::system::System;
 use test_harness::target::{Lock, Machine};
 
@@ -66,8 +66,11 @@ pub struct ReplayOptions {
     /// Tells what happened: times, functions, lines.
     #[arg(long)]
     story: bool,
+    /// Leaves console.txt, all that came over the console, and card.img, the card as the trial left it, in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
     /// Stops at the injection, waits for a debugger, and says what to type.
-    #[arg(long, conflicts_with = "story")]
+    #[arg(long, conflicts_with_all = ["story", "keep"])]
     gdb: bool,
 }
 
@@ -266,8 +269,8 @@ fn debug(
 pub fn replay(tools: &Toolchain, options: &ReplayOptions) -> Result<ExitCode> {
     if Description::read(&options.folder)?.mutants.is_some() {
         ensure!(
-            !options.story && !options.gdb,
-            "trial {} is of a mutant: it can be had again without --story and --gdb only",
+            !options.story && !options.gdb && options.keep.is_none(),
+            "trial {} is of a mutant: it can be had again without --story, --keep and --gdb only",
             options.trial
         );
         return source::replay(tools, &options.folder, options.trial);
@@ -292,8 +295,21 @@ pub fn replay(tools: &Toolchain, options: &ReplayOptions) -> Result<ExitCode> {
     if options.story {
         super::story::print(&setting.system, &account);
     }
+    if let Some(folder) = &options.keep {
+        keep(&account, folder)?;
+    }
     let line = account.line;
     compare(&line, &options.folder)
+}
+
+/// Leaves in `folder` what the oracles have looked at.
+fn keep(account: &Account, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let (console, card) = (folder.join("console.txt"), folder.join("card.img"));
+    std::fs::write(&console, &account.console).with_context(|| format!("writing {}", console.display()))?;
+    std::fs::copy(&account.card, &card).with_context(|| format!("writing {}", card.display()))?;
+    println!("console and card are in {}", folder.display());
+    Ok(())
 }
 
 /// Prints the line of a trial that was run again, and says whether the ledger has the same.

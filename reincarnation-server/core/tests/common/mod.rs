@@ -45,6 +45,8 @@ pub struct Kernel<const N: usize> {
     pub starts: Vec<SlotId>,
     /// What the next starts are answered where the last piece would be loaded, and nothing done.
     pub refusals: Vec<Status>,
+    /// A start was refused.
+    pub has_refused: bool,
 }
 
 impl<const N: usize> Kernel<N> {
@@ -77,11 +79,17 @@ impl<const N: usize> Kernel<N> {
             reports: Vec::new(),
             starts: Vec::new(),
             refusals: Vec::new(),
+            has_refused: false,
         }
     }
 
-    /// A new incarnation of RS.
+    /// A new incarnation of RS, which root watches.
     pub fn adopt(&self) -> Supervisor<N> {
+        self.adopt_unwatched().watched()
+    }
+
+    /// A supervisor whom nobody starts again.
+    pub fn adopt_unwatched(&self) -> Supervisor<N> {
         let mut supervisor = Supervisor::new(1);
         for (index, slot) in self.slots.iter().enumerate() {
             let found = Found {
@@ -143,6 +151,7 @@ impl<const N: usize> Kernel<N> {
         }
         if let Some(refusal) = self.refusals.pop() {
             slot.state = SlotState::Empty;
+            self.has_refused = true;
             return refusal;
         }
         slot.state = SlotState::Running;
@@ -195,10 +204,14 @@ impl<const N: usize> Kernel<N> {
                 supervisor.started(self.now, slot, answer);
             }
             Action::Look(slot) => supervisor.observed(self.now, slot, &self.info(slot)),
+            Action::Confirm(slot) => supervisor.confirmed(slot, &self.info(slot)),
             Action::Heartbeat(slot) => self.slots[usize::from(slot)].beats += 1,
             Action::Report(report) => self.reports.push(report),
             // A fresh one, which knows what was committed.
-            Action::DoubtItself(_) => *supervisor = self.adopt().watched(),
+            Action::DoubtItself(slot) => {
+                assert!(self.has_refused, "it doubts what it does to slot {slot}, and nothing was refused");
+                *supervisor = self.adopt();
+            }
             Action::Wait(_) => return false,
         }
         true
