@@ -15,6 +15,7 @@ use core::cell::RefCell;
 use core::mem;
 use core::ops::Range;
 
+use crate::audit::{Audit, Contradiction};
 use rsext4::{BlockIo, DeviceCapabilities, DeviceGeometry, Ext4Error, Ext4Result, SectorId};
 
 /// Bytes in a sector, the unit of every transfer.
@@ -53,6 +54,27 @@ pub trait BlockDevice {
     fn flush(&mut self) -> Result<(), DeviceError>;
 }
 
+/// Why nothing reaches the device any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The device failed.
+    Device(DeviceError),
+    /// What was to be written contradicts itself.
+    Contradiction(&'static str),
+}
+
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error)
+    }
+}
+
+impl From<Contradiction> for Failure {
+    fn from(Contradiction(what): Contradiction) -> Self {
+        Self::Contradiction(what)
+    }
+}
+
 /// Transfers since the server was mounted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceCounters {
@@ -66,13 +88,19 @@ pub struct DeviceCounters {
     pub sectors_written: u64,
     /// Flushes.
     pub flushes: u64,
+    /// Writes that seemed to contradict themselves and were done all the same.
+    pub contradictions: u64,
 }
 
 struct Port<D> {
     device: D,
     first_sector: u64,
     sectors: u64,
-    failure: Option<DeviceError>,
+    failure: Option<Failure>,
+    /// Looks at what is written, once the volume is mounted.
+    audit: Option<Audit>,
+    /// A contradiction ends the process, not the audit.
+    audit_is_believed: bool,
     joined: Vec<u8>,
     joined_first: u64,
     /// The superblock's block, relative to the volume, while its write is held back.
@@ -88,10 +116,7 @@ struct Port<D> {
 }
 
 impl<D: BlockDevice> Port<D> {
-    fn fallible<T>(
-        &mut self,
-        transfer: impl FnOnce(&mut Self) -> Result<T, DeviceError>,
-    ) -> Result<T, DeviceError> {
+    fn fallible<T>(&mut self, transfer: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
@@ -118,8 +143,24 @@ impl<D: BlockDevice> Port<D> {
         Ok(())
     }
 
-    /// Writes what is not to be held back.
-    fn write(&mut self, first: u64, data: &[u8]) -> Result<(), DeviceError> {
+    /// Writes what is in order and not to be held back.
+    fn write(&mut self, first: u64, data: &[u8]) -> Result<(), Failure> {
+        if let Some(audit) = &mut self.audit {
+            let is_journal = |sector: u64| self.journal.iter().any(|range| range.contains(&sector));
+            match audit.write(first, data, is_journal) {
+                Err(contradiction) if self.audit_is_believed => return Err(contradiction.into()),
+                // What two incarnations find is the volume's own: it has something that the audit does not know.
+                Err(_) => {
+                    self.counters.contradictions += 1;
+                    self.audit = None;
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(self.write_checked(first, data)?)
+    }
+
+    fn write_checked(&mut self, first: u64, data: &[u8]) -> Result<(), DeviceError> {
         let index = |sector: u64| {
             let sectors = sector.saturating_sub(first).min((data.len() / SECTOR_BYTES) as u64);
             sectors as usize * SECTOR_BYTES
@@ -219,6 +260,8 @@ impl<D: BlockDevice> Volume<D> {
             first_sector,
             sectors,
             failure: None,
+            audit: None,
+            audit_is_believed: true,
             joined: Vec::with_capacity(JOINED_BYTES_MAX),
             joined_first: 0,
             superblock: None,
@@ -230,7 +273,7 @@ impl<D: BlockDevice> Volume<D> {
         })))
     }
 
-    pub(crate) fn failure(&self) -> Option<DeviceError> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         self.0.borrow().failure
     }
 
@@ -243,6 +286,33 @@ impl<D: BlockDevice> Volume<D> {
         let mut port = self.0.borrow_mut();
         port.journal = journal;
         port.journal_sectors_written = 0;
+    }
+
+    /// From here on, what is written is looked at: the volume is mounted, and its journal is known.
+    pub(crate) fn begin_audit(&self) -> Result<(), Failure> {
+        self.0.borrow_mut().fallible(|port| {
+            let Some(journal) = port.journal.first().map(|range| range.start) else {
+                return Ok(());
+            };
+            port.audit = Audit::new(journal, &mut |first, buffer| port.read(first, buffer))?;
+            Ok(())
+        })
+    }
+
+    /// Whether what contradicts itself is kept from the device. If not, it ends the audit, until the next mount.
+    pub(crate) fn believe_audit(&self, is_believed: bool) {
+        self.0.borrow_mut().audit_is_believed = is_believed;
+    }
+
+    /// Until the next mount, whatever is written is written.
+    pub(crate) fn end_audit(&self) {
+        self.0.borrow_mut().audit = None;
+    }
+
+    /// Where the journal is.
+    #[cfg(test)]
+    pub(crate) fn journal(&self) -> Vec<Range<u64>> {
+        self.0.borrow().journal.clone()
     }
 
     pub(crate) fn journal_sectors_written(&self) -> u64 {
@@ -265,24 +335,24 @@ impl<D: BlockDevice> Volume<D> {
     }
 
     /// Hands to the device what was held back.
-    pub(crate) fn release(&self) -> Result<(), DeviceError> {
+    pub(crate) fn release(&self) -> Result<(), Failure> {
         self.0.borrow_mut().fallible(|port| {
             port.held_sectors = 0..0;
             for (first, data) in mem::take(&mut port.held) {
                 port.write_now(first, &data)?;
             }
-            port.submit()
+            Ok(port.submit()?)
         })
     }
 }
 
-fn io_error(_: DeviceError) -> Ext4Error {
+fn io_error(_: Failure) -> Ext4Error {
     Ext4Error::io()
 }
 
 impl<D: BlockDevice> BlockIo for Volume<D> {
     fn read(&mut self, buffer: &mut [u8], sector: SectorId, _count: u32) -> Ext4Result<()> {
-        self.0.borrow_mut().fallible(|port| port.read(sector.raw(), buffer)).map_err(io_error)
+        self.0.borrow_mut().fallible(|port| Ok(port.read(sector.raw(), buffer)?)).map_err(io_error)
     }
 
     fn write(&mut self, buffer: &[u8], sector: SectorId, _count: u32) -> Ext4Result<()> {
@@ -299,7 +369,7 @@ impl<D: BlockDevice> BlockIo for Volume<D> {
     }
 
     fn flush(&mut self) -> Ext4Result<()> {
-        self.0.borrow_mut().fallible(Port::flush).map_err(io_error)
+        self.0.borrow_mut().fallible(|port| Ok(port.flush()?)).map_err(io_error)
     }
 }
 
@@ -415,7 +485,7 @@ mod tests {
         let mut volume = Volume::new(&mut fake, 0, 1000);
         write(&mut volume, 50, 2);
         assert!(BlockIo::flush(&mut volume).is_err());
-        assert_eq!(volume.failure(), Some(DeviceError::Failed));
+        assert_eq!(volume.failure(), Some(Failure::Device(DeviceError::Failed)));
         assert!(BlockIo::flush(&mut volume).is_err());
         assert!(BlockIo::write(&mut volume, &[0; 512], SectorId::new(9), 1).is_err());
         drop(volume);

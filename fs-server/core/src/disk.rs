@@ -16,7 +16,7 @@ use rsext4::{
 };
 
 use crate::Fatal;
-use crate::device::{BlockDevice, SECTOR_BYTES, Volume};
+use crate::device::{BlockDevice, Failure, SECTOR_BYTES, Volume};
 use crate::path::{Names, PARENT};
 use crate::volume::{FeatureSet, MountError};
 
@@ -118,7 +118,7 @@ impl<D: BlockDevice> Disk<D> {
         let tail = self.look(|disk| block_of(disk, inode, size))?;
         self.volume.hold(tail.unwrap_or(0..0));
         self.change(|disk| disk.truncate_inode(inode, size))?;
-        self.volume.release().map_err(|failure| Stop::Fatal(Fatal::Device(failure)))
+        self.volume.release().map_err(|failure| Stop::Fatal(failure.into()))
     }
 
     fn roll_back(&mut self) -> Result<(), Stop> {
@@ -149,7 +149,7 @@ impl<D: BlockDevice> Disk<D> {
 
     fn stop(&self, error: Ext4Error) -> Stop {
         if let Some(failure) = self.volume.failure() {
-            return Stop::Fatal(Fatal::Device(failure));
+            return Stop::Fatal(failure.into());
         }
         match status(error) {
             Some(status) => Stop::Refused(status),
@@ -247,9 +247,11 @@ pub(crate) fn clear_tail<D: BlockDevice>(mounted: &mut Mounted<D>, file: &InodeI
 fn mount<D: BlockDevice>(volume: &Volume<D>, clock: WallClock) -> Result<(Mounted<D>, u64), MountError> {
     let services = MountServices::new(FileClock(clock), (), NoopObserver);
     let options = MountOptions::read_write();
+    volume.end_audit();
     let mut mounted =
         Ext4::mount(volume.clone(), services, options).map_err(|error| mount_error(volume, error))?;
     let budget = watch_journal(volume, &mut mounted).map_err(|error| mount_error(volume, error))?;
+    volume.begin_audit().map_err(failure_of_mount)?;
     Ok((mounted, budget))
 }
 
@@ -272,9 +274,16 @@ fn watch_journal<D: BlockDevice>(volume: &Volume<D>, mounted: &mut Mounted<D>) -
     Ok(map.extents.iter().map(|extent| sector(extent.length)).sum::<u64>() / 3)
 }
 
+fn failure_of_mount(failure: Failure) -> MountError {
+    match failure {
+        Failure::Device(error) => error.into(),
+        Failure::Contradiction(what) => MountError::Damaged(what),
+    }
+}
+
 fn mount_error<D: BlockDevice>(volume: &Volume<D>, error: Ext4Error) -> MountError {
     if let Some(failure) = volume.failure() {
-        return failure.into();
+        return failure_of_mount(failure);
     }
     match (error.kind(), error.context()) {
         (Ext4ErrorKind::UnsupportedFeature, Some(ErrorContext::Feature { set, bits })) => {

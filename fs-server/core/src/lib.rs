@@ -38,6 +38,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod audit;
 mod device;
 mod disk;
 mod path;
@@ -60,6 +61,8 @@ pub enum Fatal {
     Checkpoint,
     /// rsext4 reports a state in which it cannot go on; the text says where.
     FileSystem(&'static str),
+    /// What was to be written contradicts itself: this process is wrong.
+    Contradiction(&'static str),
     /// The card seems damaged, or this process is the one that is wrong: a fresh one is to look.
     Doubt,
 }
@@ -67,6 +70,15 @@ pub enum Fatal {
 impl From<CheckpointError> for Fatal {
     fn from(_: CheckpointError) -> Self {
         Self::Checkpoint
+    }
+}
+
+impl From<device::Failure> for Fatal {
+    fn from(failure: device::Failure) -> Self {
+        match failure {
+            device::Failure::Device(error) => Self::Device(error),
+            device::Failure::Contradiction(what) => Self::Contradiction(what),
+        }
     }
 }
 
@@ -91,6 +103,7 @@ impl core::fmt::Display for Fatal {
             Self::Device(DeviceError::Failed) => f.write_str("the block device failed"),
             Self::Checkpoint => f.write_str("the checkpoint could not be stored"),
             Self::Doubt => f.write_str("the file system seems damaged, and a fresh server is to look"),
+            Self::Contradiction(what) => write!(f, "what was to be written contradicts itself: {what}"),
             Self::FileSystem(place) => write!(f, "the file system cannot go on: {place}"),
         }
     }

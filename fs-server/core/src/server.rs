@@ -21,7 +21,7 @@ use crate::record::{Call, Checkpoint, Found, OpenFile, Recalled, Record, Reply};
 use crate::volume::{self, MountError};
 
 const DIGEST: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-const OWNER: MutationContext = MutationContext::new(0, 0, 0, 0);
+pub(crate) const OWNER: MutationContext = MutationContext::new(0, 0, 0, 0);
 const FILE_PERMISSIONS: u16 = 0o644;
 const DIRECTORY_PERMISSIONS: u16 = 0o755;
 /// Room for the blocks that map a file in the smallest pieces, on top of its data.
@@ -108,6 +108,8 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         if !self.record.admit(call.sender) {
             return Ok(Err(Status::Malformed));
         }
+        // A request that comes again may be what the last incarnation died of: a card may have what the audit does not know.
+        self.volume.believe_audit(call.attempt == 0);
         let outcome = match request.label().mark() {
             Mark::Deduplicated => self.deduplicate(call, request, input),
             Mark::Idempotent => self.perform(call, request, input[0], output),

@@ -316,7 +316,7 @@ fn backup_sector(superblock: &[u8]) -> Option<u64> {
 }
 
 /// What mkfs decided: sizes, features but for the need of recovery, identity, place of the journal.
-fn constants(superblock: &[u8]) -> ([u32; 11], &[u8]) {
+pub(crate) fn constants(superblock: &[u8]) -> ([u32; 11], &[u8]) {
     let words = [
         INODES,
         BLOCKS,

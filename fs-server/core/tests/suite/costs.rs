@@ -19,6 +19,7 @@ impl Meter {
             writes: now.writes - self.last.writes,
             sectors_written: now.sectors_written - self.last.sectors_written,
             flushes: now.flushes - self.last.flushes,
+            contradictions: 0,
         };
         let committed = commits - self.commits;
         self.last = now;

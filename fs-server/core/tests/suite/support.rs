@@ -426,11 +426,12 @@ impl World {
             let server = self.server.as_mut().unwrap();
             match server.handle(&call, &request, input, &mut output) {
                 Ok(reply) => {
+                    assert_eq!(server.device_counters().contradictions, 0, "{op:?}");
                     let used = reply.map_or(0, |answer| answer.output_bytes(request.label()));
                     output.truncate(used);
                     return (reply, output);
                 }
-                Err(Fatal::FileSystem(place)) => panic!("{op:?}: {place}"),
+                Err(Fatal::FileSystem(place) | Fatal::Contradiction(place)) => panic!("{op:?}: {place}"),
                 Err(_) => {
                     self.die();
                     attempt += 1;
