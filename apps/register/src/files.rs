@@ -3,7 +3,7 @@
 use protocols::files::{Answer, OpenFlags, Request, Status};
 use register_core::PATHS;
 use userlib::{Client, Grant, Grants, Message, NO_GRANTS};
-use workload_core::record::{DONE, KERNEL_STATUS};
+use workload_core::record::{DONE, KERNEL_STATUS, of_server};
 
 /// A status other than [`DONE`], as in [`register_core::Record::Returned`].
 pub type Failed = u32;
@@ -28,7 +28,7 @@ impl Files {
         let message = Message::new(label as u64, &request.registers());
         match self.0.call(&message, grants) {
             Err(error) => Err(KERNEL_STATUS + error.0 as u32),
-            Ok(reply) if reply.label != u64::from(DONE) => Err(reply.label as u32),
+            Ok(reply) if reply.label != u64::from(DONE) => Err(of_server(reply.label)),
             Ok(reply) => Answer::decode(label, &reply.words).map_err(|status| status as u32),
         }
     }

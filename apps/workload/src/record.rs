@@ -51,15 +51,18 @@ pub fn answer(operation: &Operation, status: u32) -> Answer {
     }
 }
 
+/// A status of the server, whatever it sent: none of the kernel's.
+pub fn of_server(label: u64) -> u32 {
+    label.min(u64::from(KERNEL_STATUS) - 1) as u32
+}
+
 /// Whether a refusal that must not be may be the server's own mistake, so that a fresh one may say something else. What has become of
-/// the card is nobody's mistake, and the kernel makes none.
+/// the card is nobody's mistake, and the kernel makes none. That the card is full is a mistake: these clients take a small part of it.
 pub fn is_doubtful(status: u32) -> bool {
-    use files::Status::{EmptyCard, NoCard, NoSpace, NotExt4, Unmounted, UnsupportedFormat, WriteProtected};
+    use files::Status::{EmptyCard, NoCard, NotExt4, Unmounted, UnsupportedFormat, WriteProtected};
     let told = files::Status::from_raw(status);
-    let of_the_card = matches!(
-        told,
-        Some(EmptyCard | NoCard | NoSpace | NotExt4 | Unmounted | UnsupportedFormat | WriteProtected)
-    );
+    let of_the_card =
+        matches!(told, Some(EmptyCard | NoCard | NotExt4 | Unmounted | UnsupportedFormat | WriteProtected));
     status < KERNEL_STATUS && !of_the_card
 }
 
@@ -187,7 +190,10 @@ mod tests {
             is_doubtful(files::Status::Damaged as u32) && is_doubtful(files::Status::InvalidArgument as u32)
         );
         assert!(is_doubtful(99), "no status at all");
-        assert!(!is_doubtful(files::Status::NoCard as u32) && !is_doubtful(files::Status::NoSpace as u32));
+        assert!(is_doubtful(files::Status::NoSpace as u32) && !is_doubtful(files::Status::NoCard as u32));
+        assert!(is_doubtful(of_server(u64::from(KERNEL_STATUS) + 7)), "a server cannot speak for the kernel");
+        assert_eq!(of_server(files::Status::Busy as u64), files::Status::Busy as u32);
+        assert_ne!(of_server(1 << 32), DONE);
         assert!(!is_doubtful(KERNEL_STATUS + Status::Poisoned as u32));
     }
 

@@ -71,7 +71,7 @@ impl<C: FnMut(&Message, Window<'_>) -> Option<Message>> Remote<C> {
 }
 
 /// A service that is doubted before an error of it is believed: `complain` has its server replaced by a fresh one (true), and the
-/// request is made once more.
+/// request is made once more. What is answered to be the caller's own fault may have been, once: it is asked again first.
 ///
 /// *Why.* A server whose code or memory was damaged may live and answer everything with an error. Nobody else can know that: it
 /// does answer.
@@ -110,7 +110,10 @@ impl<D: Device, C: FnMut() -> bool> Doubting<D, C> {
     }
 
     fn twice<T>(&mut self, mut request: impl FnMut(&mut D) -> Result<T, Error>) -> Result<T, Error> {
-        let answer = request(&mut self.device);
+        let mut answer = request(&mut self.device);
+        if matches!(answer, Err(Error::BadRequest | Error::OutOfRange)) {
+            answer = request(&mut self.device);
+        }
         if self.doubt.is_worth_a_complaint(&answer) && (self.complain)() {
             request(&mut self.device)
         } else {
@@ -171,7 +174,7 @@ mod tests {
     fn an_error_is_believed_when_a_fresh_server_repeats_it() {
         use core::cell::Cell;
         for (error, fresh_is_well, complaints_heard) in
-            [(Error::Device, true, true), (Error::Corrupt, false, true), (Error::BadRequest, true, false)]
+            [(Error::Device, true, true), (Error::Corrupt, false, true), (Error::Integrity, true, false)]
         {
             let (asked, complaints) = (Cell::new(0), Cell::new(0));
             let remote = Remote::new(|_: &Message, _: Window<'_>| {
@@ -186,6 +189,13 @@ mod tests {
             assert_eq!(device.write(1, &[0; BLOCK_SIZE]), expected);
             assert_eq!((asked.get(), complaints.get()), (1 + u32::from(complaints_heard), 1));
         }
+        let (asked, ours) = (Cell::new(0), Error::BadRequest);
+        let mistaken = Remote::new(|_: &Message, _: Window<'_>| {
+            asked.set(asked.get() + 1);
+            Some(reply(if asked.get() == 1 { Err(ours) } else { Ok(()) }))
+        });
+        let mut device = Doubting::new(mistaken, || panic!("nobody is to blame for one wrong request"));
+        assert_eq!(device.flush(), Ok(()));
         let absent = Remote::new(|_: &Message, _: Window<'_>| Some(reply(Err(Error::NoMedium))));
         let mut device = Doubting::new(absent, || panic!("nobody is to blame for an empty slot"));
         assert_eq!(device.flush(), Err(Error::NoMedium));
