@@ -288,8 +288,9 @@ impl Judge {
             console_deaths: &self.deaths_of(self.cast.console),
             card,
         })?;
-        wrong_data |= !left.is_empty();
-        self.findings.extend(left);
+        wrong_data |= !left.wrong.is_empty();
+        let noise = !left.noise.is_empty();
+        self.findings.extend(left.wrong.into_iter().chain(left.noise));
         let target_deaths = self.deaths.iter().filter(|death| self.is_target(death.slot)).count() as u32;
         for death in self.deaths.iter().filter(|death| !self.cast.targets.contains(&death.slot)) {
             let text =
@@ -316,6 +317,7 @@ impl Judge {
             deadline_told: self.deadline_told,
             wrong_data,
             refused: self.work.refused(),
+            noise,
             leaked: !self.leaks.is_empty(),
             trespassed: !self.trespasses.is_empty(),
             closed: !self.closed.is_empty(),

@@ -15,7 +15,8 @@ pub enum Outcome {
     Benign,
     /// Something was seen, and everything that was acknowledged is there.
     RecoveredIntact,
-    /// Everything that was acknowledged is there, but the client was told that an operation failed.
+    /// Everything that was acknowledged is there, but the client was told that an operation failed, or the death of a driver has left
+    /// noise in between.
     RecoveredWithLoss,
     /// A component that is not the target was restarted, too, or the kernel holds something for nobody, which others will lack.
     OthersDisturbed,
@@ -108,6 +109,8 @@ pub struct Observed {
     pub wrong_data: bool,
     /// Operations of which the client was told that they failed.
     pub refused: u32,
+    /// A driver has sent something before it died, and it stands between what was acknowledged.
+    pub noise: bool,
     /// The kernel held something for nobody: memory, identifiers, calls.
     pub leaked: bool,
     /// A component can reach what is not its own, or what belongs to nobody who is a target was changed.
@@ -151,7 +154,7 @@ pub const fn classify(seen: &Observed) -> Outcome {
     if seen.other_deaths > 0 {
         return Outcome::OthersDisturbed;
     }
-    if seen.refused > 0 {
+    if seen.refused > 0 || seen.noise {
         return Outcome::RecoveredWithLoss;
     }
     if seen.target_deaths > 0 || seen.deviates { Outcome::RecoveredIntact } else { Outcome::Benign }
@@ -171,6 +174,7 @@ mod tests {
         deadline_told: false,
         wrong_data: false,
         refused: 0,
+        noise: false,
         leaked: false,
         trespassed: false,
         closed: false,
@@ -187,6 +191,7 @@ mod tests {
             (Observed { target_deaths: 1, ..QUIET }, Outcome::RecoveredIntact),
             (Observed { deviates: true, ..QUIET }, Outcome::RecoveredIntact),
             (Observed { target_deaths: 1, refused: 1, ..QUIET }, Outcome::RecoveredWithLoss),
+            (Observed { target_deaths: 1, noise: true, ..QUIET }, Outcome::RecoveredWithLoss),
             (Observed { target_deaths: 1, other_deaths: 1, ..QUIET }, Outcome::OthersDisturbed),
             (Observed { target_deaths: 9, closed: true, ..QUIET }, Outcome::Degraded),
             (Observed { target_deaths: 1, leaked: true, closed: true, ..QUIET }, Outcome::OthersDisturbed),

@@ -141,6 +141,7 @@ mod tests {
         deadline_told: false,
         wrong_data: false,
         refused: 0,
+        noise: false,
         leaked: false,
         trespassed: false,
         closed: false,

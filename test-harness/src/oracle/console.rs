@@ -4,22 +4,29 @@
 //! What came over the console is matched against the lines like a nondeterministic automaton: after each line all the
 //! places are kept at which it may have ended. A line may go back by up to [`REPEAT_MAX`] bytes at any byte, once for each
 //! death of the driver that the kernel recorded while the line was being written; a line that was not acknowledged may
-//! break off anywhere (the client died), and text of others may stand between lines. In the place of a line that the driver
+//! break off anywhere (the client died), and text of others may stand between lines. What a driver that does wrong sends before
+//! it dies of it stays: up to [`NOISE_MAX`] bytes may stand in an interrupted line of which every byte is there, in order; such a line
+//! is called noisy. In the place of a line that the driver
 //! refused, or gave a wrong receipt for, or did not answer, anything may stand: the client knows that, and writes it again.
 
 use super::console_lines::ConsoleLine;
-use protocols::console::REPEAT_MAX;
+use protocols::console::{REPEAT_MAX, WRITE_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use workload_core::line::PREFIX;
 
 /// Bytes of others in which the beginning of an interrupted line is looked for.
 const OTHER_MAX: usize = 1024;
 
+/// Bytes that a dying driver may leave in a line: as many as it is given at once.
+const NOISE_MAX: usize = WRITE_MAX as usize;
+
 /// What was found out about the console.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConsoleReport {
     /// Acknowledged lines that are not there, or not in order, or with more than the allowed repetition.
     pub lost: Vec<ConsoleLine>,
+    /// Acknowledged lines that are there with something else in them, since the driver died while it wrote them.
+    pub noisy: Vec<ConsoleLine>,
     /// Lines of which a part is there twice, and how many bytes.
     pub repeated: Vec<(ConsoleLine, usize)>,
     /// Lines of the client that are there although it never wrote them at that place.
@@ -53,8 +60,13 @@ pub fn judge(stream: &[u8], lines: &[ConsoleLine], deaths: &[u64]) -> ConsoleRep
         if line.acknowledged.is_none() {
             ends.extend(places.iter().map(|&place| (place, 0)));
         } else if ends.is_empty() {
-            report.lost.push(line.clone());
-            continue;
+            let from = places.iter().filter(|_| interruptions > 0);
+            ends.extend(from.flat_map(|&place| noisy_ends(stream, place, line)).map(|end| (end, 0)));
+            if ends.is_empty() {
+                report.lost.push(line.clone());
+                continue;
+            }
+            report.noisy.push(line.clone());
         }
         if line.acknowledged.is_some()
             && let Some(&repeated @ 1..) = ends.values().min()
@@ -107,6 +119,25 @@ fn match_line(
             states.extend(back.map(|back| (place, at - back, repeated + back, left - 1, false)));
         }
     }
+}
+
+/// Where `line`, written from about `place` on, may have ended if the driver sent something else before it died: the rest of the line, from
+/// a byte on that is no farther than those before the noise, stands behind it.
+fn noisy_ends(stream: &[u8], place: usize, line: &ConsoleLine) -> BTreeSet<usize> {
+    let text = line.text.as_bytes();
+    let mut ends = BTreeSet::new();
+    for start in starts(stream, place, 1) {
+        let begun = stream[start..].iter().zip(text).take_while(|(found, byte)| found == byte).count();
+        // Another line is no noise.
+        let other = find(&stream[(start + 1).min(stream.len())..], PREFIX.as_bytes());
+        let end = other.map_or(stream.len(), |offset| start + 1 + offset).min(start + begun + NOISE_MAX);
+        for from in 0..=begun.min(text.len() - 1) {
+            let behind = start + from..=end;
+            let rest = &text[from..];
+            ends.extend(behind.filter(|&at| stream[at..].starts_with(rest)).map(|at| at + rest.len()));
+        }
+    }
+    ends
 }
 
 fn find(stream: &[u8], pattern: &[u8]) -> Option<usize> {
@@ -182,6 +213,23 @@ mod tests {
         }
 
         #[test]
+        fn noise_of_a_dying_driver_is_told(
+            at in 0..38_usize, back in 0..38_usize, noise in "[A-Z]{1,99}",
+        ) {
+            let lines: Vec<_> = (0..3).map(|number| line(number, true)).collect();
+            let text = &lines[1].text;
+            let at = 1 + at % (text.len() - 1);
+            let rest = &text[at.saturating_sub(back)..];
+            let stream = format!("{}{}{noise}{rest}{}", lines[0].text, &text[..at], lines[2].text);
+            let report = judge(stream.as_bytes(), &lines, &[lines[1].time + 1]);
+            prop_assert_eq!(report.lost, vec![]);
+            // What stands before a line that is there whole is text of others.
+            if back < at || at >= PREFIX.len() {
+                prop_assert_eq!(report.noisy, vec![lines[1].clone()]);
+            }
+        }
+
+        #[test]
         fn a_line_that_was_not_acknowledged_may_break_off(at in 0..38_usize) {
             let lines = [line(1, true), line(2, false), line(3, true)];
             let stream = format!("{}{}{}", lines[0].text, &lines[1].text[..at % lines[1].text.len()], lines[2].text);
@@ -205,14 +253,28 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_allowed_repetition_is_a_loss() {
+    fn more_than_the_allowed_repetition_is_noise() {
         let lines = [line(1, true)];
         let text = &lines[0].text;
         let twice = |back: usize| format!("{}{}", &text[..30], &text[30 - back..]);
         assert_eq!(lost(&twice(REPEAT_MAX), &lines), [0_u32; 0]);
-        assert_eq!(lost(&twice(REPEAT_MAX + 1), &lines), [1]);
+        let report = judge(twice(REPEAT_MAX + 1).as_bytes(), &lines, &[lines[0].time]);
+        assert_eq!((report.lost, report.noisy), (vec![], lines.to_vec()));
+        assert_eq!(judge(twice(REPEAT_MAX + 1).as_bytes(), &lines, &[]).lost, lines, "nobody has died");
         let report = judge(twice(9).as_bytes(), &lines, &[lines[0].time]);
         assert_eq!(report.repeated, [(lines[0].clone(), 9)]);
+    }
+
+    #[test]
+    fn noise_hides_no_byte_that_is_lost() {
+        let lines = [line(1, true)];
+        let text = &lines[0].text;
+        // Byte 10 is another one than byte 9.
+        for stream in [format!("{}NOISE{}", &text[..10], &text[11..]), format!("{}NOISE", &text[..10])] {
+            assert_eq!(judge(stream.as_bytes(), &lines, &[lines[0].time]).lost, lines);
+        }
+        let far = format!("{}{}{}", &text[..10], "N".repeat(NOISE_MAX + 1), &text[10..]);
+        assert_eq!(judge(far.as_bytes(), &lines, &[lines[0].time]).lost, lines);
     }
 
     #[test]

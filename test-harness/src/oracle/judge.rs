@@ -322,8 +322,11 @@ impl Oracle {
     fn judge_console(&mut self) {
         let report =
             console::judge(&self.console, self.follower.lines(), self.tracker.deaths_of(self.driver));
-        for line in &report.lost {
-            let text = format!("console: line {} was acknowledged and is not there whole", line.operation);
+        for line in report.lost.iter().chain(&report.noisy) {
+            let text = format!(
+                "console: line {} was acknowledged and is not there whole, and nothing else",
+                line.operation
+            );
             self.findings.push(Finding::at(Kind::Correctness, line.time, text));
             let row = self.tracker.rows_mut().iter_mut().rev().find(|row| row.opened <= line.time);
             if let Some(row) = row {

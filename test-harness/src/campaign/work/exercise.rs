@@ -3,7 +3,7 @@
 //! *Rule.* The client says what it asked and whether the answer was right; what is left on the card, and what came back of a line, is
 //! compared here.
 
-use super::{Traces, Work};
+use super::{Leftovers, Traces, Work};
 use anyhow::{Context, Result};
 use exerciser_core::block::{Action, BLOCKS, FIRST, action, written};
 use exerciser_core::console::{is_back, line};
@@ -202,12 +202,13 @@ impl Work for Exercise {
         (self.wrong.iter().cloned().chain(refused).collect(), !self.wrong.is_empty())
     }
 
-    fn leftovers(&self, traces: &Traces) -> Result<Vec<String>> {
-        match self.kind {
-            Kind::Block => self.on_card(traces.card),
-            Kind::Console => Ok(self.on_line(traces.console_deaths)),
-            Kind::Ipc => Ok(Vec::new()),
-        }
+    fn leftovers(&self, traces: &Traces) -> Result<Leftovers> {
+        let wrong = match self.kind {
+            Kind::Block => self.on_card(traces.card)?,
+            Kind::Console => self.on_line(traces.console_deaths),
+            Kind::Ipc => Vec::new(),
+        };
+        Ok(Leftovers { wrong, ..Leftovers::default() })
     }
 }
 

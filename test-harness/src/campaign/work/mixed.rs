@@ -1,6 +1,6 @@
 //! The workload `mixed`: one client that works on files, with a line on the console for each operation.
 
-use super::{Traces, Work};
+use super::{Leftovers, Traces, Work};
 use crate::oracle::workload::{Follower, Promise};
 use crate::oracle::{Kind, card};
 use anyhow::Result;
@@ -83,11 +83,11 @@ impl Work for Mixed {
         (findings.iter().map(ToString::to_string).collect(), is_wrong)
     }
 
-    fn leftovers(&self, traces: &Traces) -> Result<Vec<String>> {
-        let mut findings = super::on_console(traces, self.follower.lines());
+    fn leftovers(&self, traces: &Traces) -> Result<Leftovers> {
+        let mut left = super::on_console(traces, self.follower.lines());
         if self.is_finished() {
-            findings.extend(self.on_card(traces.card)?);
+            left.wrong.extend(self.on_card(traces.card)?);
         }
-        Ok(findings)
+        Ok(left)
     }
 }

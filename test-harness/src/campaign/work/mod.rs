@@ -65,11 +65,20 @@ pub trait Work: Debug + Send {
     /// What clients were told that must not be, and whether some of it is more than an operation that was refused: data that are wrong.
     fn complaints(&self) -> (Vec<String>, bool);
 
-    /// What was left and must not be. All of it is data that are wrong.
+    /// What was left and must not be.
     ///
     /// # Errors
     /// The file system's tools cannot be run.
-    fn leftovers(&self, traces: &Traces) -> Result<Vec<String>>;
+    fn leftovers(&self, traces: &Traces) -> Result<Leftovers>;
+}
+
+/// What was left and must not be.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Leftovers {
+    /// Data that are wrong.
+    pub wrong: Vec<String>,
+    /// What a driver has sent before it died, between data that are right.
+    pub noise: Vec<String>,
 }
 
 impl Clone for Box<dyn Work> {
@@ -134,13 +143,17 @@ pub fn of(workload: &Workload, system: &System, seed: u64) -> Result<Box<dyn Wor
 }
 
 /// What is wrong with what came over the console, if these lines were written.
-fn on_console(traces: &Traces, lines: &[ConsoleLine]) -> Vec<String> {
+fn on_console(traces: &Traces, lines: &[ConsoleLine]) -> Leftovers {
     let report = console::judge(traces.console, lines, traces.console_deaths);
     let lost = report.lost.iter();
     let lost =
         lost.map(|line| format!("console: line {} was acknowledged and is not there whole", line.operation));
     let strays = (report.strays > 0).then(|| format!("console: {} lines that nobody wrote", report.strays));
-    lost.chain(strays).collect()
+    let noisy = report.noisy.iter();
+    let noisy = noisy.map(|line| {
+        format!("console: in line {} stands what the driver sent before it died", line.operation)
+    });
+    Leftovers { wrong: lost.chain(strays).collect(), noise: noisy.collect() }
 }
 
 /// What the file system's own tools say of the card.

@@ -1,7 +1,7 @@
 //! The workload `shared`: several clients that work on the same files at the same time. One of them, the scenario's `client`, writes a
 //! line on the console for each of its steps, and unmounts when the others have come to their end.
 
-use super::{Traces, Work};
+use super::{Leftovers, Traces, Work};
 use crate::oracle::registers::Registers;
 use crate::oracle::{Finding, Kind, card};
 use crate::system::System;
@@ -96,12 +96,12 @@ impl Work for Shared {
         (all.map(ToString::to_string).collect(), is_wrong)
     }
 
-    fn leftovers(&self, traces: &Traces) -> Result<Vec<String>> {
-        let mut findings = super::on_console(traces, self.0.lines());
+    fn leftovers(&self, traces: &Traces) -> Result<Leftovers> {
+        let mut left = super::on_console(traces, self.0.lines());
         if self.is_finished() {
-            findings.extend(self.on_card(traces.card)?);
+            left.wrong.extend(self.on_card(traces.card)?);
         }
-        Ok(findings)
+        Ok(left)
     }
 }
 
