@@ -74,7 +74,13 @@ impl Process {
         let sender = Sender { slot: request.meta.sender, incarnation: request.meta.incarnation };
         let call = Call { id: request.id.0, attempt: request.meta.attempt.into(), sender };
         let input = [&self.input[0][..lengths[0]], &self.input[1][..lengths[1]]];
+        let contradictions = server.device_counters().contradictions;
         let result = server.handle(&call, &wanted, input, &mut self.output[..wanted.output_length()]);
+        if server.device_counters().contradictions > contradictions {
+            log_text!(
+                "the card has what the audit of the file server does not know, and is not audited any more: check it with e2fsck -f on another machine"
+            );
+        }
         let answer = result.unwrap_or_else(|fatal| panic!("mounting afresh after {fatal:?}"))?;
         let output = &self.output[..answer.output_bytes(Label::from_raw(label).unwrap_or(Label::Sync))];
         if !output.is_empty() {

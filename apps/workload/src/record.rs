@@ -57,7 +57,8 @@ pub fn of_server(label: u64) -> u32 {
 }
 
 /// Whether a refusal that must not be may be the server's own mistake, so that a fresh one may say something else. What has become of
-/// the card is nobody's mistake, and the kernel makes none. That the card is full is a mistake: these clients take a small part of it.
+/// the card is nobody's mistake, and the kernel makes none. That the card is full counts as a mistake, too: these clients take
+/// little of it, and on one that others have filled they cost the file server a life each time.
 pub fn is_doubtful(status: u32) -> bool {
     use files::Status::{EmptyCard, NoCard, NotExt4, Unmounted, UnsupportedFormat, WriteProtected};
     let told = files::Status::from_raw(status);

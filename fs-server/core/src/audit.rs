@@ -26,7 +26,7 @@ mod tests;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::device::DeviceError;
+use crate::device::{DeviceError, SECTOR_BYTES};
 use directory::Directory;
 use inode::{Blocks, Inodes};
 use journal::{Follower, Seen};
@@ -54,8 +54,8 @@ struct Transaction {
     descriptors: Vec<(u64, u32, Vec<u8>)>,
     /// Blocks of inodes: number, and how many blocks their inodes have.
     inodes: Vec<(u64, Blocks)>,
-    /// One of them is an orphan.
-    has_orphan: bool,
+    /// One of them has no links and does not say since when: an orphan, or a mistake.
+    has_undated: bool,
     /// Directories among these inodes, and blocks that may be theirs.
     directories: Vec<Directory>,
     others: Vec<(u64, Vec<u8>)>,
@@ -102,21 +102,38 @@ impl Audit {
         data: &[u8],
         is_journal: impl Fn(u64) -> bool,
     ) -> Result<(), Contradiction> {
-        if let Some(superblock) = layout::superblock_in(first, data) {
+        if let Some(superblock) = layout::superblock_in(first, data)? {
             self.layout.check_superblock(superblock)?;
             self.first_orphan = layout::first_orphan(superblock);
         }
         let sectors = self.layout.sectors_per_block();
-        if !first.is_multiple_of(sectors) {
-            return Ok(());
+        if !first.is_multiple_of(sectors) || !data.len().is_multiple_of(self.layout.block_bytes) {
+            return self.check_part(first, data, is_journal);
         }
         for (index, content) in (0_u64..).zip(data.chunks_exact(self.layout.block_bytes)) {
             let sector = first + index * sectors;
             if is_journal(sector) {
                 self.journaled(sector, content)?;
             } else {
-                self.homed(sector / sectors, content)?;
+                self.checkpointed(sector / sectors, content)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A write that is none of whole blocks: there is none of metadata but the superblock.
+    fn check_part(
+        &self,
+        first: u64,
+        data: &[u8],
+        is_journal: impl Fn(u64) -> bool,
+    ) -> Result<(), Contradiction> {
+        let sectors = first..first + (data.len() / SECTOR_BYTES) as u64;
+        let block = |sector: u64| self.layout.what(sector / self.layout.sectors_per_block());
+        let is_metadata =
+            |sector| !matches!(block(sector), None | Some(What::Superblock)) || is_journal(sector);
+        if sectors.into_iter().any(is_metadata) {
+            return Err(Contradiction("a part of a block of metadata is written"));
         }
         Ok(())
     }
@@ -124,7 +141,12 @@ impl Audit {
     fn journaled(&mut self, sector: u64, content: &[u8]) -> Result<(), Contradiction> {
         match self.journal.take(sector, content)? {
             Seen::Other => Ok(()),
-            Seen::Payload { home } => self.changed(home, content),
+            Seen::Payload { home, is_escaped: false } => self.changed(home, content),
+            Seen::Payload { home, is_escaped: true } => {
+                let mut content = content.to_vec();
+                content[..journal::MAGIC_BYTES.len()].copy_from_slice(&journal::MAGIC_BYTES);
+                self.changed(home, &content)
+            }
             Seen::Commit => {
                 let transaction = core::mem::take(&mut self.transaction);
                 self.check(&transaction)?;
@@ -134,8 +156,8 @@ impl Audit {
         }
     }
 
-    /// A block that was committed is written to its place.
-    fn homed(&self, block: u64, content: &[u8]) -> Result<(), Contradiction> {
+    /// A block that was committed is written to its place (jbd2 calls that a checkpoint). The superblock goes there uncommitted, too.
+    fn checkpointed(&self, block: u64, content: &[u8]) -> Result<(), Contradiction> {
         if matches!(self.layout.what(block), None | Some(What::Superblock)) {
             return Ok(());
         }
@@ -168,10 +190,11 @@ impl Audit {
                 let (checksum, zeros) = self.layout.bitmap(what, content);
                 self.transaction.bitmaps.push(Bitmap { what, checksum, zeros });
             }
-            What::Inodes { first_inode } => {
+            What::Inodes { are_written: false, .. } => self.transaction.inodes.push((block, Blocks::Unknown)),
+            What::Inodes { first_inode, .. } => {
                 let inodes = Inodes { layout: &self.layout, first: first_inode, content };
                 self.transaction.inodes.push((block, inodes.check()?));
-                self.transaction.has_orphan |= inodes.has_orphan();
+                self.transaction.has_undated |= inodes.has_undated();
                 self.transaction.directories.extend(inodes.directories());
             }
         }
@@ -187,15 +210,16 @@ impl Audit {
                 let index = group.checked_sub(*first)?;
                 self.layout.descriptor(content, index)
             });
-            if let Some(descriptor) = found {
-                descriptor.check_bitmap(bitmap.what, bitmap.checksum, bitmap.zeros)?;
-            }
+            // The checksum of a bitmap is in its descriptor: one does not change without the other.
+            let descriptor = found.ok_or(Contradiction("a bitmap is changed without its descriptor"))?;
+            descriptor.check_bitmap(bitmap.what, bitmap.checksum, bitmap.zeros)?;
         }
         for (block, content) in &transaction.others {
-            let directory = transaction.directories.iter().find(|directory| directory.has(*block));
-            directory::check(&self.layout, content, directory)?;
+            if let Some(directory) = transaction.directories.iter().find(|directory| directory.has(*block)) {
+                directory::check(&self.layout, content, directory)?;
+            }
         }
-        if transaction.has_orphan && self.first_orphan == 0 {
+        if transaction.has_undated && self.first_orphan == 0 {
             return Err(Contradiction("an inode was deleted and is still of a kind, and no orphan"));
         }
         self.check_sums(transaction)
@@ -209,7 +233,8 @@ impl Audit {
                 self.layout.descriptors(content).map(|descriptor: Descriptor| descriptor.free_blocks());
             freed = freed.plus(self.grown(*block, Blocks::Exactly(free.sum())));
         }
-        let mut taken = Blocks::Exactly(0);
+        // Of groups that are not looked at, nobody knows what their inodes take.
+        let mut taken = if self.layout.is_whole() { Blocks::Exactly(0) } else { Blocks::Unknown };
         for (block, blocks) in &transaction.inodes {
             taken = taken.plus(self.grown(*block, *blocks));
         }

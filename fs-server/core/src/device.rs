@@ -101,6 +101,8 @@ struct Port<D> {
     audit: Option<Audit>,
     /// A contradiction ends the process, not the audit.
     audit_is_believed: bool,
+    /// It was wrong about this volume: there is none any more.
+    audit_is_refuted: bool,
     joined: Vec<u8>,
     joined_first: u64,
     /// The superblock's block, relative to the volume, while its write is held back.
@@ -153,6 +155,7 @@ impl<D: BlockDevice> Port<D> {
                 Err(_) => {
                     self.counters.contradictions += 1;
                     self.audit = None;
+                    self.audit_is_refuted = true;
                 }
                 Ok(()) => {}
             }
@@ -262,6 +265,7 @@ impl<D: BlockDevice> Volume<D> {
             failure: None,
             audit: None,
             audit_is_believed: true,
+            audit_is_refuted: false,
             joined: Vec::with_capacity(JOINED_BYTES_MAX),
             joined_first: 0,
             superblock: None,
@@ -294,17 +298,20 @@ impl<D: BlockDevice> Volume<D> {
             let Some(journal) = port.journal.first().map(|range| range.start) else {
                 return Ok(());
             };
+            if port.audit_is_refuted {
+                return Ok(());
+            }
             port.audit = Audit::new(journal, &mut |first, buffer| port.read(first, buffer))?;
             Ok(())
         })
     }
 
-    /// Whether what contradicts itself is kept from the device. If not, it ends the audit, until the next mount.
+    /// Whether what contradicts itself is kept from the device. If not, it ends the audit, for as long as this process lives.
     pub(crate) fn believe_audit(&self, is_believed: bool) {
         self.0.borrow_mut().audit_is_believed = is_believed;
     }
 
-    /// Until the next mount, whatever is written is written.
+    /// Whatever is written from here on is written.
     pub(crate) fn end_audit(&self) {
         self.0.borrow_mut().audit = None;
     }

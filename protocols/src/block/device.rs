@@ -1,7 +1,7 @@
 //! The service as a trait, for logic that stands between a client and a driver, and a stub that calls the service.
 //!
-//! *Rule.* No retry here: the kernel delivers a request again when its server dies, and what a driver could not mend its
-//! caller has to judge.
+//! *Rule.* No retry here but [`Doubting`]'s: the kernel delivers a request again when its server dies, and what a driver could not mend
+//! its caller has to judge.
 
 use super::{BLOCK_SIZE, Error, Info, Request, done};
 use abi::Message;
@@ -196,6 +196,19 @@ mod tests {
         });
         let mut device = Doubting::new(mistaken, || panic!("nobody is to blame for one wrong request"));
         assert_eq!(device.flush(), Ok(()));
+        for again in [Error::BadRequest, Error::OutOfRange] {
+            let (asked, complaints) = (Cell::new(0), Cell::new(0));
+            let remote = Remote::new(|_: &Message, _: Window<'_>| {
+                asked.set(asked.get() + 1);
+                Some(reply(if asked.get() > 2 { Ok(()) } else { Err(again) }))
+            });
+            let mut device = Doubting::new(remote, || {
+                complaints.set(complaints.get() + 1);
+                true
+            });
+            assert_eq!(device.flush(), Ok(()));
+            assert_eq!((asked.get(), complaints.get()), (3, 1), "{again:?}");
+        }
         let absent = Remote::new(|_: &Message, _: Window<'_>| Some(reply(Err(Error::NoMedium))));
         let mut device = Doubting::new(absent, || panic!("nobody is to blame for an empty slot"));
         assert_eq!(device.flush(), Err(Error::NoMedium));

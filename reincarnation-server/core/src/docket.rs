@@ -1,9 +1,11 @@
-//! Who is to be ended, and as what.
+//! Who is to be ended, and as what: the queue of kills.
 //!
-//! *Rule.* Nobody is ended on one word. A slot in the set of the condemned needs a class, too, and whoever is taken for hung is looked at
-//! once more and judged by other code ([`crate::watch::bears_out`]). What does not fit is a mistake of this process's own.
+//! *Rule.* Nobody is ended for one wrong word in the set of the condemned: a slot there needs a class, too. Nobody is ended for one wrong
+//! look: whoever is taken for hung is looked at once more and judged by other code ([`crate::watch::bears_out`]). What does not fit is a
+//! mistake of this process's own.
 //!
-//! *Why.* A supervisor with one wrong instruction, or one wrong word, would otherwise end everybody, though nobody else has failed.
+//! *Why.* A supervisor with one wrong instruction where it judges, or one wrong word where it remembers, would otherwise end everybody,
+//! though nobody else has failed.
 
 use abi::SlotId;
 use abi::record::DeathClass;
@@ -21,7 +23,8 @@ pub fn first(set: Set) -> Option<SlotId> {
     (set != 0).then(|| set.trailing_zeros() as SlotId)
 }
 
-/// Suspicions that were not borne out before the supervisor is wrong rather than late: what it has seen may be over by the second look.
+/// Suspicions in a row that were not borne out before the supervisor takes itself for wrong. One it is allowed: a value that was wrong once is
+/// right the next time.
 const WRONG: u8 = 2;
 
 /// What comes next.
@@ -40,8 +43,8 @@ pub enum Step {
 pub enum Hearing {
     /// It is condemned, or left alone.
     Over,
-    /// The supervisor has suspected without reason too often.
-    Wrong,
+    /// The supervisor has suspected somebody of this without reason, and not for the first time.
+    Wrong(DeathClass),
 }
 
 /// The condemned and the suspected among `N` slots.
@@ -98,11 +101,22 @@ impl<const N: usize> Docket<N> {
             return Hearing::Over;
         };
         if is_borne_out {
+            self.not_borne_out = 0;
             self.condemn(slot, class);
             return Hearing::Over;
         }
-        self.not_borne_out = (self.not_borne_out + 1).min(WRONG);
-        if self.not_borne_out < WRONG { Hearing::Over } else { Hearing::Wrong }
+        self.not_borne_out += 1;
+        if self.not_borne_out < WRONG {
+            return Hearing::Over;
+        }
+        self.not_borne_out = 0;
+        Hearing::Wrong(class)
+    }
+
+    /// What is said of `slot` is a mistake of the supervisor's own: [`Step::Unfounded`] comes of it.
+    pub fn distrust(&mut self, slot: SlotId) {
+        self.condemned |= bit(slot);
+        self.class[usize::from(slot)] = None;
     }
 }
 
@@ -148,7 +162,13 @@ mod tests {
         docket.suspect(2, DeathClass::Hang);
         docket.suspect(5, DeathClass::HeartbeatMissed);
         assert_eq!(docket.heard(2, false), Hearing::Over, "it may have been over by then");
-        assert_eq!(docket.heard(5, false), Hearing::Wrong);
+        assert_eq!(docket.heard(5, false), Hearing::Wrong(DeathClass::HeartbeatMissed));
+        docket.suspect(2, DeathClass::Hang);
+        assert_eq!(docket.heard(2, false), Hearing::Over, "it begins anew");
+        docket.suspect(3, DeathClass::Hang);
+        assert_eq!(docket.heard(3, true), Hearing::Over);
+        docket.suspect(2, DeathClass::Hang);
+        assert_eq!(docket.heard(2, false), Hearing::Over, "not in a row");
     }
 
     #[test]

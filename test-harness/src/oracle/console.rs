@@ -5,8 +5,8 @@
 //! places are kept at which it may have ended. A line may go back by up to [`REPEAT_MAX`] bytes at any byte, once for each
 //! death of the driver that the kernel recorded while the line was being written; a line that was not acknowledged may
 //! break off anywhere (the client died), and text of others may stand between lines. What a driver that does wrong sends before
-//! it dies of it stays: up to [`NOISE_MAX`] bytes may stand in an interrupted line of which every byte is there, in order; such a line
-//! is called noisy. In the place of a line that the driver
+//! it dies of it stays: up to [`NOISE_MAX`] bytes may stand in an interrupted line of which every byte is there, in order, those of the
+//! line itself among them; such a line is called noisy. In the place of a line that the driver
 //! refused, or gave a wrong receipt for, or did not answer, anything may stand: the client knows that, and writes it again.
 
 use super::console_lines::ConsoleLine;
@@ -16,6 +16,9 @@ use workload_core::line::PREFIX;
 
 /// Bytes of others in which the beginning of an interrupted line is looked for.
 const OTHER_MAX: usize = 1024;
+
+/// Bytes of a line behind the noise at least: fewer may stand there by chance.
+const REST_MIN: usize = 8;
 
 /// Bytes that a dying driver may leave in a line: as many as it is given at once.
 const NOISE_MAX: usize = WRITE_MAX as usize;
@@ -131,7 +134,7 @@ fn noisy_ends(stream: &[u8], place: usize, line: &ConsoleLine) -> BTreeSet<usize
         // Another line is no noise.
         let other = find(&stream[(start + 1).min(stream.len())..], PREFIX.as_bytes());
         let end = other.map_or(stream.len(), |offset| start + 1 + offset).min(start + begun + NOISE_MAX);
-        for from in 0..=begun.min(text.len() - 1) {
+        for from in 0..=begun.min(text.len().saturating_sub(REST_MIN)) {
             let behind = start + from..=end;
             let rest = &text[from..];
             ends.extend(behind.filter(|&at| stream[at..].starts_with(rest)).map(|at| at + rest.len()));
@@ -218,7 +221,7 @@ mod tests {
         ) {
             let lines: Vec<_> = (0..3).map(|number| line(number, true)).collect();
             let text = &lines[1].text;
-            let at = 1 + at % (text.len() - 1);
+            let at = 1 + at % (text.len() - REST_MIN);
             let rest = &text[at.saturating_sub(back)..];
             let stream = format!("{}{}{noise}{rest}{}", lines[0].text, &text[..at], lines[2].text);
             let report = judge(stream.as_bytes(), &lines, &[lines[1].time + 1]);

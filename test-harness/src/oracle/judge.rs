@@ -322,11 +322,10 @@ impl Oracle {
     fn judge_console(&mut self) {
         let report =
             console::judge(&self.console, self.follower.lines(), self.tracker.deaths_of(self.driver));
-        for line in report.lost.iter().chain(&report.noisy) {
-            let text = format!(
-                "console: line {} was acknowledged and is not there whole, and nothing else",
-                line.operation
-            );
+        let noisy = report.noisy.iter().map(|line| (line, "there, and something else stands in it"));
+        let lost = report.lost.iter().map(|line| (line, "not there whole"));
+        for (line, what) in lost.chain(noisy) {
+            let text = format!("console: line {} was acknowledged and is {what}", line.operation);
             self.findings.push(Finding::at(Kind::Correctness, line.time, text));
             let row = self.tracker.rows_mut().iter_mut().rev().find(|row| row.opened <= line.time);
             if let Some(row) = row {

@@ -10,7 +10,7 @@ const TAIL_HEAD: [u8; 8] = [0, 0, 0, 0, TAIL_BYTES as u8, 0, 0, 0xDE];
 /// Bytes of an entry before its name.
 const HEAD_BYTES: usize = 8;
 
-/// Kinds of files in an entry: 1 to 7.
+/// Kinds of files in an entry: 1 to 7, or 0 where nobody has said.
 const KIND_MAX: u8 = 7;
 const KIND_DIRECTORY: u8 = 2;
 
@@ -44,19 +44,15 @@ impl Directory {
     }
 }
 
-/// Checks a block that belongs to `directory`, or looks as if it belonged to one.
-pub(super) fn check(
-    layout: &Layout,
-    content: &[u8],
-    directory: Option<&Directory>,
-) -> Result<(), Contradiction> {
+/// Checks a block of `directory`.
+pub(super) fn check(layout: &Layout, content: &[u8], directory: &Directory) -> Result<(), Contradiction> {
     let broken = Contradiction("a directory's entries do not fit together");
     let (entries, tail) = content.split_at(content.len() - TAIL_BYTES);
     if layout.block_bytes > BLOCK_BYTES_MAX {
         return Ok(());
     }
     if !tail.starts_with(&TAIL_HEAD) {
-        return if directory.is_some() { Err(broken) } else { Ok(()) };
+        return Err(broken);
     }
     let (mut at, mut directories) = (0, 0);
     while at < entries.len() {
@@ -64,10 +60,7 @@ pub(super) fn check(
         let (inode, length) = (le32(entry, 0), usize::from(le16(entry, 4)));
         let (name, kind) = (usize::from(entry[6]), entry[7]);
         let is_name = inode == 0
-            || (inode <= layout.inodes()
-                && name > 0
-                && HEAD_BYTES + name <= length
-                && (1..=KIND_MAX).contains(&kind));
+            || (inode <= layout.inodes() && name > 0 && HEAD_BYTES + name <= length && kind <= KIND_MAX);
         if length < HEAD_BYTES || !length.is_multiple_of(4) || !is_name {
             return Err(broken);
         }
@@ -77,9 +70,6 @@ pub(super) fn check(
     if at != entries.len() {
         return Err(broken);
     }
-    let Some(directory) = directory else {
-        return Ok(());
-    };
     let numbers = [directory.inode, directory.generation].map(u32::to_le_bytes);
     if le32(tail, 8) != checksum(layout.seed, &[&numbers[0], &numbers[1], entries]) {
         return Err(Contradiction("the checksum of a directory's block is wrong"));

@@ -95,7 +95,7 @@ impl<'a> Inodes<'a> {
     }
 
     /// Whether one of them is nobody's any more and does not say since when: the list of orphans has it, or nothing.
-    pub(super) fn has_orphan(self) -> bool {
+    pub(super) fn has_undated(self) -> bool {
         self.all()
             .any(|(_, inode)| !inode.is_in_use() && inode.kind() != 0 && le32(inode.bytes, DELETED) == 0)
     }

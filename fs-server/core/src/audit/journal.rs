@@ -11,6 +11,7 @@ use super::{Contradiction, ReadSectors};
 use crate::device::DeviceError;
 
 const MAGIC: u32 = 0xC03B_3998;
+pub(super) const MAGIC_BYTES: [u8; 4] = MAGIC.to_be_bytes();
 
 // Kinds of blocks.
 const DESCRIPTOR: u32 = 1;
@@ -23,7 +24,8 @@ const WIDE_BLOCK_NUMBERS: u32 = 2;
 const CHECKSUMS_2: u32 = 8;
 const CHECKSUMS_3: u32 = 0x10;
 
-// Flags of a tag.
+// Flags of a tag. Escaped: the block begins with the magic number, which the journal has zeros for.
+const ESCAPED: u32 = 1;
 const SAME_UUID: u32 = 2;
 const LAST: u32 = 8;
 
@@ -39,6 +41,8 @@ pub(super) enum Seen {
     Payload {
         /// Its number.
         home: u64,
+        /// It begins with the journal's magic number, and has zeros there.
+        is_escaped: bool,
     },
     /// The transaction ends, and counts from here on.
     Commit,
@@ -55,8 +59,8 @@ pub(super) struct Follower {
     flags_are_wide: bool,
     has_checksums: bool,
     high_at: Option<usize>,
-    /// Blocks that the last descriptor has named and that have not been written yet.
-    announced: VecDeque<u64>,
+    /// Tags of the last descriptor whose blocks have not been written yet: the block's number, and whether it is escaped.
+    tags: VecDeque<(u64, bool)>,
     /// Number of the transaction, from its first descriptor on.
     sequence: Option<u32>,
 }
@@ -91,7 +95,7 @@ impl Follower {
             flags_are_wide: features & CHECKSUMS_3 != 0,
             has_checksums: features & (CHECKSUMS_2 | CHECKSUMS_3) != 0,
             high_at: high_at.filter(|_| is_wide),
-            announced: VecDeque::new(),
+            tags: VecDeque::new(),
             sequence: None,
         }))
     }
@@ -104,11 +108,11 @@ impl Follower {
                 .then_some(Seen::Other)
                 .ok_or(Contradiction("the journal's superblock is another one"));
         }
-        if let Some(home) = self.announced.pop_front() {
-            return Ok(Seen::Payload { home });
+        if let Some((home, is_escaped)) = self.tags.pop_front() {
+            return Ok(Seen::Payload { home, is_escaped });
         }
         if be32(content, 0) != MAGIC {
-            return Err(Contradiction("a block of the journal is not announced"));
+            return Err(Contradiction("a block of the journal has no tag"));
         }
         let sequence = be32(content, 8);
         if self.sequence.is_some_and(|known| known != sequence) {
@@ -117,7 +121,7 @@ impl Follower {
         match be32(content, 4) {
             DESCRIPTOR => {
                 self.sequence = Some(sequence);
-                self.announce(content)?;
+                self.take_tags(content)?;
                 Ok(Seen::Other)
             }
             REVOKE => {
@@ -132,7 +136,7 @@ impl Follower {
         }
     }
 
-    fn announce(&mut self, descriptor: &[u8]) -> Result<(), Contradiction> {
+    fn take_tags(&mut self, descriptor: &[u8]) -> Result<(), Contradiction> {
         let endless = Contradiction("a descriptor of the journal has no end");
         let end = descriptor.len() - if self.has_checksums { 4 } else { 0 };
         let mut at = HEADER_BYTES;
@@ -140,7 +144,7 @@ impl Follower {
             let tag = descriptor[..end].get(at..at + self.tag_bytes).ok_or(endless)?;
             let flags = if self.flags_are_wide { be32(tag, 4) } else { be32(tag, 4) & 0xFFFF };
             let high = self.high_at.map_or(0, |at| be32(tag, at));
-            self.announced.push_back(u64::from(high) << 32 | u64::from(be32(tag, 0)));
+            self.tags.push_back((u64::from(high) << 32 | u64::from(be32(tag, 0)), flags & ESCAPED != 0));
             at += self.tag_bytes + if flags & SAME_UUID == 0 { UUID_BYTES } else { 0 };
             if flags & LAST != 0 {
                 return Ok(());

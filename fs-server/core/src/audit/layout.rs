@@ -10,7 +10,7 @@ use crate::volume::constants;
 /// Bytes of the superblock, in every ext4.
 pub(super) const SUPERBLOCK_BYTES: usize = 1024;
 
-/// Groups whose bitmaps and inodes are looked at: of a card with blocks of 1 KiB the first 4 GiB.
+/// Groups whose bitmaps and inodes are looked at: of a card with blocks of 1 KiB the first 4 GiB. Of a larger one no sums are known.
 const GROUPS_MAX: u64 = 512;
 
 /// Features in which other rules hold: clusters of blocks, scattered descriptors, blocks without checksums.
@@ -23,18 +23,25 @@ const WIDE_BLOCK_NUMBERS: u32 = 0x80;
 /// Bits of a descriptor's flags: the bitmap is not in use yet.
 const INODES_UNINITIALIZED: u16 = 1;
 const BLOCKS_UNINITIALIZED: u16 = 2;
+/// All of its inodes were written.
+const INODES_ZEROED: u16 = 4;
 
 const CRC32C: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 
-/// First inode of the list of orphans, which are deleted in several transactions; 0: there are none.
+/// First inode of the list of orphans (`s_last_orphan`), which are deleted in several transactions; 0: there are none.
 pub(super) fn first_orphan(superblock: &[u8]) -> u32 {
     le32(superblock, FIRST_ORPHAN)
 }
 
-/// The superblock among the sectors from `first` on, if it is there in whole.
-pub(super) fn superblock_in(first: u64, data: &[u8]) -> Option<&[u8]> {
-    let begin = SUPERBLOCK_SECTOR.checked_sub(first)? as usize * SECTOR_BYTES;
-    data.get(begin..begin + SUPERBLOCK_BYTES)
+/// The superblock among the sectors from `first` on, if it is there.
+pub(super) fn superblock_in(first: u64, data: &[u8]) -> Result<Option<&[u8]>, Contradiction> {
+    let end = SUPERBLOCK_SECTOR + (SUPERBLOCK_BYTES / SECTOR_BYTES) as u64;
+    if first >= end || first + (data.len() / SECTOR_BYTES) as u64 <= SUPERBLOCK_SECTOR {
+        return Ok(None);
+    }
+    let begin = SUPERBLOCK_SECTOR.checked_sub(first).map(|sectors| sectors as usize * SECTOR_BYTES);
+    let whole = begin.and_then(|begin| data.get(begin..begin + SUPERBLOCK_BYTES));
+    whole.map(Some).ok_or(Contradiction("a part of the superblock is written"))
 }
 
 /// ext4's checksum of `parts`, continued from `seed`.
@@ -55,8 +62,9 @@ pub(super) enum What {
     BlockBitmap { group: u32 },
     /// Which inodes of the group are in use.
     InodeBitmap { group: u32 },
-    /// Inodes from this one on.
-    Inodes { first_inode: u32 },
+    /// Inodes from this one on. `are_written`: those that nobody has used are zeros, and not what the card held before it was formatted
+    /// (`lazy_itable_init`).
+    Inodes { first_inode: u32, are_written: bool },
 }
 
 impl What {
@@ -70,11 +78,20 @@ impl What {
 }
 
 /// Places of one group.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Places {
     block_bitmap: u32,
     inode_bitmap: u32,
     inode_table: u32,
+    inodes_are_written: bool,
+}
+
+impl Places {
+    const fn are_those_of(&self, other: &Self) -> bool {
+        self.block_bitmap == other.block_bitmap
+            && self.inode_bitmap == other.inode_bitmap
+            && self.inode_table == other.inode_table
+    }
 }
 
 /// The geometry of a volume.
@@ -170,10 +187,21 @@ impl Layout {
         for (group, places) in (0..).zip(&self.places) {
             index.push((places.block_bitmap, What::BlockBitmap { group }));
             index.push((places.inode_bitmap, What::InodeBitmap { group }));
-            index.push((places.inode_table, What::Inodes { first_inode: group * self.inodes_per_group + 1 }));
+            index.push((
+                places.inode_table,
+                What::Inodes {
+                    first_inode: group * self.inodes_per_group + 1,
+                    are_written: places.inodes_are_written,
+                },
+            ));
         }
         index.sort_unstable_by_key(|(block, _)| *block);
         self.index = index;
+    }
+
+    /// Whether all groups are looked at.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.groups as u64 <= GROUPS_MAX
     }
 
     /// Inodes of the volume.
@@ -207,7 +235,7 @@ impl Layout {
     pub(super) fn what(&self, block: u64) -> Option<What> {
         let first = self.first_descriptors();
         let descriptors = u64::from(self.groups).div_ceil(self.descriptors_per_block() as u64);
-        if block + 1 == first {
+        if block == first - 1 {
             return Some(What::Superblock);
         }
         if (first..first + descriptors).contains(&block) {
@@ -218,9 +246,9 @@ impl Layout {
         let (begin, what) = *self.index.get(after.checked_sub(1)?)?;
         let offset = block - u64::from(begin);
         match what {
-            What::Inodes { first_inode } if offset < self.table_blocks() => {
+            What::Inodes { first_inode, are_written } if offset < self.table_blocks() => {
                 let per_block = (self.block_bytes / self.inode_bytes) as u32;
-                Some(What::Inodes { first_inode: first_inode + offset as u32 * per_block })
+                Some(What::Inodes { first_inode: first_inode + offset as u32 * per_block, are_written })
             }
             What::BlockBitmap { .. } | What::InodeBitmap { .. } if offset == 0 => Some(what),
             _ => None,
@@ -254,7 +282,9 @@ impl Layout {
         let groups = first_group..self.groups;
         for (group, descriptor) in groups.zip(self.descriptors(content)) {
             let known = self.places.get(group as usize);
-            if known.is_some_and(|known| descriptor.places().as_ref() != Some(known)) {
+            if known
+                .is_some_and(|known| !descriptor.places().is_some_and(|places| places.are_those_of(known)))
+            {
                 return Err(Contradiction("a descriptor says that its group has moved"));
             }
             if descriptor.stored_checksum() != descriptor.checksum(self.seed, group) {
@@ -298,7 +328,12 @@ impl Descriptor<'_> {
             let is_near = self.0.len() <= high || le32(self.0, high) == 0;
             is_near.then(|| le32(self.0, low))
         };
-        Some(Places { block_bitmap: place(0, 32)?, inode_bitmap: place(4, 36)?, inode_table: place(8, 40)? })
+        Some(Places {
+            block_bitmap: place(0, 32)?,
+            inode_bitmap: place(4, 36)?,
+            inode_table: place(8, 40)?,
+            inodes_are_written: le16(self.0, 18) & INODES_ZEROED != 0,
+        })
     }
 
     /// Free blocks of the group.

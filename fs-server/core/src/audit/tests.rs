@@ -144,7 +144,7 @@ impl Session {
                 if !in_journal {
                     continue;
                 }
-                if let Seen::Payload { home } = audit.journal.take(sector, content).unwrap() {
+                if let Seen::Payload { home, .. } = audit.journal.take(sector, content).unwrap() {
                     found.push((index, block as usize * BLOCK, home, audit.layout.what(home)));
                 }
             }
@@ -255,7 +255,7 @@ fn what_is_wrong_with_the_right_checksum_is_found() {
     ];
     for (expected, change) in cases {
         let judged = judge_changed(&session, is_inodes, |layout, what, content| {
-            let What::Inodes { first_inode } = *what else { return };
+            let What::Inodes { first_inode, .. } = *what else { return };
             for (number, inode) in (first_inode..).zip(content.chunks_exact_mut(256)) {
                 // Regular files and directories with blocks.
                 if le16(inode, 26) != 0 && inode[28] != 0 && number > 10 {
@@ -327,30 +327,83 @@ fn a_superblock_of_another_volume_is_not_written() {
 }
 
 proptest! {
+    /// Bytes of a real session are others, the headers of the journal among them: the audit may say what it likes, and goes on.
     #[test]
     fn nothing_that_is_written_is_too_much_for_it(
-        writes in proptest::collection::vec((0_u64..24_000, proptest::collection::vec(any::<u8>(), 64), 1_usize..4), 1..20),
+        splices in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<[u8; 8]>()), 1..12),
+        tags in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
     ) {
-        let session = Session {
-            image: IMAGE.with(Clone::clone),
-            journal: core::iter::once(2000..4000).collect(),
-            writes: Vec::new(),
-        };
-        if let Some(mut audit) = session.audit() {
-            for (first, bytes, blocks) in writes {
-                let data: Vec<u8> = bytes.iter().copied().cycle().take(blocks * BLOCK).collect();
-                let _ = session.take(&mut audit, first, &data);
+        SESSION.with(|session| {
+            let mut writes = session.writes.clone();
+            for (write, place, bytes) in splices {
+                let count = writes.len();
+                let data = &mut writes[write.index(count)].1;
+                let at = place.index(data.len() / 8) * 8;
+                data[at..at + 8].copy_from_slice(&bytes);
             }
-        }
-        let layout = Layout::read(&mut |first, buffer| {
-            let begin = first as usize * SECTOR_BYTES;
-            buffer.copy_from_slice(&session.image[begin..begin + buffer.len()]);
-            Ok(())
-        }).unwrap().unwrap();
-        let _ = Inodes { layout: &layout, first: 1, content: &[0xFF; BLOCK] }.check();
+            // The farthest block that a tag can name.
+            for tag in tags {
+                let count = writes.len();
+                let data = &mut writes[tag.index(count)].1;
+                if data.starts_with(&journal::MAGIC_BYTES) {
+                    data[12..16].fill(0xFF);
+                    data[20..24].fill(0xFF);
+                }
+            }
+            let mut audit = session.audit().unwrap();
+            for (first, data) in &writes {
+                let _ = session.take(&mut audit, *first, data);
+            }
+        });
     }
 }
 
+#[test]
+fn no_inode_and_no_block_is_too_much_for_it() {
+    let layout = session().layout();
+    for byte in [0, 0xFF] {
+        let content = [byte; BLOCK];
+        let _ = Inodes { layout: &layout, first: 1, content: &content }.check();
+        assert_eq!(Inodes { layout: &layout, first: 1, content: &content }.directories().count(), 0);
+    }
+    for block in [0, 1, u64::from(u32::MAX), u64::MAX] {
+        let _ = layout.what(block);
+    }
+}
+
+#[test]
+fn a_part_of_metadata_is_not_written_and_one_of_a_file_is() {
+    let session = session();
+    let mut audit = session.audit().unwrap();
+    let first =
+        session.payloads().iter().find(|(.., what)| matches!(what, Some(What::Inodes { .. }))).unwrap().2
+            * SECTORS;
+    let part = Err(Contradiction("a part of a block of metadata is written"));
+    assert_eq!(session.take(&mut audit, first + 1, &[0; SECTOR_BYTES]), part);
+    assert_eq!(session.take(&mut audit, first - 1, &[0; 2 * SECTOR_BYTES]), part);
+    assert_eq!(session.take(&mut audit, session.journal[0].start + 1, &[0; SECTOR_BYTES]), part);
+    assert_eq!(session.take(&mut audit, 20_001, &[0; SECTOR_BYTES]), Ok(()));
+    let part = Err(Contradiction("a part of the superblock is written"));
+    assert_eq!(session.take(&mut audit, 3, &[0; SECTOR_BYTES]), part);
+}
+
+#[test]
+fn a_block_that_begins_like_one_of_the_journal_is_judged_as_it_will_be() {
+    let session = session();
+    let mut audit = session.audit().unwrap();
+    let mut descriptor = [0; BLOCK];
+    descriptor[..4].copy_from_slice(&journal::MAGIC_BYTES);
+    descriptor[7] = 1;
+    // One tag: block 1000, escaped, the last one.
+    descriptor[14..16].copy_from_slice(&1000_u16.to_be_bytes());
+    descriptor[19] = 1 | 8;
+    let at = session.journal[0].start + 40;
+    assert_eq!(session.take(&mut audit, at, &descriptor), Ok(()));
+    let mut follower = session.audit().unwrap().journal;
+    assert_eq!(follower.take(at, &descriptor), Ok(Seen::Other));
+    assert_eq!(follower.take(at + 2, &[0; BLOCK]), Ok(Seen::Payload { home: 1000, is_escaped: true }));
+}
+
 std::thread_local! {
-    static IMAGE: Vec<u8> = mkfs(256, FEATURES);
+    static SESSION: Session = session();
 }

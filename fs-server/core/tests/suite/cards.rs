@@ -1,8 +1,8 @@
 //! Cards that cannot be mounted: each has its own error with its remedy, and nothing is written to it.
 
 use crate::support::*;
-use fs_core::{DeviceError, FeatureSet, MountError};
-use protocols::files::Status;
+use fs_core::{Call, DeviceError, Fatal, FeatureSet, FileServer, MountError, Sender};
+use protocols::files::{OpenFlags, Request, Status};
 
 fn mount_error(card: &[u8]) -> MountError {
     let world = World::new(card);
@@ -151,4 +151,71 @@ fn damage_in_a_directory_is_answered() {
     assert_eq!(world.refused(1, &Op::Create(2, "/d/new".into())), Status::Damaged);
     world.ok(1, &Op::Create(3, "/also".into()));
     assert_eq!(world.deaths, 1, "a fresh incarnation has looked, and only one");
+}
+
+/// Once: the card may have what the audit does not know.
+#[test]
+fn a_contradiction_ends_the_server_before_it_is_on_the_card_and_is_the_cards_own_the_second_time() {
+    let mut world = World::new(&mkfs(4096, &[]));
+    world.ok(1, &Op::Create(0, "/f".to_owned()));
+    world.ok(1, &Op::Append(0, pattern(1, 3000)));
+    world.ok(1, &Op::Unmount);
+    // A file that counts other blocks than it has, with the right checksum.
+    let file = Scratch::with(&world.board.card());
+    let changed = std::process::Command::new("debugfs")
+        .args(["-w", "-R", "set_inode_field /f blocks 60"])
+        .arg(&file.0)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(changed.success());
+    let board = Shared::new(&std::fs::read(&file.0).unwrap());
+    let mount = || FileServer::mount(board.clone(), board.clone(), noon).unwrap();
+    let ask = |server: &mut Server, id: u64, attempt: u32, op: &Op| {
+        let (request, input) = op.parts();
+        let request = Request::decode(request.label() as u32, &request.registers()).unwrap();
+        let call = Call { id, attempt, sender: Sender { slot: 1, incarnation: 1 } };
+        server.handle(&call, &request, input, &mut vec![0; request.output_length()])
+    };
+    let mut server = mount();
+    let open = Op::Open(0, OpenFlags::READ.with(OpenFlags::WRITE), "/f".to_owned());
+    assert!(ask(&mut server, 1, 0, &open).unwrap().is_ok());
+    let append = Op::Append(0, pattern(2, 3000));
+    let end = ask(&mut server, 2, 0, &append);
+    assert!(matches!(end, Err(Fatal::Contradiction(_))), "{end:?}");
+    drop(server);
+    assert_eq!(debugfs_tree(&board.card())["/f"], Some(pattern(1, 3000)));
+    let mut server = mount();
+    assert!(ask(&mut server, 2, 1, &append).unwrap().is_ok());
+    assert!(ask(&mut server, 3, 0, &append).unwrap().is_ok());
+    assert_eq!(server.device_counters().contradictions, 1);
+}
+
+#[test]
+fn cards_of_other_make_are_no_contradiction() {
+    let wide = format!("{FEATURES},metadata_csum_seed");
+    let lazy: &[&str] = &["-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0"];
+    for (kib, more) in [
+        (4096, lazy),
+        (8192, &["-O", &wide][..]),
+        (32 * 1024, &["-b", "4096", "-J", "size=4"]),
+        (4096, &["-I", "128"]),
+    ] {
+        // What was on the card before it was formatted.
+        let card = mkfs_over(kib, more, 0xFF);
+        let table = u32::from_le_bytes(card[2048 + 8..2048 + 12].try_into().unwrap()) as usize * 1024;
+        assert!(more != lazy || card[table + 64 * 256] == 0xFF, "an inode that nobody has written");
+        let mut world = World::new(&card);
+        for number in 0..20_u8 {
+            world.ok(1, &Op::Mkdir(format!("/d{number}")));
+            world.ok(1, &Op::Create(number % 4, format!("/d{number}/f")));
+            world.ok(1, &Op::Append(number % 4, pattern(number.into(), 1000)));
+            world.ok(1, &Op::Close(number % 4));
+        }
+        world.ok(1, &Op::Unlink("/d3/f".to_owned()));
+        world.ok(1, &Op::Rmdir("/d3".to_owned()));
+        world.ok(1, &Op::Unmount);
+        assert_eq!(world.deaths, 0, "{more:?}");
+        assert_clean(&world.board.card(), &format!("{more:?}"));
+    }
 }

@@ -52,7 +52,12 @@ impl Drop for Scratch {
 
 /// The image that `mkfs.ext4` makes; the same bytes every time.
 pub fn mkfs(kib: u32, more: &[&str]) -> Vec<u8> {
-    let file = Scratch::new();
+    mkfs_over(kib, more, 0)
+}
+
+/// The same on a card that is full of this byte.
+pub fn mkfs_over(kib: u32, more: &[&str], byte: u8) -> Vec<u8> {
+    let file = Scratch::with(&vec![byte; kib as usize * 1024]);
     let options = [
         "-q",
         "-F",
