@@ -93,13 +93,17 @@ impl Doubt {
     /// Takes note of an answer; true: its server could be the one that is wrong. What people do to a card is told as such by a
     /// server that is well, again and again, which must not cost it a life each time: once, when it comes after success.
     pub fn is_worth_a_complaint<T>(&mut self, answer: &Result<T, Error>) -> bool {
-        match answer {
+        let is_worth_it = match answer {
             Ok(_) => {
                 self.was_well = true;
                 false
             }
             Err(error) => error.may_be_the_servers() || core::mem::take(&mut self.was_well),
-        }
+        };
+        // Whoever accuses looks once more, as far as the compiler knows at something else: one inverted condition above takes every
+        // answer for an error.
+        assert!(!is_worth_it || core::hint::black_box(answer).is_err(), "an answer was taken for an error");
+        is_worth_it
     }
 }
 
