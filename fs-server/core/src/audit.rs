@@ -21,7 +21,7 @@ mod inode;
 mod journal;
 mod layout;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -18,6 +18,7 @@ use rsext4::{
 use crate::Fatal;
 use crate::device::{BlockDevice, Failure, SECTOR_BYTES, Volume};
 use crate::path::{Names, PARENT};
+use crate::read_back;
 use crate::volume::{FeatureSet, MountError};
 
 /// Time since 1970, for the time stamps of files.
@@ -117,7 +118,10 @@ impl<D: BlockDevice> Disk<D> {
     pub(crate) fn shrink(&mut self, inode: InodeNumber, size: u64) -> Result<(), Stop> {
         let tail = self.look(|disk| block_of(disk, inode, size))?;
         self.volume.hold(tail.unwrap_or(0..0));
-        self.change(|disk| disk.truncate_inode(inode, size))?;
+        self.change(|disk| {
+            disk.truncate_inode(inode, size)?;
+            read_back::has_size(disk, inode, size)
+        })?;
         self.volume.release().map_err(|failure| Stop::Fatal(failure.into()))
     }
 

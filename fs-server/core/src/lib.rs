@@ -42,6 +42,7 @@ mod audit;
 mod device;
 mod disk;
 mod path;
+mod read_back;
 mod record;
 mod server;
 mod volume;

@@ -17,6 +17,7 @@ use crate::Fatal;
 use crate::device::{BlockDevice, DeviceCounters, SECTOR_BYTES, Volume};
 use crate::disk::{Disk, Mounted, Stop, WallClock, clear_tail, facts, kind};
 use crate::path::names;
+use crate::read_back;
 use crate::record::{Call, Checkpoint, Found, OpenFile, Recalled, Record, Reply};
 use crate::volume::{self, MountError};
 
@@ -338,7 +339,9 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             if offset > before.size {
                 clear_tail(disk, &before)?;
             }
-            disk.write_inode(inode, offset, data)
+            disk.write_inode(inode, offset, data)?;
+            read_back::has_size(disk, inode, before.size.max(offset + data.len() as u64))?;
+            read_back::has_bytes(disk, inode, offset, data)
         });
         if written == Err(Stop::Refused(Status::NoSpace)) {
             self.give_back(&before)?;
@@ -380,7 +383,10 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         if size < before.size {
             disk.shrink(inode, size)?;
         } else {
-            disk.change(|disk| disk.truncate_inode(inode, size))?;
+            disk.change(|disk| {
+                disk.truncate_inode(inode, size)?;
+                read_back::has_size(disk, inode, size)
+            })?;
         }
         Ok(Answer::Done)
     }
@@ -538,7 +544,9 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         }
         disk.change(|disk| {
             let permissions = FilePermissions::new(FILE_PERMISSIONS)?;
-            disk.create_regular_file(OWNER, parent, name, permissions)
+            let made = disk.create_regular_file(OWNER, parent, name, permissions)?;
+            read_back::is_named(disk, parent, name, Some(made.number))?;
+            Ok(made)
         })
     }
 
@@ -548,7 +556,8 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         if disk.lookup(parent, name)?.is_none() {
             disk.change(|disk| {
                 let permissions = FilePermissions::new(DIRECTORY_PERMISSIONS)?;
-                disk.create_directory(OWNER, parent, name, permissions)
+                let made = disk.create_directory(OWNER, parent, name, permissions)?;
+                read_back::is_named(disk, parent, name, Some(made.number))
             })?;
         }
         Ok(Answer::Done)
@@ -572,7 +581,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
             if outcome.requires_reap() {
                 disk.reap_unlinked_inode(outcome.inode)?;
             }
-            Ok(())
+            read_back::is_named(disk, parent, name, None)
         })?;
         Ok(Answer::Done)
     }
@@ -592,11 +601,11 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         if target.is_some_and(|info| info.number == inode) {
             return Ok(Answer::Done);
         }
-        let moved = disk.change(|disk| move_name(disk, &from, &to));
+        let moved = disk.change(|disk| move_name(disk, &from, &to, inode));
         if moved == Err(Stop::Refused(Status::Damaged)) && target.is_none() {
             disk.change(|disk| {
                 make_room(disk, &to)?;
-                move_name(disk, &from, &to)
+                move_name(disk, &from, &to, inode)
             })?;
         } else {
             moved?;
@@ -605,7 +614,12 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
     }
 }
 
-fn move_name<D: BlockDevice>(disk: &mut Mounted<D>, from: &Place<'_>, to: &Place<'_>) -> Ext4Result<()> {
+fn move_name<D: BlockDevice>(
+    disk: &mut Mounted<D>,
+    from: &Place<'_>,
+    to: &Place<'_>,
+    inode: InodeNumber,
+) -> Ext4Result<()> {
     let options = RenameOptions::REPLACE;
     let outcome = disk.rename(from.parent, from.name, to.parent, to.name, options)?;
     if let Some(replaced) = outcome.replaced
@@ -613,7 +627,8 @@ fn move_name<D: BlockDevice>(disk: &mut Mounted<D>, from: &Place<'_>, to: &Place
     {
         disk.reap_unlinked_inode(replaced.inode)?;
     }
-    Ok(())
+    read_back::is_named(disk, from.parent, from.name, None)?;
+    read_back::is_named(disk, to.parent, to.name, Some(inode))
 }
 
 /// Makes room for a name by making and removing a file of that name. rsext4 0.9.2 looks for the old name where it

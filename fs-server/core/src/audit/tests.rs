@@ -22,14 +22,14 @@ use crate::server::OWNER;
 
 const BLOCK: usize = 1024;
 const SECTORS: u64 = 2;
-const FEATURES: &str = "none,has_journal,ext_attr,filetype,extent,flex_bg,64bit,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+pub(crate) const FEATURES: &str = "none,has_journal,ext_attr,filetype,extent,flex_bg,64bit,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
 type Writes = Vec<(u64, Vec<u8>)>;
 /// Changes an inode.
 type Change = fn(&mut [u8]);
 
 #[derive(Clone, Default)]
-struct Card(Rc<RefCell<(Vec<u8>, Writes)>>);
+pub(crate) struct Card(Rc<RefCell<(Vec<u8>, Writes)>>);
 
 impl BlockDevice for Card {
     fn sectors(&self) -> u64 {
@@ -55,7 +55,12 @@ impl BlockDevice for Card {
     }
 }
 
-fn mkfs(inode_bytes: u32, features: &str) -> Vec<u8> {
+/// A card with this on it.
+pub(crate) fn card(image: Vec<u8>) -> Card {
+    Card(Rc::new(RefCell::new((image, Vec::new()))))
+}
+
+pub(crate) fn mkfs(inode_bytes: u32, features: &str) -> Vec<u8> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let file = std::env::temp_dir().join(format!("fs-audit-{}-{number}", std::process::id()));
@@ -83,7 +88,7 @@ struct Session {
 impl Session {
     /// Directories, files, a long one, removals, and everything written to its place.
     fn run(image: Vec<u8>) -> Self {
-        let card = Card(Rc::new(RefCell::new((image, Vec::new()))));
+        let card = card(image);
         let volume = Volume::new(card.clone(), 0, card.sectors());
         let mut disk = Disk::mount(volume.clone(), || Duration::from_hours(500_000)).unwrap();
         let image = card.0.borrow().0.clone();
