@@ -335,12 +335,14 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
     fn write(&mut self, inode: InodeNumber, offset: u64, data: &[u8]) -> Result<Answer, Stop> {
         require_size(offset, data.len() as u64)?;
         let before = self.disk()?.inode(inode)?;
+        // No byte makes no file longer, wherever it would be.
+        let end = if data.is_empty() { 0 } else { offset + data.len() as u64 };
         let written = self.disk()?.change(|disk| {
             if offset > before.size {
                 clear_tail(disk, &before)?;
             }
             disk.write_inode(inode, offset, data)?;
-            read_back::has_size(disk, inode, before.size.max(offset + data.len() as u64))?;
+            read_back::has_size(disk, inode, before.size.max(end))?;
             read_back::has_bytes(disk, inode, offset, data)
         });
         if written == Err(Stop::Refused(Status::NoSpace)) {

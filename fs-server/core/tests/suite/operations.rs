@@ -178,6 +178,22 @@ fn the_table_of_open_files_is_bounded_per_client_and_in_all() {
 }
 
 #[test]
+fn no_byte_behind_the_end_makes_no_file_longer() {
+    let mut world = World::new(&mkfs(4096, &[]));
+    world.ok(1, &Op::Create(0, path("/f")));
+    world.ok(1, &Op::Append(0, pattern(1, 100)));
+    assert_eq!(world.ok(1, &Op::Write(0, 5000, Vec::new())), Answer::Moved { offset: 5000, bytes: 0 });
+    world.ok(1, &Op::Write(0, 50, Vec::new()));
+    let Answer::Facts(facts) = world.ok(1, &Op::DescriptorStat(0)) else { panic!() };
+    assert_eq!((facts.size, world.deaths), (100, 0));
+    // A hole, and bytes in front of the end.
+    world.ok(1, &Op::Write(0, 5000, pattern(2, 700)));
+    world.ok(1, &Op::Write(0, 50, pattern(3, 100)));
+    let Answer::Facts(facts) = world.ok(1, &Op::DescriptorStat(0)) else { panic!() };
+    assert_eq!((facts.size, world.deaths), (5700, 0));
+}
+
+#[test]
 fn a_full_card_stays_consistent() {
     let mut world = World::new(&mkfs(4096, &["-N", "64"]));
     world.ok(1, &Op::Create(0, path("/big")));
