@@ -1,18 +1,18 @@
 //! What an operation has done is looked at before it is committed.
 //!
-//! *Rule.* These run within a change, before its transaction is put on the medium. What is not there is an error of kind "corrupted": the
-//! change is rolled back, and the request goes to a fresh incarnation, once.
+//! *Rule.* These run within a change, before its last transaction is put on the medium. What is not there is an error of kind "corrupted":
+//! that transaction is rolled back, and the request goes to a fresh incarnation, once. The contents of files are on the medium by then, as
+//! they are whenever a server dies in the middle of a write.
 //!
 //! *Why.* The audit ([`crate::audit`]) sees whether a transaction fits together, not whether it is the one that was asked for. A server with
 //! one wrong instruction commits an empty one, or one about another file, and says that it is done.
+
+use alloc::vec;
 
 use rsext4::{Ext4Error, Ext4Result, FileName, InodeNumber};
 
 use crate::device::BlockDevice;
 use crate::disk::Mounted;
-
-/// Bytes that are compared at once.
-const PIECE_BYTES: usize = 512;
 
 /// The bytes of a file from `offset` on are these.
 pub(crate) fn has_bytes<D: BlockDevice>(
@@ -21,14 +21,12 @@ pub(crate) fn has_bytes<D: BlockDevice>(
     offset: u64,
     data: &[u8],
 ) -> Ext4Result<()> {
-    let mut piece = [0; PIECE_BYTES];
-    for (expected, from) in data.chunks(PIECE_BYTES).zip((offset..).step_by(PIECE_BYTES)) {
-        let found = &mut piece[..expected.len()];
-        if disk.read_inode(inode, from, found)? != expected.len() || found != expected {
-            return Err(Ext4Error::corrupted().with_operation("what was written is not there"));
-        }
+    // At once: each call asks the device.
+    let mut found = vec![0; data.len()];
+    if disk.read_inode(inode, offset, &mut found)? == data.len() && found == data {
+        return Ok(());
     }
-    Ok(())
+    Err(Ext4Error::corrupted().with_operation("what was written is not there"))
 }
 
 /// A file is so long.

@@ -54,7 +54,7 @@ pub(super) fn check(layout: &Layout, content: &[u8], directory: &Directory) -> R
     if !tail.starts_with(&TAIL_HEAD) {
         return Err(broken);
     }
-    let (mut at, mut directories) = (0, 0);
+    let (mut at, mut directories, mut has_kinds) = (0, 0, true);
     while at < entries.len() {
         let entry = entries.get(at..at + HEAD_BYTES).ok_or(broken)?;
         let (inode, length) = (le32(entry, 0), usize::from(le16(entry, 4)));
@@ -65,6 +65,7 @@ pub(super) fn check(layout: &Layout, content: &[u8], directory: &Directory) -> R
             return Err(broken);
         }
         directories += u16::from(inode != 0 && kind == KIND_DIRECTORY);
+        has_kinds &= inode == 0 || kind != 0;
         at += length;
     }
     if at != entries.len() {
@@ -75,7 +76,8 @@ pub(super) fn check(layout: &Layout, content: &[u8], directory: &Directory) -> R
         return Err(Contradiction("the checksum of a directory's block is wrong"));
     }
     // Itself, its entry, and each directory in it: as many as there are entries of directories, "." and ".." among them.
-    if directory.is_one_block() && directory.links != UNCOUNTED && directory.links != directories {
+    if has_kinds && directory.is_one_block() && directory.links != UNCOUNTED && directory.links != directories
+    {
         return Err(Contradiction("a directory counts other links than it has"));
     }
     Ok(())
