@@ -5,6 +5,8 @@
 //! marked as damaged; a server that stops at once leaves what any power loss leaves, and the
 //! next mount recovers it.
 //!
+//! Rule: once the volume is mounted, whatever rsext4 writes passes the audit. Why: see [`crate::audit`].
+//!
 //! Rule: the superblock reaches its place after everything that was written before the same flush. Why: rsext4's
 //! unmount writes committed blocks home newest first, and the newest is a superblock that says "nothing to
 //! recover"; a death between it and the others would leave a journal that nobody replays.

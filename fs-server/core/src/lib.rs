@@ -21,8 +21,9 @@
 //! A loss of power is like a death, except that the checkpoint is lost too and nobody repeats the request.
 //!
 //! Errors come in three kinds. A refusal is an answer. A change that fails half-way (a full card) is undone by
-//! mounting again from the device. An error of the device or of the checkpoint is [`Fatal`]: the process must exit, and the next
-//! incarnation mounts afresh; nothing is written after such an error.
+//! mounting again from the device. An error of the device or of the checkpoint is [`Fatal`], and so is what this process is about to commit
+//! and contradicts itself (`audit`) or was not asked for (`read_back`): the process must exit, and the next incarnation mounts afresh; nothing
+//! is written after such an error.
 //!
 //! # The card
 //! `mkfs.ext4 -b 1024 -I 256 -J size=1 -m 0 -O none,has_journal,ext_attr,filetype,extent,flex_bg,64bit,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum -E lazy_itable_init=0,lazy_journal_init=0 CARD`
