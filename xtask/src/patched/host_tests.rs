@@ -4,23 +4,37 @@
 //! otherwise. Random cases begin where those of `./x test --quick` do, so that the same change has the same fate every time.
 //!
 //! *Rule.* A test program of a change may go on for ever or take all memory that there is: it gets so much of both, and no more. What
-//! that is follows from what it takes without the change.
+//! it may take of the processor follows from what it takes without the change. That is counted in the processor's time, not by the clock:
+//! what becomes of a mutant must not depend on what else the computer does.
 
 use crate::tools::{HOST_PROFILE, Package, Toolchain};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How many times what the unchanged tests take those of a change may take.
-const TIMES: u32 = 5;
+/// How many times the processor's time of the unchanged tests those of a change may take.
+const TIMES: u64 = 3;
 
-/// What they may take in any case.
-const LEAST: Duration = Duration::from_mins(1);
+/// What they may take in any case, in seconds of the processor's time.
+const LEAST: u64 = 10;
+
+/// By the clock, all programs of a package together: who waits for ever takes no processor's time.
+const STANDSTILL: Duration = Duration::from_mins(15);
+
+/// What a program is ended with that took all the time it may take (signal(7)).
+const SIGXCPU: i32 = 24;
+
+/// An hour, in seconds.
+const HOUR: u64 = 3600;
+
+/// Linux counts a process's time for others in these parts of a second, on every architecture (`USER_HZ`).
+const TICKS: u64 = 100;
 
 /// Between two looks at a test program.
 const LOOK: Duration = Duration::from_millis(20);
@@ -59,7 +73,8 @@ struct Tests {
     which: &'static str,
     /// Files that they are compiled from.
     sources: BTreeSet<String>,
-    limit: Duration,
+    /// Of each program, in seconds of the processor's time.
+    limit: u64,
 }
 
 /// A test program.
@@ -100,7 +115,7 @@ impl HostTests {
     pub fn judge(&self, tools: &Toolchain, package: &str) -> Result<Verdict> {
         let tests = self.0.get(package).with_context(|| format!("{package} has no tests"))?;
         match build(tools, package, tests.which)? {
-            Ok(programs) => run(&programs, tests.limit),
+            Ok(programs) => run(&programs, tests.limit, STANDSTILL),
             Err(why) => Ok(Verdict::DoesNotBuild(why)),
         }
     }
@@ -128,14 +143,26 @@ impl Tests {
             sources.extend(sources_of(&text, tools.root()));
         }
         ensure!(!sources.is_empty(), "the tests of {name} are compiled from nothing");
-        let begun = Instant::now();
-        let verdict = run(&programs, Duration::from_hours(1))?;
+        let before = time_of_children()?;
+        let verdict = run(&programs, HOUR, STANDSTILL)?;
         ensure!(
             verdict == Verdict::Survived,
             "the tests of {name} fail without any change: `./x test --quick` says more"
         );
-        Ok(Self { which, sources, limit: LEAST.max(begun.elapsed() * TIMES) })
+        Ok(Self { which, sources, limit: LEAST.max((time_of_children()? - before) * TIMES) })
     }
+}
+
+/// The processor's time of all programs that this one has waited for, in seconds, rounded up.
+fn time_of_children() -> Result<u64> {
+    let text = fs::read_to_string("/proc/self/stat").context("reading /proc/self/stat")?;
+    seconds_of_children(&text).with_context(|| format!("/proc/self/stat is not understood: {text}"))
+}
+
+/// `cutime` and `cstime` (proc(5)): the words 14 and 15 behind the program's name, which may have spaces and brackets itself.
+fn seconds_of_children(stat: &str) -> Option<u64> {
+    let mut words = stat.rsplit_once(") ")?.1.split(' ').skip(13).map(|word| word.parse::<u64>().ok());
+    Some((words.next()?? + words.next()??).div_ceil(TICKS))
 }
 
 /// The sources that a file of dependencies names, relative to the root.
@@ -173,29 +200,30 @@ fn programs(messages: &str) -> Vec<Program> {
     messages.filter_map(program).collect()
 }
 
-/// Runs test programs, all together within the limit.
-fn run(programs: &[Program], limit: Duration) -> Result<Verdict> {
-    let deadline = Instant::now() + limit;
+/// Runs test programs: each may take so many seconds of the processor's time, and all together must end within some time by the clock.
+fn run(programs: &[Program], limit: u64, standstill: Duration) -> Result<Verdict> {
+    let deadline = Instant::now() + standstill;
+    let limits = format!("ulimit -v {MEMORY_KIB} && ulimit -S -t {limit} && exec \"$0\" --quiet");
     for program in programs {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -v {MEMORY_KIB} && exec \"$0\" --quiet")]);
+        command.args(["-c", &limits]);
         command.arg(&program.executable).current_dir(&program.folder).envs(ENVIRONMENT);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         match wait(&mut child, deadline)? {
-            Some(true) => {}
-            Some(false) => return Ok(Verdict::Caught),
-            None => return Ok(Verdict::TimedOut),
+            Some(status) if status.success() => {}
+            Some(status) if status.signal() != Some(SIGXCPU) => return Ok(Verdict::Caught),
+            _ => return Ok(Verdict::TimedOut),
         }
     }
     Ok(Verdict::Survived)
 }
 
-/// Whether it succeeds; `None`: it did not come to its end, and was ended.
-fn wait(child: &mut Child, deadline: Instant) -> Result<Option<bool>> {
+/// How it ended; `None`: it did not come to its end, and was ended.
+fn wait(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait().context("waiting for a test program")? {
-            return Ok(Some(status.success()));
+            return Ok(Some(status));
         }
         if Instant::now() > deadline {
             child.kill().context("ending a test program")?;
@@ -209,19 +237,39 @@ fn wait(child: &mut Child, deadline: Instant) -> Result<Option<bool>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn tests_pass_fail_or_do_not_come_to_their_end() {
         let minute = Duration::from_mins(1);
         let fate = |names: &[&str]| {
             let program = |name: &&str| Program { executable: name.into(), folder: "/".into() };
-            run(&names.iter().map(program).collect::<Vec<_>>(), minute).unwrap()
+            run(&names.iter().map(program).collect::<Vec<_>>(), 60, minute).unwrap()
         };
         assert_eq!(fate(&["true", "true"]), Verdict::Survived);
         assert_eq!(fate(&["true", "false"]), Verdict::Caught);
         let mut slow = Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(wait(&mut slow, Instant::now()).unwrap(), None);
         assert!(slow.try_wait().unwrap().is_some(), "it was ended");
+    }
+
+    #[test]
+    fn who_takes_all_its_time_of_the_processor_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let executable = folder.path().join("endless");
+        fs::write(&executable, "#!/bin/sh\nwhile :; do :; done\n").unwrap();
+        fs::set_permissions(&executable, fs::Permissions::from_mode(0o755)).unwrap();
+        let endless = Program { executable, folder: "/".into() };
+        let before = time_of_children().unwrap();
+        assert_eq!(run(&[endless], 1, STANDSTILL).unwrap(), Verdict::TimedOut);
+        assert!(time_of_children().unwrap() > before, "its time is counted");
+    }
+
+    #[test]
+    fn the_time_of_children_is_read_behind_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 11 12 250 51 20 0 1 0 99 0 0";
+        assert_eq!(seconds_of_children(stat), Some(4), "3.01 s, rounded up");
+        assert_eq!(seconds_of_children("7 (a S 1"), None);
     }
 
     #[test]
