@@ -49,7 +49,7 @@ register_bitfields! {
 
     /// UARTIFLS, section 3.3.9.
     pub FifoLevel [
-        TRANSMIT OFFSET(0) NUMBITS(3) [ OneEighth = 0 ],
+        TRANSMIT OFFSET(0) NUMBITS(3) [ OneEighth = 0, OneQuarter = 1 ],
         RECEIVE OFFSET(3) NUMBITS(3) [ OneHalf = 2 ],
     ],
 

@@ -42,6 +42,8 @@ pub struct Machine {
     pub steps: Cell<u64>,
     /// Time in nanoseconds for which others have the processor before each of the next steps.
     pub preemptions: RefCell<VecDeque<u64>>,
+    /// What the driver writes is other than it means in these bits.
+    pub garbled: Cell<u32>,
     /// Writes of the data register until one is lost.
     pub lost_write: Cell<Option<u64>>,
     pub checkpoint: RefCell<Option<Vec<u8>>>,
@@ -84,6 +86,7 @@ impl Machine {
             fuse: Cell::new(None),
             steps: Cell::new(0),
             preemptions: RefCell::default(),
+            garbled: Cell::new(0),
             lost_write: Cell::new(None),
             checkpoint: RefCell::default(),
             notifications: Cell::new(0),
@@ -273,6 +276,7 @@ impl Registers for Machine {
                 uart.read_data(self.make, self.now_ns.get())
             }
             0x18 => uart.flags(self.make, self.now_ns.get()),
+            0x34 => uart.levels,
             0x3C => uart.raw,
             _ => panic!("read of offset {offset:#x}"),
         }
@@ -281,6 +285,7 @@ impl Registers for Machine {
     fn write(&self, offset: usize, value: u32) {
         self.step();
         self.pass(ACCESS_NS);
+        let value = value ^ self.garbled.get();
         let mut uart = self.uart.borrow_mut();
         match offset {
             0x00 if self.loses_write() => {}

@@ -21,6 +21,10 @@
 //!    idle transmitter: with other bytes in the FIFO, BUSY is theirs. And it finds nothing where half a character's time
 //!    passes before the look is over, since the byte may then have left: it counts as taken.
 //!
+//! 6. Nobody can read back what was sent. So the bytes go out through the same instructions as a value that can be read back
+//!    ([`Console::store`]), and a batch counts as output only if that value, written after it, is what is read: an
+//!    incarnation that does not write what it means to ends there.
+//!
 //! *Why.* The line to the user is the one place where a restart could be seen; it should not be.
 //!
 //! # Resources
@@ -36,6 +40,8 @@ mod fake;
 mod tests;
 
 use abi::CallId;
+use core::hint::black_box;
+use core::mem::offset_of;
 use device::{
     Block, Control, Data, FifoLevel, Flag, FractionalBaudRate, IntegerBaudRate, Interrupt, LineControl,
 };
@@ -216,6 +222,7 @@ impl<D: Registers, P: Process> Console<D, P> {
             let look_ns = self.process.now_ns();
             let Transmitted { taken, lost } = self.transmit(&rest[..rest.len().min(REPEAT_MAX)]);
             if taken > 0 {
+                assert!(self.is_understood(), "what is written to the UART is not what arrives there");
                 self.state.written += taken;
                 self.commit();
                 stalled_ns = self.process.now_ns() + STALL_LIMIT_NS;
@@ -331,10 +338,12 @@ impl<D: Registers, P: Process> Console<D, P> {
         taken
     }
 
-    /// Puts bytes into the transmit FIFO while it has room and they get there.
+    /// Puts a batch of at most [`REPEAT_MAX`] bytes into the transmit FIFO while it has room and they get there.
     fn transmit(&mut self, bytes: &[u8]) -> Transmitted {
         let mut taken = 0;
         for &byte in bytes {
+            // Of who has lost the end of a batch everything behind it would go out.
+            assert!(black_box(taken) < REPEAT_MAX as u32, "more is sent than a batch has");
             // Before the look at the FIFO: if that is full, the interrupt to wait for is still to come.
             register!(&self.device, Block, interrupt_clear).write(Interrupt::TRANSMIT::SET);
             if register!(&self.device, Block, flag).is_set(Flag::TRANSMIT_FULL) {
@@ -342,7 +351,7 @@ impl<D: Registers, P: Process> Console<D, P> {
             }
             // For each byte, not for each batch: a batch takes an emulator longer than half a character.
             let before_ns = self.process.now_ns();
-            register!(&self.device, Block, data).write(Data::DATA.val(byte.into()));
+            self.store(offset_of!(Block, data), Data::DATA.val(byte.into()).value);
             if self.is_lost(before_ns) {
                 return Transmitted { taken, lost: true };
             }
@@ -350,6 +359,22 @@ impl<D: Registers, P: Process> Console<D, P> {
             taken += 1;
         }
         Transmitted { taken, lost: false }
+    }
+
+    /// Writes a register. A function of its own, so that all that goes through it does so through the same instructions.
+    #[inline(never)]
+    fn store(&self, offset: usize, value: u32) {
+        self.device.write(offset, value);
+    }
+
+    /// Whether what is written arrives. The level at which the transmit interrupt comes is of no importance: it serves to be written
+    /// and read.
+    fn is_understood(&self) -> bool {
+        let level = register!(&self.device, Block, fifo_level).read(FifoLevel::TRANSMIT);
+        let other = if level == 0 { FifoLevel::TRANSMIT::OneQuarter } else { FifoLevel::TRANSMIT::OneEighth };
+        let levels = other + FifoLevel::RECEIVE::OneHalf;
+        self.store(black_box(offset_of!(Block, fifo_level)), levels.value);
+        levels.matches_all(register!(&self.device, Block, fifo_level).get())
     }
 
     /// Whether the byte that was written just now, and not before `before_ns`, surely did not get there: nothing shows

@@ -716,3 +716,38 @@ fn a_state_that_does_not_come_back_is_not_committed_and_the_last_one_serves() {
     let sent = machine.uart().sent.clone();
     assert!(is_output(&sent, &bytes, 1), "{sent:?}");
 }
+
+#[test]
+fn who_does_not_write_what_it_means_to_ends_before_that_counts_as_output() {
+    for make in MAKES {
+        let machine = Machine::new(make);
+        let bytes = text(40);
+        let mut wrong = start(&machine, 1);
+        // As one wrong register in the instruction that stores leaves it.
+        machine.garbled.set(1);
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wrong.write(CallId(1), &bytes)));
+        assert!(died.is_err());
+        machine.garbled.set(0);
+        machine.settle();
+        let noise = machine.uart().sent.len();
+        assert!((1..=REPEAT_MAX).contains(&noise), "{noise} bytes");
+        assert_eq!(start(&machine, 2).write(CallId(1), &bytes), answer_to(&bytes));
+        machine.settle();
+        assert_eq!(machine.uart().sent[noise..], bytes, "none of it was counted as output");
+    }
+}
+
+#[test]
+fn no_more_than_a_batch_goes_out_at_once() {
+    for make in MAKES {
+        let machine = Machine::new(make);
+        let mut wrong = start(&machine, 1);
+        // As one wrong bit in the end of a slice leaves it.
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wrong.transmit(&[7; 2 * REPEAT_MAX]).taken
+        }));
+        assert!(died.is_err());
+        machine.settle();
+        assert_eq!(machine.uart().sent, [7; REPEAT_MAX]);
+    }
+}
