@@ -3,7 +3,11 @@
 //! *Rule.* Every wait has a limit: its own, and that of the request which it serves. Whatever goes wrong comes back as
 //! an [`Error`]; the caller decides about recovery.
 //!
-//! *Why.* A card can be pulled at any instant, and the controller then simply says nothing more.
+//! *Rule.* What no restart brings back is looked at once more before it is done: no command leaves that is not among [`COMMANDS`], and no
+//! data leave before the controller has said, read back, to which block of the card they go. Otherwise this driver ends.
+//!
+//! *Why.* A card can be pulled at any instant, and the controller then simply says nothing more. And one wrong bit makes of CMD13, which
+//! asks for the status, CMD15, behind which a card says nothing any more until its supply is switched off.
 //!
 //! # Resources
 //! - *SD Host Controller Simplified Specification*, version 3.00: section 3.2 "SD Clock Control", 3.7 "SD Command Issue
@@ -49,6 +53,17 @@ const PAUSE_MAX_NS: u64 = 1_000_000;
 /// Successive writes to one register get lost when less than two card clocks lie between them, but for the data port;
 /// found in the Arasan controller of the BCM2835 (the Linux driver `sdhci-iproc.c` documents it). Twice that is kept.
 const CLOCKS_BETWEEN_WRITES: u64 = 4;
+
+/// The commands that this driver has a use for, a bit each. Not among them: going inactive, erasing, locking and write protection.
+const COMMANDS: u64 = {
+    let used = [0, 2, 3, 6, 7, 8, 9, 12, 13, 16, 17, 18, 23, 24, 25, 41, 51, 55];
+    let (mut bits, mut next) = (0, 0);
+    while next < used.len() {
+        bits |= 1 << used[next];
+        next += 1;
+    }
+    bits
+};
 
 /// What answers a command (Physical Layer, section 4.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,18 +244,23 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     }
 
     /// Sends a command that makes the card take `words`, in blocks of `block_words`; otherwise as [`Controller::read`].
-    /// The card may go on programming afterwards.
+    /// `is_right` says whether an argument names the place that is meant. The card may go on programming afterwards.
+    ///
+    /// # Panics
+    /// The controller has got another argument. Nothing was written then.
     pub fn write(
         &self,
         command: Command,
         stop: bool,
         block_words: usize,
         words: &[u32],
+        is_right: impl FnOnce(u32) -> bool,
     ) -> Result<u128, Error> {
         let limit_ns = self.limit(BUSY_LIMIT_NS);
         self.set_blocks(block_words, words.len());
         self.issue(command, transfer_mode(words.len() / block_words, stop), true)?;
         let response = self.response(command.response);
+        assert!(is_right(register!(&self.device, Sdhci, argument).get()), "the card was told another block");
         for block in words.chunks_exact(block_words) {
             self.until_flag(Interrupt::WRITE_READY::SET, limit_ns, Error::DataTimeout)?;
             self.put(register!(&self.device, Sdhci, interrupt), Interrupt::WRITE_READY::SET);
@@ -279,6 +299,9 @@ impl<D: Registers, C: Clock> Controller<D, C> {
     }
 
     /// Sends a command as section 3.7.1.1 says, and waits for its response.
+    ///
+    /// # Panics
+    /// It is none of [`COMMANDS`].
     fn issue(
         &self,
         command: Command,
@@ -289,6 +312,9 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         self.put_word(register!(&self.device, Sdhci, interrupt), u32::MAX);
         self.put_word(register!(&self.device, Sdhci, argument), command.argument);
         let fields = response_fields(command.response) + TransferCommand::INDEX.val(command.index) + mode;
+        // Of the word itself: it may be another than it was meant to be.
+        let index = TransferCommand::INDEX.read(fields.value);
+        assert!(COMMANDS >> index & 1 != 0, "CMD{index} is none that this driver sends");
         self.put(register!(&self.device, Sdhci, transfer_command), fields);
         self.until_flag(Interrupt::COMMAND_COMPLETE::SET, self.limit(COMMAND_LIMIT_NS), Error::CommandTimeout)
     }

@@ -381,6 +381,8 @@ pub struct Machine {
     pub commands: RefCell<Vec<(u32, u32)>>,
     /// Everything is ready at once, as on an emulated board.
     pub prompt: Cell<bool>,
+    /// This argument of a command arrives as that of the next block of a card of standard capacity.
+    pub wrong_argument: Cell<Option<u32>>,
     /// When each register was written last.
     written_ns: RefCell<BTreeMap<usize, u64>>,
     pub base_in_capabilities: Cell<bool>,
@@ -400,6 +402,7 @@ impl Machine {
             complaints: RefCell::default(),
             commands: RefCell::default(),
             prompt: Cell::new(false),
+            wrong_argument: Cell::new(None),
             written_ns: RefCell::default(),
             base_in_capabilities: Cell::new(false),
             version: Cell::new(0x9902_0000),
@@ -777,6 +780,7 @@ impl Machine {
     fn read_register(&self, offset: usize) -> u32 {
         let mut host: RefMut<Host> = self.host.borrow_mut();
         match offset {
+            0x08 => host.argument,
             0x10 | 0x14 | 0x18 | 0x1C => host.response[(offset - 0x10) / 4],
             0x20 => {
                 let transfer = host.transfer.as_mut().expect("data port read outside of a transfer");
@@ -802,6 +806,7 @@ impl Machine {
         let mut host = self.host.borrow_mut();
         match offset {
             0x04 => host.block_size_count = value,
+            0x08 if self.wrong_argument.get() == Some(value) => host.argument = value + 512,
             0x08 => host.argument = value,
             0x0C => self.start_command(&mut host, value),
             0x20 => {

@@ -38,6 +38,7 @@ pub use host::Host;
 
 use card::{CardSpecificData, Configuration, OperationConditions, State, Status};
 use controller::{BUSY_LIMIT_NS, Command, Controller, DEFAULT_SPEED_HZ, Response};
+use core::hint::black_box;
 use protocols::block::{BLOCK_SIZE, Info};
 use userlib::device::{Clock, Registers};
 
@@ -350,7 +351,9 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         let counted = self.announce(card, blocks.len())?;
         let command =
             Command { index: if multiple { 25 } else { 24 }, argument: address, response: Response::Short };
-        let status = self.write(command, !counted, BLOCK_WORDS, blocks.as_flattened())?;
+        // Worked out anew: a block that goes to a wrong place destroys another one.
+        let is_right = |argument| card.data_address(black_box(lba), black_box(blocks.len())) == Ok(argument);
+        let status = self.write(command, !counted, BLOCK_WORDS, blocks.as_flattened(), is_right)?;
         Status(status as u32).check()?;
         self.until_idle(card)
     }

@@ -469,3 +469,35 @@ fn the_card_clock_is_as_fast_as_allowed_and_no_faster() {
     assert!(driver(&machine).info().is_ok());
     assert_eq!(machine.card_clock(), 13_000_000, "52 MHz by an even divisor");
 }
+
+/// Whether this ends the driver.
+fn ends(life: impl FnOnce()) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(life)).is_err()
+}
+
+#[test]
+fn nothing_is_written_to_a_block_that_the_card_was_not_meant_to_be_told() {
+    let machine = Machine::new(Some(FakeCard::standard(20)));
+    let mut wrong = driver(&machine);
+    wrong.write(5, &[block(5, 1)]).unwrap();
+    machine.wrong_argument.set(Some(5 * 512));
+    assert!(ends(|| wrong.write(5, &[block(5, 2)]).unwrap()));
+    assert!(ends(|| driver(&machine).write(5, &[block(5, 2), block(6, 2)]).unwrap()));
+    machine.wrong_argument.set(None);
+    let written: Vec<_> = machine.card.borrow().as_ref().unwrap().contents.clone().into_iter().collect();
+    assert_eq!(written, [(5, bytes(&block(5, 1)))]);
+    driver(&machine).write(5, &[block(5, 2)]).unwrap();
+    assert_eq!(machine.card.borrow().as_ref().unwrap().contents[&5], bytes(&block(5, 2)));
+}
+
+#[test]
+fn commands_that_no_restart_makes_up_for_are_not_sent() {
+    let machine = Machine::new(Some(FakeCard::standard(20)));
+    let controller = Controller::new(&machine, &machine, SETTINGS.base_clock_hz);
+    // Program the CSD, write protection, erase, go inactive, lock, transfers of unknown length, and what is reserved.
+    for index in [1, 11, 15, 20, 26, 27, 28, 29, 32, 33, 38, 42, 56, 63] {
+        let command = Command { index, argument: 0, response: Response::Short };
+        assert!(ends(|| drop(controller.command(command).ok())), "CMD{index}");
+    }
+    assert_eq!(*machine.commands.borrow(), []);
+}
