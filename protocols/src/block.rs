@@ -11,7 +11,7 @@
 
 mod device;
 
-pub use device::{Device, Doubt, Doubting, Remote, Window};
+pub use device::{Device, Doubt, Doubting, Remote, Window, is_own_fault};
 
 use crate::Service;
 use abi::Message;
@@ -53,6 +53,9 @@ pub enum Request {
     /// Answered when everything written before is on the medium.
     Flush,
 }
+
+/// The message of [`Request::Info`], not made by the code that makes all others: see [`is_own_fault`].
+pub const PLAIN_REQUEST: Message = Message { label: INFO, words: [0; abi::message::WORDS] };
 
 /// A medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Services below, and what to do when they do not what a correct one does.
 
-use crate::client::{CallError, Client, Grant};
+use crate::client::{CallError, Client, Grant, NO_GRANTS};
 use abi::{Message, SlotId, Status};
-use protocols::block::{Device, Doubting, Remote, Window};
+use protocols::block::{Device, Doubting, PLAIN_REQUEST, Remote, Window, is_own_fault};
 use protocols::console::{self, Receipt, WRITE_MAX};
 use protocols::reincarnation::{Reply, Request};
 
@@ -25,7 +25,7 @@ impl Complaint {
     /// Has the server replaced by a fresh one; false: it was not, since this component has complained just before.
     pub fn file(&self) -> bool {
         let Some(rs) = self.rs else { return false };
-        let answer = rs.call(&Request::Complain(self.accused).encode(), crate::client::NO_GRANTS);
+        let answer = rs.call(&Request::Complain(self.accused).encode(), NO_GRANTS);
         answer.is_ok_and(|reply| Reply::decode(&reply) == Reply::Done)
     }
 }
@@ -58,9 +58,15 @@ pub fn caller(client: Client) -> impl FnMut(&Message, Window<'_>) -> Option<Mess
     }
 }
 
-/// The block service behind `client`, doubted once before an error of it is believed.
+/// The block service behind `client`, doubted once before an error of it is believed. Before it complains this component looks whether
+/// it is wrong itself, and ends if so.
 pub fn blocks(client: Client, complaint: Complaint) -> impl Device {
-    Doubting::new(Remote::new(caller(client)), move || complaint.file())
+    Doubting::new(Remote::new(caller(client)), move || {
+        let plain = client.call(&PLAIN_REQUEST, NO_GRANTS).ok();
+        let is_own = is_own_fault(plain.as_ref(), &mut Remote::new(caller(client)));
+        assert!(!is_own, "the server answers, and what this component makes of it is wrong");
+        complaint.file()
+    })
 }
 
 /// Writes at most [`WRITE_MAX`] bytes to the console behind `client`; false: it did not, or its receipt is for other bytes, so some

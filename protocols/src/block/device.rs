@@ -3,7 +3,7 @@
 //! *Rule.* No retry here but [`Doubting`]'s: the kernel delivers a request again when its server dies, and what a driver could not mend
 //! its caller has to judge.
 
-use super::{BLOCK_SIZE, Error, Info, Request, done};
+use super::{BLOCK_SIZE, Error, Info, OK, Request, done};
 use abi::Message;
 
 /// What serves blocks: a driver's service, a layer over it, or a simulated medium in a test.
@@ -107,6 +107,14 @@ impl Doubt {
     }
 }
 
+/// Whether it is the caller that is wrong: the reply to [`PLAIN_REQUEST`](super::PLAIN_REQUEST) says that the server is well, and `device`,
+/// which is this caller's usual way to ask the same, says that it is not.
+///
+/// *Why.* Who makes requests or reads answers with one wrong instruction finds every server wrong, a fresh one, too.
+pub fn is_own_fault(plain: Option<&Message>, device: &mut impl Device) -> bool {
+    plain.is_some_and(|reply| reply.label == OK) && device.info().is_err()
+}
+
 impl<D: Device, C: FnMut() -> bool> Doubting<D, C> {
     /// Over `device`.
     pub const fn new(device: D, complain: C) -> Self {
@@ -172,7 +180,7 @@ impl<C: FnMut(&Message, Window<'_>) -> Option<Message>> Device for Remote<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::reply;
+    use crate::block::{PLAIN_REQUEST, reply};
 
     #[test]
     fn an_error_is_believed_when_a_fresh_server_repeats_it() {
@@ -229,6 +237,29 @@ mod tests {
         assert_eq!(device.flush(), Err(Error::NoMedium));
         assert_eq!(device.flush(), Err(Error::NoMedium));
         assert_eq!(complaints.get(), 1, "one that comes after success is doubted, and then believed");
+    }
+
+    #[test]
+    fn who_cannot_ask_what_is_answered_is_wrong_itself() {
+        let answer = |message: &Message| {
+            let info = Info { blocks: 5, write_protected: false, identity: 6 };
+            if Request::decode(message) == Ok(Request::Info) {
+                info.encode()
+            } else {
+                reply(Err(Error::BadRequest))
+            }
+        };
+        let well = answer(&PLAIN_REQUEST);
+        let ill = reply(Err(Error::Device));
+        let mut right = Remote::new(|message: &Message, _: Window<'_>| Some(answer(message)));
+        let mut wrong = Remote::new(|message: &Message, _: Window<'_>| {
+            Some(answer(&Message { label: message.label ^ 1, ..*message }))
+        });
+        assert!(!is_own_fault(Some(&well), &mut right));
+        assert!(is_own_fault(Some(&well), &mut wrong));
+        for plain in [Some(&ill), None] {
+            assert!(!is_own_fault(plain, &mut wrong), "nobody can know");
+        }
     }
 
     #[test]
