@@ -11,7 +11,7 @@
 //! What is on the medium can be wrong then, and no restart mends that.
 //!
 //! *Method.* As in Recon (Fryer et al., "Recon: Verifying File System Consistency at Runtime", FAST 2012), as far as one transaction can be
-//! judged without reading anything: what was there before is known only of what this mount has committed already.
+//! judged by itself and by what descriptors and inodes said before it: that is read from the medium when the first transaction changes them.
 //!
 //! # Resources
 //! ext4 disk layout, <https://docs.kernel.org/filesystems/ext4/>: "Super Block", "Block Group Descriptors", "Index Nodes", "Journal (jbd2)".
@@ -23,14 +23,14 @@ mod layout;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::device::{DeviceError, SECTOR_BYTES};
-use directory::Directory;
-use inode::{Blocks, Inodes};
+use inode::{Brief, Count, Inodes, Sums, Survey};
 use journal::{Follower, Seen};
-use layout::{Descriptor, Layout, What};
+use layout::{Layout, What};
 
 /// What contradicts itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +52,9 @@ struct Transaction {
     bitmaps: Vec<Bitmap>,
     /// Blocks of descriptors: number, number of the first group, contents.
     descriptors: Vec<(u64, u32, Vec<u8>)>,
-    /// Blocks of inodes: number, and how many blocks their inodes have.
-    inodes: Vec<(u64, Blocks)>,
-    /// One of them has no links and does not say since when: an orphan, or a mistake.
-    has_undated: bool,
-    /// Directories among these inodes, and blocks that may be theirs.
-    directories: Vec<Directory>,
+    /// Blocks of inodes, by number. Who writes one twice means the last.
+    inodes: BTreeMap<u64, Survey>,
+    /// Blocks that may be directories'.
     others: Vec<(u64, Vec<u8>)>,
     /// Checksums of all blocks that have a fixed meaning.
     contents: Vec<(u64, u32)>,
@@ -69,10 +66,16 @@ pub(crate) struct Audit {
     journal: Follower,
     transaction: Transaction,
     first_orphan: u32,
-    /// Free blocks of the groups in a block of descriptors, and blocks of the inodes in a block of inodes, as last committed.
-    known: BTreeMap<u64, Blocks>,
+    /// There were no orphans when this began: what the medium says of inodes can be counted.
+    inodes_count: bool,
+    /// Blocks of descriptors, and what the inodes of blocks of inodes take, as last committed.
+    descriptors: BTreeMap<u64, Vec<u8>>,
+    known: BTreeMap<u64, Sums>,
     /// What was last committed of blocks with a fixed meaning: nothing else may be written there.
     committed: BTreeMap<u64, u32>,
+    /// What the inodes are in those blocks.
+    briefs: BTreeMap<u32, Brief>,
+    commits: u64,
 }
 
 impl Audit {
@@ -88,11 +91,27 @@ impl Audit {
         Ok(Some(Self {
             layout,
             first_orphan,
+            inodes_count: first_orphan == 0,
             journal,
             transaction: Transaction::default(),
+            descriptors: BTreeMap::new(),
             known: BTreeMap::new(),
             committed: BTreeMap::new(),
+            briefs: BTreeMap::new(),
+            commits: 0,
         }))
+    }
+
+    /// Number of transactions that were committed.
+    pub(crate) const fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Whether an inode is in use, and so long, if that is asked, as it was last committed; yes, if that is not known.
+    pub(crate) fn is_committed(&self, inode: u32, size: Option<u64>) -> bool {
+        self.briefs
+            .get(&inode)
+            .is_none_or(|brief| brief.kind.is_some() && size.is_none_or(|size| brief.size == size))
     }
 
     /// Takes note of a write of whole sectors from `first` on. `is_journal` says of a sector whether it belongs to the journal.
@@ -101,6 +120,7 @@ impl Audit {
         first: u64,
         data: &[u8],
         is_journal: impl Fn(u64) -> bool,
+        read: &mut ReadSectors,
     ) -> Result<(), Contradiction> {
         if let Some(superblock) = layout::superblock_in(first, data)? {
             self.layout.check_superblock(superblock)?;
@@ -113,7 +133,7 @@ impl Audit {
         for (index, content) in (0_u64..).zip(data.chunks_exact(self.layout.block_bytes)) {
             let sector = first + index * sectors;
             if is_journal(sector) {
-                self.journaled(sector, content)?;
+                self.journaled(sector, content, read)?;
             } else {
                 self.checkpointed(sector / sectors, content)?;
             }
@@ -138,7 +158,12 @@ impl Audit {
         Ok(())
     }
 
-    fn journaled(&mut self, sector: u64, content: &[u8]) -> Result<(), Contradiction> {
+    fn journaled(
+        &mut self,
+        sector: u64,
+        content: &[u8],
+        read: &mut ReadSectors,
+    ) -> Result<(), Contradiction> {
         match self.journal.take(sector, content)? {
             Seen::Other => Ok(()),
             Seen::Payload { home, is_escaped: false } => self.changed(home, content),
@@ -149,8 +174,10 @@ impl Audit {
             }
             Seen::Commit => {
                 let transaction = core::mem::take(&mut self.transaction);
-                self.check(&transaction)?;
+                self.check(&transaction, read)?;
                 self.committed.extend(transaction.contents);
+                self.briefs.extend(transaction.inodes.into_values().flat_map(|survey| survey.briefs));
+                self.commits += 1;
                 Ok(())
             }
         }
@@ -190,12 +217,12 @@ impl Audit {
                 let (checksum, zeros) = self.layout.bitmap(what, content);
                 self.transaction.bitmaps.push(Bitmap { what, checksum, zeros });
             }
-            What::Inodes { are_written: false, .. } => self.transaction.inodes.push((block, Blocks::Unknown)),
+            What::Inodes { are_written: false, .. } => {
+                self.transaction.inodes.insert(block, Survey::UNKNOWN);
+            }
             What::Inodes { first_inode, .. } => {
-                let inodes = Inodes { layout: &self.layout, first: first_inode, content };
-                self.transaction.inodes.push((block, inodes.check()?));
-                self.transaction.has_undated |= inodes.has_undated();
-                self.transaction.directories.extend(inodes.directories());
+                let survey = Inodes { layout: &self.layout, first: first_inode, content }.survey()?;
+                self.transaction.inodes.insert(block, survey);
             }
         }
         self.transaction.contents.push((block, layout::checksum(0, &[content])));
@@ -203,7 +230,43 @@ impl Audit {
     }
 
     /// What a transaction says in one place against what it says in another.
-    fn check(&mut self, transaction: &Transaction) -> Result<(), Contradiction> {
+    fn check(&mut self, transaction: &Transaction, read: &mut ReadSectors) -> Result<(), Contradiction> {
+        self.check_bitmaps(transaction)?;
+        let any = |says: fn(&Survey) -> bool| transaction.inodes.values().any(says);
+        if any(|survey| survey.has_undated) && self.first_orphan == 0 {
+            return Err(Contradiction("an inode was deleted and is still of a kind, and no orphan"));
+        }
+        if any(|survey| survey.has_dated) && self.first_orphan == 0 {
+            return Err(Contradiction("an inode is in use and was deleted, and is no orphan"));
+        }
+        for block in transaction.inodes.keys() {
+            self.read_inodes(*block, read);
+        }
+        self.check_directories(transaction)?;
+        check_extents(transaction)?;
+        self.check_sums(transaction, read)
+    }
+
+    /// What the medium says of a block of inodes, if this mount has not committed it yet.
+    fn read_inodes(&mut self, block: u64, read: &mut ReadSectors) {
+        if self.known.contains_key(&block) {
+            return;
+        }
+        let mut sums = Sums::UNKNOWN;
+        if let (Some(What::Inodes { first_inode, are_written: true }), Some(content)) =
+            (self.layout.what(block), self.on_medium(block, read))
+        {
+            let inodes = Inodes { layout: &self.layout, first: first_inode, content: &content };
+            sums = inodes.sums();
+            self.briefs.extend(inodes.briefs());
+        }
+        if !self.inodes_count {
+            sums.inodes = Count::Unknown;
+        }
+        self.known.insert(block, sums);
+    }
+
+    fn check_bitmaps(&self, transaction: &Transaction) -> Result<(), Contradiction> {
         for bitmap in &transaction.bitmaps {
             let group = bitmap.what.group();
             let found = transaction.descriptors.iter().find_map(|(_, first, content)| {
@@ -215,41 +278,116 @@ impl Audit {
                 descriptor.check_bitmap(bitmap.what, bitmap.checksum, bitmap.zeros)?;
             }
         }
+        Ok(())
+    }
+
+    fn check_directories(&self, transaction: &Transaction) -> Result<(), Contradiction> {
+        let surveys = || transaction.inodes.values();
+        let briefs = || surveys().flat_map(|survey| &survey.briefs);
+        let brief = |inode| {
+            let changed = briefs().find(|(number, _)| *number == inode).map(|(_, brief)| *brief);
+            changed.or_else(|| self.briefs.get(&inode).copied())
+        };
+        let (mut named, mut are_all_known) = (BTreeSet::new(), true);
         for (block, content) in &transaction.others {
-            if let Some(directory) = transaction.directories.iter().find(|directory| directory.has(*block)) {
-                directory::check(&self.layout, content, directory)?;
+            let mut directories = surveys().flat_map(|survey| &survey.directories);
+            match directories.find(|directory| directory.has(*block)) {
+                Some(directory) => directory::check(&self.layout, content, directory, brief, &mut named)?,
+                None => are_all_known = false,
             }
         }
-        if transaction.has_undated && self.first_orphan == 0 {
-            return Err(Contradiction("an inode was deleted and is still of a kind, and no orphan"));
+        let is_new = |number: &u32, brief: &Brief| {
+            let before = self.briefs.get(number);
+            brief.kind.is_some() && before.is_some_and(|before| before.kind.is_none())
+        };
+        if are_all_known && briefs().any(|(number, brief)| is_new(number, brief) && !named.contains(number)) {
+            return Err(Contradiction("an inode is new, and has no name"));
         }
-        self.check_sums(transaction)
+        Ok(())
     }
 
     /// Inodes must have gained what the bitmaps have lost.
-    fn check_sums(&mut self, transaction: &Transaction) -> Result<(), Contradiction> {
-        let mut freed = Blocks::Exactly(0);
-        for (block, _, content) in &transaction.descriptors {
-            let free =
-                self.layout.descriptors(content).map(|descriptor: Descriptor| descriptor.free_blocks());
-            freed = freed.plus(self.grown(*block, Blocks::Exactly(free.sum())));
+    fn check_sums(&mut self, transaction: &Transaction, read: &mut ReadSectors) -> Result<(), Contradiction> {
+        let mut freed = Sums::ZERO;
+        for descriptors in &transaction.descriptors {
+            freed = freed.plus(self.freed(descriptors, transaction, read)?);
         }
         // Of groups that are not looked at, nobody knows what their inodes take.
-        let mut taken = if self.layout.is_whole() { Blocks::Exactly(0) } else { Blocks::Unknown };
-        for (block, blocks) in &transaction.inodes {
-            taken = taken.plus(self.grown(*block, *blocks));
-        }
-        match (freed, taken) {
-            (Blocks::Exactly(freed), Blocks::Exactly(taken)) if freed + taken != 0 => {
-                Err(Contradiction("as many blocks are not freed as inodes lose, or taken as they gain"))
+        let mut taken = if self.layout.is_whole() { Sums::ZERO } else { Sums::UNKNOWN };
+        for (block, survey) in &transaction.inodes {
+            let mut now = survey.sums;
+            // An orphan is nobody's, and its inode is not free: whether one is among these is not known.
+            if self.first_orphan != 0 {
+                now.inodes = Count::Unknown;
             }
-            _ => Ok(()),
+            let before = self.known.insert(*block, now).unwrap_or(Sums::UNKNOWN);
+            taken = taken.plus(now.minus(before));
         }
+        let is_wrong = |sum: Count| !matches!(sum, Count::Exactly(0) | Count::Unknown);
+        let sums = freed.plus(taken);
+        if is_wrong(sums.blocks) {
+            return Err(Contradiction("as many blocks are not freed as inodes lose, or taken as they gain"));
+        }
+        if is_wrong(sums.inodes) {
+            return Err(Contradiction(
+                "as many inodes are not taken as there are new ones, or freed as are gone",
+            ));
+        }
+        Ok(())
     }
 
-    /// By how much a sum has grown since the last commit; not known the first time.
-    fn grown(&mut self, block: u64, now: Blocks) -> Blocks {
-        let before = self.known.insert(block, now).unwrap_or(Blocks::Unknown);
-        now.minus(before)
+    /// What a block of descriptors says to have become free since the last commit. Where it says something else of a bitmap, that must be
+    /// in the transaction.
+    fn freed(
+        &mut self,
+        (block, first_group, content): &(u64, u32, Vec<u8>),
+        transaction: &Transaction,
+        read: &mut ReadSectors,
+    ) -> Result<Sums, Contradiction> {
+        let before = self.descriptors.insert(*block, content.clone());
+        let Some(before) = before.or_else(|| self.on_medium(*block, read)) else {
+            return Ok(Sums::UNKNOWN);
+        };
+        let pairs = self.layout.descriptors(content).zip(self.layout.descriptors(&before));
+        for (group, (now, before)) in (*first_group..).zip(pairs) {
+            for what in [What::BlockBitmap { group }, What::InodeBitmap { group }] {
+                let is_there = transaction.bitmaps.iter().any(|bitmap| bitmap.what == what);
+                if !is_there && !now.agrees(&before, what) {
+                    return Err(Contradiction("a bitmap should have changed, and is not written"));
+                }
+            }
+        }
+        let mut freed = self.free(content).minus(self.free(&before));
+        if !self.inodes_count {
+            freed.inodes = Count::Unknown;
+        }
+        Ok(freed)
     }
+
+    /// A block that this mount has not committed yet, if it can be read.
+    fn on_medium(&self, block: u64, read: &mut ReadSectors) -> Option<Vec<u8>> {
+        let mut content = vec![0; self.layout.block_bytes];
+        read(block * self.layout.sectors_per_block(), &mut content).ok()?;
+        Some(content)
+    }
+
+    /// What is free in the groups of a block of descriptors.
+    fn free(&self, content: &[u8]) -> Sums {
+        self.layout.descriptors(content).fold(Sums::ZERO, |sums, descriptor| {
+            let blocks = Count::Exactly(descriptor.free_blocks());
+            sums.plus(Sums { blocks, inodes: Count::Exactly(descriptor.free_inodes()) })
+        })
+    }
+}
+
+/// No two files have the same block.
+fn check_extents(transaction: &Transaction) -> Result<(), Contradiction> {
+    let mut extents: Vec<_> =
+        transaction.inodes.values().flat_map(|survey| survey.extents.iter().copied()).collect();
+    extents.sort_unstable();
+    let overlap = |pair: &[(u64, u64)]| pair[0].0 + pair[0].1 > pair[1].0;
+    if extents.windows(2).any(overlap) {
+        return Err(Contradiction("two files have the same block"));
+    }
+    Ok(())
 }

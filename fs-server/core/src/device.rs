@@ -149,20 +149,27 @@ impl<D: BlockDevice> Port<D> {
 
     /// Writes what is in order and not to be held back.
     fn write(&mut self, first: u64, data: &[u8]) -> Result<(), Failure> {
-        if let Some(audit) = &mut self.audit {
-            let is_journal = |sector: u64| self.journal.iter().any(|range| range.contains(&sector));
-            match audit.write(first, data, is_journal) {
+        if let Some(mut audit) = self.audit.take() {
+            match self.judge(&mut audit, first, data) {
                 Err(contradiction) if self.audit_is_believed => return Err(contradiction.into()),
                 // What two incarnations find is the volume's own: it has something that the audit does not know.
                 Err(_) => {
                     self.counters.contradictions += 1;
-                    self.audit = None;
                     self.audit_is_refuted = true;
                 }
-                Ok(()) => {}
+                Ok(()) => self.audit = Some(audit),
             }
         }
         Ok(self.write_checked(first, data)?)
+    }
+
+    /// What the audit says of a write.
+    fn judge(&mut self, audit: &mut Audit, first: u64, data: &[u8]) -> Result<(), Contradiction> {
+        let journal = mem::take(&mut self.journal);
+        let is_journal = |sector: u64| journal.iter().any(|range| range.contains(&sector));
+        let judged = audit.write(first, data, is_journal, &mut |first, buffer| self.read(first, buffer));
+        self.journal = journal;
+        judged
     }
 
     fn write_checked(&mut self, first: u64, data: &[u8]) -> Result<(), DeviceError> {
@@ -311,6 +318,24 @@ impl<D: BlockDevice> Volume<D> {
     /// Whether what contradicts itself is kept from the device. If not, it ends the audit, for as long as this process lives.
     pub(crate) fn believe_audit(&self, is_believed: bool) {
         self.0.borrow_mut().audit_is_believed = is_believed;
+    }
+
+    /// Number of transactions that the audit has seen. `None`: it does not look.
+    pub(crate) fn commits(&self) -> Option<u64> {
+        let port = self.0.borrow();
+        port.audit.as_ref().filter(|_| port.audit_is_believed).map(Audit::commits)
+    }
+
+    /// It is a contradiction if this does not hold of what was committed.
+    pub(crate) fn require(
+        &self,
+        what: &'static str,
+        holds: impl FnOnce(&Audit) -> bool,
+    ) -> Result<(), Failure> {
+        self.0.borrow_mut().fallible(|port| match &port.audit {
+            Some(audit) if port.audit_is_believed && !holds(audit) => Err(Failure::Contradiction(what)),
+            _ => Ok(()),
+        })
     }
 
     /// Whatever is written from here on is written.

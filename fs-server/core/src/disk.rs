@@ -16,6 +16,7 @@ use rsext4::{
 };
 
 use crate::Fatal;
+use crate::audit::Audit;
 use crate::device::{BlockDevice, Failure, SECTOR_BYTES, Volume};
 use crate::path::{Names, PARENT};
 use crate::read_back;
@@ -87,8 +88,37 @@ impl<D: BlockDevice> Disk<D> {
         operation(mounted).map_err(|error| self.stop(error))
     }
 
-    /// Runs an operation that changes the file system, and puts the change on the medium.
+    /// Runs an operation that changes the file system, and puts the change on the medium. Not to have put anything there is a
+    /// contradiction.
     pub(crate) fn change<T>(
+        &mut self,
+        operation: impl FnOnce(&mut Mounted<D>) -> Ext4Result<T>,
+    ) -> Result<T, Stop> {
+        let mut before = None;
+        let volume = self.volume.clone();
+        let value = self.settle(|disk| {
+            before = volume.commits();
+            operation(disk)
+        })?;
+        let has_grown = |audit: &Audit| before.is_none_or(|before| audit.commits() > before);
+        self.require("a change was not committed", has_grown)?;
+        Ok(value)
+    }
+
+    /// An inode that was changed is in use on the medium, and so long, if that is asked. The audit has seen it there.
+    pub(crate) fn is_committed(&self, inode: InodeNumber, size: Option<u64>) -> Result<(), Stop> {
+        let inode = inode.raw();
+        self.require("what was committed of a file is not what was asked for", |audit| {
+            audit.is_committed(inode, size)
+        })
+    }
+
+    fn require(&self, what: &'static str, holds: impl FnOnce(&Audit) -> bool) -> Result<(), Stop> {
+        self.volume.require(what, holds).map_err(|failure| Stop::Fatal(failure.into()))
+    }
+
+    /// Runs an operation that may change the file system, and puts everything on the medium.
+    pub(crate) fn settle<T>(
         &mut self,
         operation: impl FnOnce(&mut Mounted<D>) -> Ext4Result<T>,
     ) -> Result<T, Stop> {
@@ -122,6 +152,7 @@ impl<D: BlockDevice> Disk<D> {
             disk.truncate_inode(inode, size)?;
             read_back::has_size(disk, inode, size)
         })?;
+        self.is_committed(inode, Some(size))?;
         self.volume.release().map_err(|failure| Stop::Fatal(failure.into()))
     }
 

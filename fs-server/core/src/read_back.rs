@@ -57,6 +57,7 @@ pub(crate) fn is_named<D: BlockDevice>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Fatal;
     use crate::audit::tests::{FEATURES, card, mkfs};
     use crate::device::Volume;
     use crate::disk::{Disk, Stop};
@@ -98,5 +99,39 @@ mod tests {
         });
         assert_eq!(lost, damaged);
         assert_eq!(disk.inode(file).unwrap().size, 1500);
+    }
+
+    #[test]
+    fn what_did_not_reach_the_medium_ends_the_server() {
+        let mounted = || {
+            let card = card(mkfs(256, FEATURES));
+            let sectors = card.sectors();
+            let volume = Volume::new(card, 0, sectors);
+            (volume.clone(), Disk::mount(volume, || Duration::from_hours(500_000)).unwrap())
+        };
+        let (volume, mut disk) = mounted();
+        let root = disk.root().unwrap();
+        let permissions = FilePermissions::new(0o644).unwrap();
+        let make = |disk: &mut Disk<_>, name: &'static str| {
+            let name = FileName::new(name.as_bytes()).unwrap();
+            disk.change(|disk| disk.create_regular_file(OWNER, root, name, permissions)).unwrap().number
+        };
+        // Two, since the second is not the last inode of its block: the one behind it is known, too.
+        make(&mut disk, "e");
+        let made = make(&mut disk, "f");
+        assert_eq!(disk.is_committed(made, Some(0)), Ok(()));
+        assert_eq!(disk.settle(|_| Ok(())), Ok(()), "nothing was to be changed");
+        let unused = InodeNumber::new(made.raw() + 1).unwrap();
+        let contradiction = |what| Err(Stop::Fatal(Fatal::Contradiction(what)));
+        volume.believe_audit(false);
+        assert_eq!(disk.change(|_| Ok(())), Ok(()), "a request that comes again is done");
+        volume.believe_audit(true);
+        let other = contradiction("what was committed of a file is not what was asked for");
+        assert_eq!(disk.is_committed(unused, None), other);
+        assert_eq!(disk.settle(|_| Ok(())), other, "nothing reaches the device any more");
+        assert_eq!(mounted().1.change(|_| Ok(())), contradiction("a change was not committed"));
+        let (_, mut disk) = mounted();
+        let made = make(&mut disk, "f");
+        assert_eq!(disk.is_committed(made, Some(1)), other);
     }
 }

@@ -227,9 +227,12 @@ impl Record {
 
     /// Closes a descriptor and says whether it was open.
     pub(crate) fn close(&mut self, sender: Sender, descriptor: u8) -> bool {
-        let before = self.files.len();
-        self.files.retain(|file| file.slot != sender.slot || file.descriptor != descriptor);
-        self.files.len() != before
+        let is_it = |file: &OpenFile| file.slot == sender.slot && file.descriptor == descriptor;
+        let (before, closed) = (self.files.len(), self.files.iter().filter(|file| is_it(file)).count());
+        self.files.retain(|file| !is_it(file));
+        // Otherwise others are gone, too, and the next incarnation would not know them either.
+        assert!(self.files.len() + closed == before, "{closed} descriptors are closed, and others are gone");
+        closed > 0
     }
 
     pub(crate) fn close_all(&mut self) {

@@ -336,19 +336,23 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         require_size(offset, data.len() as u64)?;
         let before = self.disk()?.inode(inode)?;
         // No byte makes no file longer, wherever it would be.
-        let end = if data.is_empty() { 0 } else { offset + data.len() as u64 };
+        if data.is_empty() {
+            return Ok(Answer::Moved { offset, bytes: 0 });
+        }
+        let size = before.size.max(offset + data.len() as u64);
         let written = self.disk()?.change(|disk| {
             if offset > before.size {
                 clear_tail(disk, &before)?;
             }
             disk.write_inode(inode, offset, data)?;
-            read_back::has_size(disk, inode, before.size.max(end))?;
+            read_back::has_size(disk, inode, size)?;
             read_back::has_bytes(disk, inode, offset, data)
         });
         if written == Err(Stop::Refused(Status::NoSpace)) {
             self.give_back(&before)?;
         }
         written?;
+        self.disk()?.is_committed(inode, Some(size))?;
         Ok(Answer::Moved { offset, bytes: data.len() })
     }
 
@@ -389,12 +393,13 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
                 disk.truncate_inode(inode, size)?;
                 read_back::has_size(disk, inode, size)
             })?;
+            disk.is_committed(inode, Some(size))?;
         }
         Ok(Answer::Done)
     }
 
     fn sync(&mut self) -> Result<Answer, Stop> {
-        self.disk()?.change(|_| Ok(()))?;
+        self.disk()?.settle(|_| Ok(()))?;
         Ok(Answer::Done)
     }
 
@@ -544,23 +549,27 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         if let Some(info) = disk.lookup(parent, name)? {
             return Ok(info);
         }
-        disk.change(|disk| {
+        let made = disk.change(|disk| {
             let permissions = FilePermissions::new(FILE_PERMISSIONS)?;
             let made = disk.create_regular_file(OWNER, parent, name, permissions)?;
             read_back::is_named(disk, parent, name, Some(made.number))?;
             Ok(made)
-        })
+        })?;
+        disk.is_committed(made.number, Some(0))?;
+        Ok(made)
     }
 
     fn make_directory(&mut self, path: &[u8]) -> Result<Answer, Stop> {
         let Place { parent, name } = self.place(path, Status::Exists)?;
         let disk = self.disk()?;
         if disk.lookup(parent, name)?.is_none() {
-            disk.change(|disk| {
+            let made = disk.change(|disk| {
                 let permissions = FilePermissions::new(DIRECTORY_PERMISSIONS)?;
                 let made = disk.create_directory(OWNER, parent, name, permissions)?;
-                read_back::is_named(disk, parent, name, Some(made.number))
+                read_back::is_named(disk, parent, name, Some(made.number))?;
+                Ok(made.number)
             })?;
+            disk.is_committed(made, None)?;
         }
         Ok(Answer::Done)
     }

@@ -1,6 +1,9 @@
 //! Blocks of directories: a chain of entries from one end to the other, and the checksum of the directory that it is in.
 
+use alloc::collections::BTreeSet;
+
 use super::Contradiction;
+use super::inode::Brief;
 use super::layout::{Layout, checksum, le16, le32};
 
 /// An entry without a name at the end of a block, which holds the checksum.
@@ -44,8 +47,14 @@ impl Directory {
     }
 }
 
-/// Checks a block of `directory`.
-pub(super) fn check(layout: &Layout, content: &[u8], directory: &Directory) -> Result<(), Contradiction> {
+/// Checks a block of `directory`, and adds the inodes that it names to `named`. `brief` says of an inode what it is, if that is known.
+pub(super) fn check(
+    layout: &Layout,
+    content: &[u8],
+    directory: &Directory,
+    brief: impl Fn(u32) -> Option<Brief>,
+    named: &mut BTreeSet<u32>,
+) -> Result<(), Contradiction> {
     let broken = Contradiction("a directory's entries do not fit together");
     let (entries, tail) = content.split_at(content.len() - TAIL_BYTES);
     if layout.block_bytes > BLOCK_BYTES_MAX {
@@ -64,6 +73,16 @@ pub(super) fn check(layout: &Layout, content: &[u8], directory: &Directory) -> R
         if length < HEAD_BYTES || !length.is_multiple_of(4) || !is_name {
             return Err(broken);
         }
+        match brief(inode).filter(|_| inode != 0) {
+            Some(Brief { kind: None, .. }) => {
+                return Err(Contradiction("a name of an inode that is not in use"));
+            }
+            Some(Brief { kind: Some(other), .. }) if kind != 0 && kind != other => {
+                return Err(Contradiction("a name says that its inode is of another kind"));
+            }
+            _ => {}
+        }
+        named.insert(inode);
         directories += u16::from(inode != 0 && kind == KIND_DIRECTORY);
         has_kinds &= inode == 0 || kind != 0;
         at += length;

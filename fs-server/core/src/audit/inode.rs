@@ -1,5 +1,7 @@
 //! A block of inodes: each in order by itself, and how many blocks they have together.
 
+use alloc::vec::Vec;
+
 use super::Contradiction;
 use super::directory::Directory;
 use super::layout::{Layout, checksum, le16, le32};
@@ -39,19 +41,23 @@ const ENTRIES_MAX: u16 = 4;
 const WRITTEN_MAX: u16 = 32_768;
 
 const DIRECTORY: u16 = 4;
+/// Directories and files.
+const HAVE_BLOCKS: [u16; 2] = [DIRECTORY, 8];
 /// FIFO, character device, directory, block device, file, symbolic link, socket: the upper four bits of the mode.
 const KINDS: [u16; 7] = [1, 2, 4, 6, 8, 10, 12];
+/// The same as entries of directories have them.
+const KINDS_OF_ENTRIES: [u8; 7] = [5, 3, 2, 4, 1, 7, 6];
 
-/// A number of blocks.
+/// A number of blocks or inodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blocks {
+pub(super) enum Count {
     /// So many.
     Exactly(i64),
     /// Nobody has counted them, or they are shared.
     Unknown,
 }
 
-impl Blocks {
+impl Count {
     pub(super) const fn plus(self, other: Self) -> Self {
         match (self, other) {
             (Self::Exactly(this), Self::Exactly(other)) => Self::Exactly(this + other),
@@ -65,6 +71,61 @@ impl Blocks {
             Self::Unknown => Self::Unknown,
         }
     }
+}
+
+/// What inodes take, or what descriptors say is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) blocks: Count,
+    pub(super) inodes: Count,
+}
+
+impl Sums {
+    pub(super) const ZERO: Self = Self { blocks: Count::Exactly(0), inodes: Count::Exactly(0) };
+    pub(super) const UNKNOWN: Self = Self { blocks: Count::Unknown, inodes: Count::Unknown };
+
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self { blocks: self.blocks.plus(other.blocks), inodes: self.inodes.plus(other.inodes) }
+    }
+
+    pub(super) const fn minus(self, other: Self) -> Self {
+        Self { blocks: self.blocks.minus(other.blocks), inodes: self.inodes.minus(other.inodes) }
+    }
+}
+
+/// What an inode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Brief {
+    /// Its kind, as entries of directories have it; `None`: it has no links.
+    pub(super) kind: Option<u8>,
+    /// Bytes.
+    pub(super) size: u64,
+}
+
+/// What a block of inodes says.
+pub(super) struct Survey {
+    pub(super) sums: Sums,
+    /// One of them has no links and does not say since when: an orphan, or a mistake.
+    pub(super) has_undated: bool,
+    /// One of them has links, and says that it was deleted: it is on the list of orphans, too, while it is made shorter, or a mistake.
+    pub(super) has_dated: bool,
+    pub(super) directories: Vec<Directory>,
+    /// What each is, by its number.
+    pub(super) briefs: Vec<(u32, Brief)>,
+    /// First block and number of blocks of what they have, as far as they hold their extents themselves.
+    pub(super) extents: Vec<(u64, u64)>,
+}
+
+impl Survey {
+    /// Of a block that is not judged.
+    pub(super) const UNKNOWN: Self = Self {
+        sums: Sums::UNKNOWN,
+        has_undated: false,
+        has_dated: false,
+        directories: Vec::new(),
+        briefs: Vec::new(),
+        extents: Vec::new(),
+    };
 }
 
 /// A block of inodes.
@@ -82,31 +143,46 @@ impl<'a> Inodes<'a> {
         (self.first..).zip(self.content.chunks_exact(self.layout.inode_bytes).map(inode))
     }
 
-    /// Checks those that are in use, and counts the blocks of all.
-    pub(super) fn check(self) -> Result<Blocks, Contradiction> {
-        let mut sum = Blocks::Exactly(0);
-        for (number, inode) in self.all() {
-            if inode.is_in_use() {
-                inode.check(number)?;
-            }
-            sum = sum.plus(inode.blocks());
+    /// Checks those that are in use, and says what all say.
+    pub(super) fn survey(self) -> Result<Survey, Contradiction> {
+        for (number, inode) in self.all().filter(|(_, inode)| inode.is_in_use()) {
+            inode.check(number)?;
         }
-        Ok(sum)
+        let (used, unused): (Vec<_>, Vec<_>) = self.all().partition(|(_, inode)| inode.is_in_use());
+        let is_dated = |inode: &Inode| le32(inode.bytes, DELETED) != 0;
+        Ok(Survey {
+            sums: self.sums(),
+            has_undated: unused.iter().any(|(_, inode)| inode.kind() != 0 && !is_dated(inode)),
+            has_dated: used.iter().any(|(_, inode)| is_dated(inode)),
+            directories: self.directories().collect(),
+            briefs: self.briefs().collect(),
+            extents: used
+                .iter()
+                .filter(|(_, inode)| inode.is_flat())
+                .flat_map(|(_, inode)| inode.places())
+                .collect(),
+        })
     }
 
-    /// Whether one of them is nobody's any more and does not say since when: the list of orphans has it, or nothing.
-    pub(super) fn has_undated(self) -> bool {
-        self.all()
-            .any(|(_, inode)| !inode.is_in_use() && inode.kind() != 0 && le32(inode.bytes, DELETED) == 0)
+    /// What each is, by its number.
+    pub(super) fn briefs(self) -> impl Iterator<Item = (u32, Brief)> {
+        self.all().map(|(number, inode)| (number, inode.brief()))
+    }
+
+    /// How many are in use, and how many blocks all have, as they count them themselves.
+    pub(super) fn sums(self) -> Sums {
+        let one =
+            |inode: Inode| Sums { blocks: inode.blocks(), inodes: Count::Exactly(inode.is_in_use().into()) };
+        self.all().fold(Sums::ZERO, |sums, (_, inode)| sums.plus(one(inode)))
     }
 
     /// The directories that hold their extents themselves and have no index, whose blocks are laid out in another way.
-    pub(super) fn directories(self) -> impl Iterator<Item = Directory> {
+    fn directories(self) -> impl Iterator<Item = Directory> {
         self.all().filter(|(_, inode)| inode.is_directory_of_entries()).map(|(number, inode)| Directory {
             inode: number,
             generation: le32(inode.bytes, GENERATION),
             links: le16(inode.bytes, LINKS),
-            extents: inode.extents().map(|extent| (extent.place, extent.length)).collect(),
+            extents: inode.places().collect(),
         })
     }
 }
@@ -136,17 +212,27 @@ impl Inode<'_> {
         le16(self.bytes, MODE) >> 12
     }
 
+    fn size(&self) -> u64 {
+        u64::from(le32(self.bytes, SIZE_HIGH)) << 32 | u64::from(le32(self.bytes, SIZE))
+    }
+
+    fn brief(&self) -> Brief {
+        let index = KINDS.iter().position(|kind| *kind == self.kind());
+        let kind = index.map(|index| KINDS_OF_ENTRIES[index]).filter(|_| self.is_in_use());
+        Brief { kind, size: self.size() }
+    }
+
     fn has_shared_blocks(&self) -> bool {
         le32(self.bytes, ATTRIBUTES) != 0 || le16(self.bytes, ATTRIBUTES_HIGH) != 0
     }
 
     /// Its blocks, as it counts them itself.
-    fn blocks(&self) -> Blocks {
+    fn blocks(&self) -> Count {
         if self.has_shared_blocks() || self.flags() & COUNTS_BLOCKS != 0 {
-            return Blocks::Unknown;
+            return Count::Unknown;
         }
         let sectors = u64::from(le16(self.bytes, SECTORS_HIGH)) << 32 | u64::from(le32(self.bytes, SECTORS));
-        Blocks::Exactly((sectors / self.layout.sectors_per_block()).cast_signed())
+        Count::Exactly((sectors / self.layout.sectors_per_block()).cast_signed())
     }
 
     fn check(&self, number: u32) -> Result<(), Contradiction> {
@@ -157,10 +243,23 @@ impl Inode<'_> {
         if expected != stored {
             return Err(Contradiction("an inode's checksum is wrong"));
         }
+        if self.bytes.len() > SHORT && usize::from(le16(self.bytes, EXTRA)) + SHORT > self.bytes.len() {
+            return Err(Contradiction("an inode is longer than its place"));
+        }
         if self.flags() & (USES_EXTENTS | INLINE_DATA) == USES_EXTENTS {
             self.check_extents()?;
         }
+        if self.flags() & (USES_EXTENTS | INLINE_DATA) == 0 && self.looks_like_extents() {
+            return Err(Contradiction("an inode has extents and does not say so"));
+        }
         Ok(())
+    }
+
+    /// Of a directory or a file: others have their device's number or their target there. As numbers of blocks it would be two
+    /// that happen to be just these.
+    fn looks_like_extents(&self) -> bool {
+        let [magic, entries, max] = [0, 2, 4].map(|at| le16(self.bytes, EXTENTS + at));
+        HAVE_BLOCKS.contains(&self.kind()) && magic == EXTENT_MAGIC && max == ENTRIES_MAX && entries <= max
     }
 
     /// The right checksum and the stored one, in as many bits as there is room for.
@@ -204,6 +303,11 @@ impl Inode<'_> {
         self.is_in_use() && self.kind() == DIRECTORY && self.is_flat() && self.flags() & HAS_INDEX == 0
     }
 
+    /// First block and number of blocks of each extent of a flat one.
+    fn places(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.extents().map(|extent| (extent.place, extent.length))
+    }
+
     /// The extents of a flat one.
     fn extents(&self) -> impl Iterator<Item = Extent> {
         let entries = le16(self.bytes, EXTENTS + 2).min(ENTRIES_MAX);
@@ -231,13 +335,15 @@ impl Inode<'_> {
                 return Err(Contradiction("extents overlap, are empty, or lie behind the end of the volume"));
             }
             next = begin + length;
+            if [place, place + length - 1].iter().any(|block| self.layout.what(*block).is_some()) {
+                return Err(Contradiction("a file has blocks that are the file system's own"));
+            }
             sum += length;
         }
-        if self.blocks() != Blocks::Unknown && self.blocks() != Blocks::Exactly(sum.cast_signed()) {
+        if self.blocks() != Count::Unknown && self.blocks() != Count::Exactly(sum.cast_signed()) {
             return Err(Contradiction("an inode counts other blocks than it has"));
         }
-        let size = u64::from(le32(self.bytes, SIZE_HIGH)) << 32 | u64::from(le32(self.bytes, SIZE));
-        if self.kind() == DIRECTORY && size != sum * self.layout.block_bytes as u64 {
+        if self.kind() == DIRECTORY && self.size() != sum * self.layout.block_bytes as u64 {
             return Err(Contradiction("a directory is longer or shorter than its blocks"));
         }
         Ok(())

@@ -5,6 +5,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec;
+use core::ops::Range;
 
 use super::layout::Layout;
 use super::{Contradiction, ReadSectors};
@@ -31,8 +32,9 @@ const LAST: u32 = 8;
 
 const HEADER_BYTES: usize = 12;
 const UUID_BYTES: usize = 16;
-/// Of the journal's superblock: what never changes. Sequence, start and error follow.
-const CONSTANT_BYTES: usize = 24;
+/// Of the journal's superblock: what never changes. Sequence, start and error lie between.
+const CONSTANTS: [Range<usize>; 2] = [0..24, 36..80];
+const CONSTANT_BYTES: usize = 24 + 44;
 
 /// What a block of the journal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +88,9 @@ impl Follower {
                 (8 + wide + if has_checksum { 2 } else { 0 }, is_wide.then_some(8))
             }
         };
-        let mut constants = [0; CONSTANT_BYTES];
-        constants.copy_from_slice(&superblock[..CONSTANT_BYTES]);
         Ok(Some(Self {
             superblock_sector: sector,
-            constants,
+            constants: constants(&superblock),
             tag_bytes,
             flags_are_wide: features & CHECKSUMS_3 != 0,
             has_checksums: features & (CHECKSUMS_2 | CHECKSUMS_3) != 0,
@@ -103,7 +103,7 @@ impl Follower {
     /// Takes note of a block that is written to the journal.
     pub(super) fn take(&mut self, sector: u64, content: &[u8]) -> Result<Seen, Contradiction> {
         if sector == self.superblock_sector {
-            let is_same = content.starts_with(&self.constants);
+            let is_same = constants(content) == self.constants;
             return is_same
                 .then_some(Seen::Other)
                 .ok_or(Contradiction("the journal's superblock is another one"));
@@ -151,6 +151,13 @@ impl Follower {
             }
         }
     }
+}
+
+fn constants(superblock: &[u8]) -> [u8; CONSTANT_BYTES] {
+    let bytes = CONSTANTS.into_iter().flat_map(|range| &superblock[range]);
+    let mut constants = [0; CONSTANT_BYTES];
+    constants.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    constants
 }
 
 fn be32(bytes: &[u8], at: usize) -> u32 {

@@ -341,6 +341,11 @@ impl Descriptor<'_> {
         self.halves(12, 44).into()
     }
 
+    /// Free inodes of the group.
+    pub(super) fn free_inodes(&self) -> i64 {
+        self.halves(14, 46).into()
+    }
+
     fn stored_checksum(&self) -> u16 {
         le16(self.0, DESCRIPTOR_CHECKSUM)
     }
@@ -348,6 +353,15 @@ impl Descriptor<'_> {
     fn checksum(&self, seed: u32, group: u32) -> u16 {
         let (before, after) = (&self.0[..DESCRIPTOR_CHECKSUM], &self.0[DESCRIPTOR_CHECKSUM + 2..]);
         checksum(seed, &[&group.to_le_bytes(), before, &[0; 2], after]) as u16
+    }
+
+    /// Whether it says of a bitmap of its group what `before` does.
+    pub(super) fn agrees(&self, before: &Self, what: What) -> bool {
+        let says = |descriptor: &Self| match what {
+            What::BlockBitmap { .. } => (descriptor.halves(24, 56), descriptor.free_blocks()),
+            _ => (descriptor.halves(26, 58), descriptor.free_inodes()),
+        };
+        says(self) == says(before)
     }
 
     /// A bitmap of the group, by its checksum and its zeros.

@@ -120,12 +120,15 @@ impl Session {
     }
 
     fn audit(&self) -> Option<Audit> {
-        let mut read = |first: u64, buffer: &mut [u8]| {
-            let begin = first as usize * SECTOR_BYTES;
-            buffer.copy_from_slice(&self.image[begin..begin + buffer.len()]);
-            Ok(())
-        };
-        Audit::new(self.journal[0].start, &mut read).unwrap()
+        Audit::new(self.journal[0].start, &mut |first, buffer| self.read(first, buffer)).unwrap()
+    }
+
+    /// What was there before.
+    fn read(&self, first: u64, buffer: &mut [u8]) -> Result<(), DeviceError> {
+        let begin = first as usize * SECTOR_BYTES;
+        let there = self.image.get(begin..begin + buffer.len()).ok_or(DeviceError::Failed)?;
+        buffer.copy_from_slice(there);
+        Ok(())
     }
 
     /// What the audit says of these writes.
@@ -135,7 +138,8 @@ impl Session {
     }
 
     fn take(&self, audit: &mut Audit, first: u64, data: &[u8]) -> Result<(), Contradiction> {
-        audit.write(first, data, |sector| self.journal.iter().any(|range| range.contains(&sector)))
+        let is_journal = |sector: u64| self.journal.iter().any(|range| range.contains(&sector));
+        audit.write(first, data, is_journal, &mut |first, buffer| self.read(first, buffer))
     }
 
     /// The blocks in the journal that have a fixed meaning or are directories': write, offset in it, number, meaning.
@@ -250,13 +254,25 @@ fn what_is_wrong_with_the_right_checksum_is_found() {
         bytes[130..132].copy_from_slice(&sum[2..]);
     };
     let is_inodes = |what: &What| matches!(what, What::Inodes { .. });
-    let cases: [(&str, Change); 6] = [
+    let cases: [(&str, Change); 13] = [
+        ("an inode is longer than its place", |inode| inode[129] |= 0x80),
         ("a directory counts other links than it has", |inode| inode[26] += u8::from(inode[1] >> 4 == 4)),
         ("an inode was deleted and is still of a kind, and no orphan", |inode| inode[26] = 0),
         ("an inode is of no kind", |inode| inode[1] &= 0x0F),
         ("an inode counts other blocks than it has", |inode| inode[28] ^= 2),
         ("an inode has no tree of extents", |inode| inode[40] ^= 1),
         ("extents overlap, are empty, or lie behind the end of the volume", |inode| inode[40 + 12 + 4] = 0),
+        ("an inode is in use and was deleted, and is no orphan", |inode| inode[20] = 1),
+        ("an inode has extents and does not say so", |inode| inode[34] &= !8),
+        ("two files have the same block", |inode| inode[60..62].copy_from_slice(&5000_u16.to_le_bytes())),
+        ("a file has blocks that are the file system's own", |inode| inode[60..62].copy_from_slice(&[2, 0])),
+        ("a name says that its inode is of another kind", |inode| {
+            // A file becomes a FIFO, without blocks.
+            if inode[1] >> 4 == 8 {
+                inode[1] = inode[1] & 0x0F | 0x10;
+            }
+        }),
+        ("a name of an inode that is not in use", |inode| (inode[20], inode[26]) = (1, 0)),
     ];
     for (expected, change) in cases {
         let judged = judge_changed(&session, is_inodes, |layout, what, content| {
@@ -273,33 +289,114 @@ fn what_is_wrong_with_the_right_checksum_is_found() {
     }
 }
 
-#[test]
-fn a_block_that_nobody_has_is_found_though_all_checksums_and_counts_are_right() {
+/// Takes a bit of a bitmap of group 0 that is free, with all checksums and counts right, and says what the audit says.
+fn judge_taken(what: What) -> Result<(), Contradiction> {
     let session = session();
     let layout = session.layout();
     let mut writes = session.writes.clone();
     let payloads = session.payloads();
-    // The last bitmap of group 0, and the descriptors in the same transaction.
-    let is_bitmap = |what: &Option<What>| *what == Some(What::BlockBitmap { group: 0 });
-    let (write, offset, ..) = *payloads.iter().rfind(|(.., what)| is_bitmap(what)).unwrap();
+    // The last such bitmap, and the descriptors in the same transaction.
+    let (write, offset, ..) = *payloads.iter().rfind(|(.., found)| *found == Some(what)).unwrap();
     let bitmap = &mut writes[write].1[offset..][..BLOCK];
-    let free = (0..BLOCK * 8).rfind(|bit| bitmap[bit / 8] >> (bit % 8) & 1 == 0).unwrap();
+    let (bits, count_at, low_at) = match what {
+        What::BlockBitmap { .. } => (BLOCK * 8, 12, 24),
+        _ => (layout.inodes() as usize / 2, 14, 26),
+    };
+    let free = (0..bits).rfind(|bit| bitmap[bit / 8] >> (bit % 8) & 1 == 0).unwrap();
     bitmap[free / 8] |= 1 << (free % 8);
-    let sum = checksum(layout.seed, &[bitmap]).to_le_bytes();
+    let sum = layout.bitmap(what, bitmap).0.to_le_bytes();
     let last = |payload: &&(usize, usize, u64, Option<What>)| {
         matches!(payload.3, Some(What::Descriptors { .. })) && payload.0.abs_diff(write) < 3
     };
     let (write, offset, ..) = *payloads.iter().rfind(last).unwrap();
     let descriptor = &mut writes[write].1[offset..][..64];
-    descriptor[24..26].copy_from_slice(&sum[..2]);
-    descriptor[56..58].copy_from_slice(&sum[2..]);
-    let count = le16(descriptor, 12) - 1;
-    descriptor[12..14].copy_from_slice(&count.to_le_bytes());
+    descriptor[low_at..low_at + 2].copy_from_slice(&sum[..2]);
+    descriptor[low_at + 32..low_at + 34].copy_from_slice(&sum[2..]);
+    let count = le16(descriptor, count_at) - 1;
+    descriptor[count_at..count_at + 2].copy_from_slice(&count.to_le_bytes());
     descriptor[30..32].fill(0);
     let seal = checksum(layout.seed, &[&0_u32.to_le_bytes(), descriptor]) as u16;
     descriptor[30..32].copy_from_slice(&seal.to_le_bytes());
+    session.judge(&writes)
+}
+
+#[test]
+fn a_block_or_an_inode_that_nobody_has_is_found_though_all_checksums_and_counts_are_right() {
     let expected = Contradiction("as many blocks are not freed as inodes lose, or taken as they gain");
-    assert_eq!(session.judge(&writes), Err(expected));
+    assert_eq!(judge_taken(What::BlockBitmap { group: 0 }), Err(expected));
+    let expected = Contradiction("as many inodes are not taken as there are new ones, or freed as are gone");
+    assert_eq!(judge_taken(What::InodeBitmap { group: 0 }), Err(expected));
+}
+
+#[test]
+fn inodes_that_are_not_written_at_all_are_found() {
+    let session = session();
+    // As the first transaction leaves them in which one is new: what the medium had before.
+    let new = |(write, offset, home, what): &(usize, usize, u64, Option<What>)| {
+        let now = &session.writes[*write].1[*offset..][..BLOCK];
+        let before = &session.image[*home as usize * BLOCK..][..BLOCK];
+        let used = |bytes: &[u8]| bytes.chunks(256).filter(|inode| le16(inode, 26) != 0).count();
+        matches!(what, Some(What::Inodes { .. })) && used(now) > used(before)
+    };
+    let payloads = session.payloads();
+    let (write, offset, home, _) = *payloads.iter().find(|payload| new(payload)).unwrap();
+    let mut writes = session.writes.clone();
+    let before = &session.image[home as usize * BLOCK..][..BLOCK];
+    writes[write].1[offset..][..BLOCK].copy_from_slice(before);
+    assert_eq!(session.judge(&writes), Err(Contradiction("a name of an inode that is not in use")));
+}
+
+#[test]
+fn an_inode_without_a_name_is_found() {
+    let session = session();
+    let mut audit = session.audit().unwrap();
+    // No block of a directory reaches the transaction that makes the first inode.
+    let judged = session.writes.iter().try_for_each(|(first, data)| {
+        audit.transaction.others.clear();
+        session.take(&mut audit, *first, data)
+    });
+    assert_eq!(judged, Err(Contradiction("an inode is new, and has no name")));
+}
+
+#[test]
+fn a_journal_with_other_features_is_none() {
+    let session = session();
+    let at = session.journal[0].start;
+    let mut superblock = session.image[at as usize * SECTOR_BYTES..][..BLOCK].to_vec();
+    let mut audit = session.audit().unwrap();
+    superblock[27] += 1;
+    assert_eq!(session.take(&mut audit, at, &superblock), Ok(()), "its sequence");
+    superblock[41] ^= 0x20;
+    let expected = Contradiction("the journal's superblock is another one");
+    assert_eq!(session.take(&mut audit, at, &superblock), Err(expected));
+}
+
+#[test]
+fn a_bitmap_that_is_written_elsewhere_is_missed() {
+    const ELSEWHERE: u32 = 11_000;
+    let session = session();
+    assert_eq!(session.layout().what(ELSEWHERE.into()), None);
+    for is_it in [
+        |what: &What| matches!(what, What::BlockBitmap { .. }),
+        |what: &What| matches!(what, What::InodeBitmap { .. }),
+    ] {
+        let mut writes = session.writes.clone();
+        for (.., home, _) in
+            session.payloads().into_iter().filter(|(.., what)| what.as_ref().is_some_and(is_it))
+        {
+            // In the tags of all descriptors of the journal.
+            let tag = (home as u32).to_be_bytes();
+            let blocks = writes.iter_mut().flat_map(|(_, data)| data.chunks_exact_mut(BLOCK));
+            let tags = blocks
+                .filter(|block| block.starts_with(&[&journal::MAGIC_BYTES[..], &[0, 0, 0, 1]].concat()));
+            let words = tags.flat_map(|block| block[12..].chunks_exact_mut(4));
+            words
+                .filter(|word| **word == tag)
+                .for_each(|word| word.copy_from_slice(&ELSEWHERE.to_be_bytes()));
+        }
+        let expected = Contradiction("a bitmap should have changed, and is not written");
+        assert_eq!(session.judge(&writes), Err(expected));
+    }
 }
 
 #[test]
@@ -368,8 +465,8 @@ fn no_inode_and_no_block_is_too_much_for_it() {
     let layout = session().layout();
     for byte in [0, 0xFF] {
         let content = [byte; BLOCK];
-        let _ = Inodes { layout: &layout, first: 1, content: &content }.check();
-        assert_eq!(Inodes { layout: &layout, first: 1, content: &content }.directories().count(), 0);
+        let survey = Inodes { layout: &layout, first: 1, content: &content }.survey();
+        assert!(survey.map_or(true, |survey| survey.directories.is_empty()));
     }
     for block in [0, 1, u64::from(u32::MAX), u64::MAX] {
         let _ = layout.what(block);
