@@ -71,7 +71,8 @@ impl<C: FnMut(&Message, Window<'_>) -> Option<Message>> Remote<C> {
 }
 
 /// A service that is doubted before an error of it is believed: `complain` has its server replaced by a fresh one (true), and the
-/// request is made once more. What is answered to be the caller's own fault may have been, once: it is asked again first.
+/// request is made once more. Before that it is asked again, unless it has let the time pass: the error may have been the caller's own,
+/// once, in what it has asked or in how it took the answer.
 ///
 /// *Why.* A server whose code or memory was damaged may live and answer everything with an error. Nobody else can know that: it
 /// does answer.
@@ -123,7 +124,7 @@ impl<D: Device, C: FnMut() -> bool> Doubting<D, C> {
 
     fn twice<T>(&mut self, mut request: impl FnMut(&mut D) -> Result<T, Error>) -> Result<T, Error> {
         let mut answer = request(&mut self.device);
-        if matches!(answer, Err(Error::BadRequest | Error::OutOfRange)) {
+        if answer.as_ref().is_err_and(|error| error.may_be_the_servers() && *error != Error::Timeout) {
             answer = request(&mut self.device);
         }
         if self.doubt.is_worth_a_complaint(&answer) && (self.complain)() {
@@ -186,12 +187,12 @@ mod tests {
     fn an_error_is_believed_when_a_fresh_server_repeats_it() {
         use core::cell::Cell;
         for (error, fresh_is_well, complaints_heard) in
-            [(Error::Device, true, true), (Error::Corrupt, false, true), (Error::Integrity, true, false)]
+            [(Error::Device, true, true), (Error::Corrupt, false, true), (Error::Integrity, false, false)]
         {
             let (asked, complaints) = (Cell::new(0), Cell::new(0));
             let remote = Remote::new(|_: &Message, _: Window<'_>| {
                 asked.set(asked.get() + 1);
-                Some(reply(if asked.get() > 1 && fresh_is_well { Ok(()) } else { Err(error) }))
+                Some(reply(if asked.get() > 2 && fresh_is_well { Ok(()) } else { Err(error) }))
             });
             let mut device = Doubting::new(remote, || {
                 complaints.set(complaints.get() + 1);
@@ -199,15 +200,24 @@ mod tests {
             });
             let expected = if fresh_is_well && complaints_heard { Ok(()) } else { Err(error) };
             assert_eq!(device.write(1, &[0; BLOCK_SIZE]), expected);
-            assert_eq!((asked.get(), complaints.get()), (1 + u32::from(complaints_heard), 1));
+            assert_eq!((asked.get(), complaints.get()), (2 + u32::from(complaints_heard), 1));
         }
-        let (asked, ours) = (Cell::new(0), Error::BadRequest);
-        let mistaken = Remote::new(|_: &Message, _: Window<'_>| {
+        for once in [Error::BadRequest, Error::OutOfRange, Error::Device, Error::Corrupt, Error::Integrity] {
+            let asked = Cell::new(0);
+            let mistaken = Remote::new(|_: &Message, _: Window<'_>| {
+                asked.set(asked.get() + 1);
+                Some(reply(if asked.get() == 1 { Err(once) } else { Ok(()) }))
+            });
+            let mut device = Doubting::new(mistaken, || panic!("nobody is to blame for one wrong request"));
+            assert_eq!(device.flush(), Ok(()));
+        }
+        let asked = Cell::new(0);
+        let slow = Remote::new(|_: &Message, _: Window<'_>| {
             asked.set(asked.get() + 1);
-            Some(reply(if asked.get() == 1 { Err(ours) } else { Ok(()) }))
+            Some(reply(Err(Error::Timeout)))
         });
-        let mut device = Doubting::new(mistaken, || panic!("nobody is to blame for one wrong request"));
-        assert_eq!(device.flush(), Ok(()));
+        assert_eq!(Doubting::new(slow, || false).flush(), Err(Error::Timeout));
+        assert_eq!(asked.get(), 1, "who lets the time pass is not asked twice");
         for again in [Error::BadRequest, Error::OutOfRange] {
             let (asked, complaints) = (Cell::new(0), Cell::new(0));
             let remote = Remote::new(|_: &Message, _: Window<'_>| {
