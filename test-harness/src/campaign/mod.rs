@@ -507,6 +507,10 @@ impl Campaign {
             if carriers.all.is_empty() { None } else { Some(&mut carriers) };
         let plan = spec.plan(&self.scenario, self.seed, self.client);
         let (mut end, mut card) = run(&plan, &mut judge, actor)?;
+        if end == End::Stuck && carriers.are_overwritten() {
+            let reason = "it does not go on from a read that was watched, of what had been overwritten since";
+            end = End::Emulator(reason.to_owned());
+        }
         let faults = self.effects(spec, &judge, &carriers)?;
         let reset = root_reset(&slots, &judge, &end);
         let starts_again = end == End::PowerCut || reset.is_some();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// The scenarios that come with Samsara: name and text.
-pub const STOCK: [(&str, &str); 19] = [
+pub const STOCK: [(&str, &str); 20] = [
     ("batch", include_str!("../../scenarios/campaign/batch.toml")),
     ("behaviour", include_str!("../../scenarios/campaign/behaviour.toml")),
     ("block", include_str!("../../scenarios/campaign/block.toml")),
@@ -21,6 +21,7 @@ pub const STOCK: [(&str, &str); 19] = [
     ("device", include_str!("../../scenarios/campaign/device.toml")),
     ("enumeration", include_str!("../../scenarios/campaign/enumeration.toml")),
     ("files", include_str!("../../scenarios/campaign/files.toml")),
+    ("interrupts", include_str!("../../scenarios/campaign/interrupts.toml")),
     ("ipc", include_str!("../../scenarios/campaign/ipc.toml")),
     ("kernel", include_str!("../../scenarios/campaign/kernel.toml")),
     ("medium", include_str!("../../scenarios/campaign/medium.toml")),

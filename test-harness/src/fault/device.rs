@@ -13,7 +13,7 @@ use anyhow::Result;
 use yaxpeax_arm::armv8::a64::Operand;
 
 /// Number of the program counter among a component's registers.
-const PROGRAM_COUNTER: usize = 32;
+pub(super) const PROGRAM_COUNTER: usize = 32;
 
 /// As many accesses as there will be.
 pub const FOR_EVER: u32 = u32::MAX;

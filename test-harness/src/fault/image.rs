@@ -1,5 +1,6 @@
 //! The image of a target: its code, from the ELF file that the build has kept.
 
+use super::interrupt;
 use super::slot_memory::SlotMemory;
 use crate::boot_image::BootImage;
 use crate::system::System;
@@ -22,6 +23,8 @@ pub struct TargetImage {
     pub is_kernel: bool,
     /// What outlives its incarnations.
     pub slot_memory: SlotMemory,
+    /// Notification bits of its interrupt lines.
+    pub interrupts: u64,
 }
 
 /// Name of the kernel as a target.
@@ -35,8 +38,10 @@ impl TargetImage {
     pub fn read(system: &System, name: &str) -> Result<Self> {
         let slot = system.slot(name)?;
         let path = system.elf(slot).with_context(|| format!("{name} has no image to put faults into"))?;
-        let slot_memory = SlotMemory::read(&BootImage::read(&system.kernel())?, slot)?;
-        Ok(Self { slot_memory, ..Self::from_elf(&path, name, slot)? })
+        let boot_image = BootImage::read(&system.kernel())?;
+        let interrupts = interrupt::lines(&boot_image.rights(slot)?);
+        let slot_memory = SlotMemory::read(&boot_image, slot)?;
+        Ok(Self { slot_memory, interrupts, ..Self::from_elf(&path, name, slot)? })
     }
 
     /// Reads the code of the kernel. `slot` is that of somebody at whose work the fault's time is waited for.
@@ -58,7 +63,7 @@ impl TargetImage {
         ensure!(text.address().is_multiple_of(4), "{}: code at an odd address", path.display());
         let words = words.collect();
         let (name, start, slot_memory) = (name.to_owned(), text.address(), SlotMemory::default());
-        Ok(Self { name, slot, start, words, is_kernel: false, slot_memory })
+        Ok(Self { name, slot, start, words, is_kernel: false, slot_memory, interrupts: 0 })
     }
 
     /// The instruction at an address.

@@ -34,7 +34,15 @@ mod tests {
         // nop; cbz x0, +8; ret
         let words = vec![0xD503_201F, 0xB400_0040, 0xD65F_03C0];
         let (name, slot_memory) = ("k".to_owned(), SlotMemory::default());
-        TargetImage { name, slot: 1, start: 0xFFFF_FF80_0008_0000, words, is_kernel, slot_memory }
+        TargetImage {
+            name,
+            slot: 1,
+            start: 0xFFFF_FF80_0008_0000,
+            words,
+            is_kernel,
+            slot_memory,
+            interrupts: 0,
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | `state/…` | [`state`] | wrong values in registers and memory, at the instruction that reads them |
 //! | `state/checkpoint-…`, `state/log-…`, `state/bundle-…` | [`slot_memory`] | wrong values in what outlives a component |
 //! | `device/…` | [`device`] | registers of a device that read wrong, writes that get lost |
+//! | `device/irq-…` | [`interrupt`] | interrupts that do not come, come twice, or do not go away |
 //! | `behaviour/…` | [`behaviour`] | a component that fails by its own instructions |
 //! | `medium/…` | [`medium`] | what a driver or a medium says of blocks |
 //! | `batch/text` | [`batch`] | a hundred mistakes in code at once |
@@ -25,6 +26,7 @@ mod carrier;
 pub mod device;
 mod dice;
 pub mod image;
+pub mod interrupt;
 mod kernel;
 pub mod medium;
 mod model;

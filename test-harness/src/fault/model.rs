@@ -1,11 +1,12 @@
 //! Names of models, and drawing a fault from one.
 
 use super::device::{DeviceFault, FOR_EVER};
+use super::interrupt::InterruptFault;
 use super::medium::Medium;
 use super::slot_memory::{Part, SlotFault};
 use super::state::{Region, loaded_bytes, read_registers};
 use super::text::{Mutation, listing};
-use super::{Dice, TargetImage, batch, behaviour, device, kernel};
+use super::{Dice, TargetImage, batch, behaviour, device, interrupt, kernel};
 use crate::campaign::profile::Profile;
 use abi::plan::Fault;
 use anyhow::{Result, bail};
@@ -38,6 +39,8 @@ pub enum Model {
     },
     /// A write to a register of a device gets lost.
     DeviceWrite,
+    /// An interrupt does not come, comes twice, or does not go away.
+    Interrupt(InterruptFault),
     /// The component fails by its own instructions.
     Behaviour(Fault),
     /// A driver or a medium lies about blocks.
@@ -65,6 +68,7 @@ impl Model {
             Self::DeviceRead { lasting: true },
             Self::DeviceWrite,
         ]);
+        models.extend(InterruptFault::ALL.map(Self::Interrupt));
         models.extend(Fault::ALL.map(Self::Behaviour));
         models.extend(Medium::all().map(Self::Medium));
         models.extend(Mutation::ALL.map(Self::Kernel));
@@ -100,6 +104,7 @@ impl Model {
             | Self::MemoryWild(_)
             | Self::DeviceRead { .. }
             | Self::DeviceWrite
+            | Self::Interrupt(_)
             | Self::Batch => true,
             Self::SlotFlip(_)
             | Self::SlotWild(_)
@@ -149,6 +154,7 @@ impl fmt::Display for Model {
             Self::DeviceRead { lasting: false } => f.write_str("device/read-wrong"),
             Self::DeviceRead { lasting: true } => f.write_str("device/read-stuck"),
             Self::DeviceWrite => f.write_str("device/write-lost"),
+            Self::Interrupt(fault) => write!(f, "device/{}", fault.name()),
             Self::Behaviour(fault) => write!(f, "behaviour/{}", fault.name()),
             Self::Medium(medium) => write!(f, "medium/{}", medium.name()),
             Self::Batch => f.write_str("batch/text"),
@@ -206,6 +212,13 @@ pub enum Action {
         /// What it does.
         fault: DeviceFault,
     },
+    /// What becomes of interrupts at the receive at this address.
+    Interrupt {
+        /// Where.
+        address: u64,
+        /// What happens.
+        fault: InterruptFault,
+    },
     /// The machine is gone.
     PowerCut,
 }
@@ -218,7 +231,8 @@ impl Action {
             | Self::Kernel(Change { address, .. })
             | Self::Register { address, .. }
             | Self::Memory { address, .. }
-            | Self::Device { address, .. } => Some(*address),
+            | Self::Device { address, .. }
+            | Self::Interrupt { address, .. } => Some(*address),
             Self::Stub(_) | Self::Batch(_) | Self::Medium(_) | Self::Slot(_) | Self::PowerCut => None,
         }
     }
@@ -259,6 +273,9 @@ impl Action {
                 format!("{address:#x}: memory ^= {mask:#x} before `{}`", code(*address))
             }
             Self::Device { address, fault } => format!("{address:#x}: {fault:?} at `{}`", code(*address)),
+            Self::Interrupt { address, fault } => {
+                format!("{address:#x}: {} at `{}`", fault.name(), code(*address))
+            }
             Self::PowerCut => "power cut".to_owned(),
         }
     }
@@ -335,6 +352,10 @@ pub fn draw(
                 .filter(|&at| image.word(at).is_some_and(|word| loaded_bytes(word).is_none()));
             let address = pick(&stores.collect::<Vec<_>>(), dice)?;
             Some(Action::Device { address, fault: DeviceFault::WriteLost { count: 1 } })
+        }
+        Model::Interrupt(fault) => {
+            let address = pick(&interrupt::places(fault, image, profile.executed()), dice)?;
+            Some(Action::Interrupt { address, fault })
         }
     }
 }
