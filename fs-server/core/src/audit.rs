@@ -54,8 +54,8 @@ struct Transaction {
     descriptors: Vec<(u64, u32, Vec<u8>)>,
     /// Blocks of inodes, by number. Who writes one twice means the last.
     inodes: BTreeMap<u64, Survey>,
-    /// Blocks that may be directories'.
-    others: Vec<(u64, Vec<u8>)>,
+    /// Blocks that may be directories', by number.
+    others: BTreeMap<u64, Vec<u8>>,
     /// Checksums of all blocks that have a fixed meaning.
     contents: Vec<(u64, u32)>,
 }
@@ -197,7 +197,7 @@ impl Audit {
     /// The transaction changes this block.
     fn changed(&mut self, block: u64, content: &[u8]) -> Result<(), Contradiction> {
         let Some(what) = self.layout.what(block) else {
-            self.transaction.others.push((block, content.to_vec()));
+            self.transaction.others.insert(block, content.to_vec());
             return Ok(());
         };
         match what {
@@ -349,7 +349,7 @@ impl Audit {
             return Ok(Sums::UNKNOWN);
         };
         let pairs = self.layout.descriptors(content).zip(self.layout.descriptors(&before));
-        for (group, (now, before)) in (*first_group..).zip(pairs) {
+        for (group, (now, before)) in (*first_group..self.layout.groups_known()).zip(pairs) {
             for what in [What::BlockBitmap { group }, What::InodeBitmap { group }] {
                 let is_there = transaction.bitmaps.iter().any(|bitmap| bitmap.what == what);
                 if !is_there && !now.agrees(&before, what) {
@@ -364,7 +364,7 @@ impl Audit {
         Ok(freed)
     }
 
-    /// A block that this mount has not committed yet, if it can be read.
+    /// A block that this mount has not committed yet, if it can be read. It is at its place: a mount ends when all of the journal is.
     fn on_medium(&self, block: u64, read: &mut ReadSectors) -> Option<Vec<u8>> {
         let mut content = vec![0; self.layout.block_bytes];
         read(block * self.layout.sectors_per_block(), &mut content).ok()?;

@@ -4,6 +4,7 @@
 //! way that doing it twice is doing it once, then its reply is stored. Why: see the table in the
 //! crate's documentation; each row is one place where this process can die.
 
+use core::cmp::Ordering;
 use protocols::files::{
     Answer, Cookie, Entry, FILE_BYTES_MAX, LISTING_BYTES_MIN, Label, Mark, OpenFlags, Request, Space, Status,
     put_entry,
@@ -335,7 +336,7 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
     fn write(&mut self, inode: InodeNumber, offset: u64, data: &[u8]) -> Result<Answer, Stop> {
         require_size(offset, data.len() as u64)?;
         let before = self.disk()?.inode(inode)?;
-        // No byte makes no file longer, wherever it would be.
+        // No byte makes no file longer, wherever it would be: nothing is changed, so nothing would be committed.
         if data.is_empty() {
             return Ok(Answer::Moved { offset, bytes: 0 });
         }
@@ -386,14 +387,17 @@ impl<D: BlockDevice, C: Checkpoint> FileServer<D, C> {
         let disk = self.disk()?;
         let before = disk.inode(inode)?;
         require_releasable(&before)?;
-        if size < before.size {
-            disk.shrink(inode, size)?;
-        } else {
-            disk.change(|disk| {
-                disk.truncate_inode(inode, size)?;
-                read_back::has_size(disk, inode, size)
-            })?;
-            disk.is_committed(inode, Some(size))?;
+        match size.cmp(&before.size) {
+            Ordering::Less => disk.shrink(inode, size)?,
+            // Nothing is changed, so nothing would be committed.
+            Ordering::Equal => disk.settle(|_| Ok(()))?,
+            Ordering::Greater => {
+                disk.change(|disk| {
+                    disk.truncate_inode(inode, size)?;
+                    read_back::has_size(disk, inode, size)
+                })?;
+                disk.is_committed(inode, Some(size))?;
+            }
         }
         Ok(Answer::Done)
     }

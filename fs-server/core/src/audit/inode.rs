@@ -232,6 +232,10 @@ impl Inode<'_> {
             return Count::Unknown;
         }
         let sectors = u64::from(le16(self.bytes, SECTORS_HIGH)) << 32 | u64::from(le32(self.bytes, SECTORS));
+        // What e2fsck or debugfs has deleted keeps its number, and has the time in place of the next orphan's.
+        if !self.is_in_use() && sectors != 0 && le32(self.bytes, DELETED) > self.layout.inodes() {
+            return Count::Unknown;
+        }
         Count::Exactly((sectors / self.layout.sectors_per_block()).cast_signed())
     }
 

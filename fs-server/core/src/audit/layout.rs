@@ -201,7 +201,19 @@ impl Layout {
 
     /// Whether all groups are looked at.
     pub(super) const fn is_whole(&self) -> bool {
-        self.groups as u64 <= GROUPS_MAX
+        self.groups as usize == self.places.len()
+    }
+
+    /// The first group that is not looked at.
+    pub(super) const fn groups_known(&self) -> u32 {
+        self.places.len() as u32
+    }
+
+    /// As if it had too many groups: none of them is looked at.
+    #[cfg(test)]
+    pub(super) fn forget_groups(&mut self) {
+        self.places.clear();
+        self.index.clear();
     }
 
     /// Inodes of the volume.

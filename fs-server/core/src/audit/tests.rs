@@ -347,6 +347,29 @@ fn inodes_that_are_not_written_at_all_are_found() {
 }
 
 #[test]
+fn groups_that_are_not_looked_at_are_not_judged() {
+    let session = session();
+    let mut audit = session.audit().unwrap();
+    audit.layout.forget_groups();
+    let judged = session.writes.iter().try_for_each(|(first, data)| session.take(&mut audit, *first, data));
+    assert_eq!(judged, Ok(()));
+}
+
+#[test]
+fn blocks_of_a_deleted_inode_are_counted_only_if_they_are_its_own() {
+    let layout = session().layout();
+    let mut content = [0; BLOCK];
+    let sums = |content: &[u8]| Inodes { layout: &layout, first: 13, content }.sums().blocks;
+    content[28] = 4;
+    assert_eq!(sums(&content), Count::Exactly(2), "on its way to be freed");
+    // The time when e2fsck cleared it.
+    content[20..24].copy_from_slice(&1_700_000_000_u32.to_le_bytes());
+    assert_eq!(sums(&content), Count::Unknown);
+    content[26] = 1;
+    assert_eq!(sums(&content), Count::Exactly(2), "in use");
+}
+
+#[test]
 fn an_inode_without_a_name_is_found() {
     let session = session();
     let mut audit = session.audit().unwrap();

@@ -21,6 +21,7 @@ fn a_working_day() {
     assert_eq!(read, [&data[4990..], b"tail"].concat());
     world.ok(1, &Op::Truncate(0, 1500));
     world.ok(1, &Op::Truncate(0, 3000));
+    world.ok(1, &Op::Truncate(0, 3000));
     world.ok(1, &Op::Fsync(0));
     world.ok(2, &Op::Open(0, CREATE, path("/two")));
     world.ok(2, &Op::Write(0, 100_000, b"far".to_vec()));
