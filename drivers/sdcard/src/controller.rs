@@ -4,7 +4,7 @@
 //! an [`Error`]; the caller decides about recovery.
 //!
 //! *Rule.* What no restart brings back is looked at once more before it is done: no command leaves that is not among [`COMMANDS`], and no
-//! data leave before the controller has said, read back, to which block of the card they go. Otherwise this driver ends.
+//! data leave before the controller has said, read back, to which block of the card the first of them goes. Otherwise this driver ends.
 //!
 //! *Why.* A card can be pulled at any instant, and the controller then simply says nothing more. And one wrong bit makes of CMD13, which
 //! asks for the status, CMD15, behind which a card says nothing any more until its supply is switched off.
@@ -21,6 +21,7 @@ use crate::device::{
     Version,
 };
 use core::cell::Cell;
+use core::hint::black_box;
 use tock_registers::fields::FieldValue;
 use tock_registers::interfaces::{Readable, Writeable};
 use userlib::device::{Clock, Register, Registers};
@@ -312,10 +313,11 @@ impl<D: Registers, C: Clock> Controller<D, C> {
         self.put_word(register!(&self.device, Sdhci, interrupt), u32::MAX);
         self.put_word(register!(&self.device, Sdhci, argument), command.argument);
         let fields = response_fields(command.response) + TransferCommand::INDEX.val(command.index) + mode;
-        // Of the word itself: it may be another than it was meant to be.
-        let index = TransferCommand::INDEX.read(fields.value);
+        // Of the word itself, as far as the compiler knows a value from anywhere: it may be another than it was meant to be.
+        let word = black_box(fields.value);
+        let index = TransferCommand::INDEX.read(word);
         assert!(COMMANDS >> index & 1 != 0, "CMD{index} is none that this driver sends");
-        self.put(register!(&self.device, Sdhci, transfer_command), fields);
+        self.put_word(register!(&self.device, Sdhci, transfer_command), word);
         self.until_flag(Interrupt::COMMAND_COMPLETE::SET, self.limit(COMMAND_LIMIT_NS), Error::CommandTimeout)
     }
 

@@ -109,11 +109,12 @@ impl Doubt {
 }
 
 /// Whether it is the caller that is wrong: the reply to [`PLAIN_REQUEST`](super::PLAIN_REQUEST) says that the server is well, and `device`,
-/// which is this caller's usual way to ask the same, says that it is not.
+/// which is this caller's usual way to ask the same, says that it is not. What it asks of blocks is not looked at.
 ///
 /// *Why.* Who makes requests or reads answers with one wrong instruction finds every server wrong, a fresh one, too.
 pub fn is_own_fault(plain: Option<&Message>, device: &mut impl Device) -> bool {
-    plain.is_some_and(|reply| reply.label == OK) && device.info().is_err()
+    // A card may be taken out between the two questions.
+    plain.is_some_and(|reply| reply.label == OK) && device.info().is_err_and(Error::may_be_the_servers)
 }
 
 impl<D: Device, C: FnMut() -> bool> Doubting<D, C> {
