@@ -195,7 +195,7 @@ impl<'a> Carrier<'a> {
         &self.notes
     }
 
-    /// How many of the instructions of a batch were reached; 1 for any other fault that took effect.
+    /// How often it took effect: of a batch, how many of its instructions were reached.
     pub fn effects(&self) -> u32 {
         self.times
     }
@@ -386,12 +386,14 @@ pub struct Carriers<'a> {
     pub all: Vec<Carrier<'a>>,
     begun: usize,
     for_debugger: bool,
+    /// The last stop was at a read that was watched.
+    stands_at_read: bool,
 }
 
 impl<'a> Carriers<'a> {
     /// Of faults that were not carried out yet.
     pub fn new(all: Vec<Carrier<'a>>) -> Self {
-        Self { all, begun: 0, for_debugger: false }
+        Self { all, begun: 0, for_debugger: false, stands_at_read: false }
     }
 
     /// When one has taken effect, the guest is left standing.
@@ -406,6 +408,7 @@ impl<'a> Carriers<'a> {
     /// The stub fails, or the target's memory is not what its image says.
     pub fn stopped(&mut self, gdb: &mut Gdb) -> Result<Effect> {
         let pc = gdb.registers()?.pc;
+        self.stands_at_read = false;
         let in_kernel = |carrier: &&mut Carrier| carrier.breakpoint.is_some_and(|(at, _)| at == pc);
         if let Some(carrier) = self.all.iter_mut().find(in_kernel) {
             carrier.breakpoint_reached(gdb)?;
@@ -443,6 +446,7 @@ impl Carriers<'_> {
     /// # Errors
     /// The stub fails.
     pub fn watch_reached(&mut self, gdb: &mut Gdb, address: u64) -> Result<Effect> {
+        self.stands_at_read = true;
         let is_there = |watch: Watch| (watch.address..watch.address + WORD).contains(&address);
         if let Some(carrier) = self.all.iter_mut().find(|carrier| carrier.watch.is_some_and(is_there)) {
             carrier.watch_reached(gdb)?;
@@ -453,7 +457,7 @@ impl Carriers<'_> {
     /// Whether the guest is as it would be without any fault, and was last seen at a read that was watched: QEMU 10.0.2 may not go on from
     /// there, nor stand when it is asked to (one trial, each time that it was run; without the watch its guest goes on).
     pub fn are_overwritten(&self) -> bool {
-        !self.all.is_empty()
+        self.stands_at_read
             && self.all.iter().all(|carrier| carrier.overwritten && carrier.activated.is_none())
     }
 
@@ -494,15 +498,16 @@ mod tests {
             interrupts: 0,
         };
         let carrier = |overwritten, activated| Carrier {
-            overwritten,
             activated,
+            overwritten,
             ..Carrier::new(&image, &Action::PowerCut)
         };
-        let are = |all| Carriers::new(all).are_overwritten();
+        let are = |all| Carriers { stands_at_read: true, ..Carriers::new(all) }.are_overwritten();
         assert!(are(vec![carrier(true, None)]));
         assert!(!are(vec![carrier(false, None)]), "it may still be read");
         assert!(!are(vec![carrier(false, Some(1))]));
         assert!(!are(vec![carrier(true, None), carrier(false, Some(1))]));
-        assert!(!are(Vec::new()), "faults that the guest carries out itself");
+        let elsewhere = Carriers::new(vec![carrier(true, None)]);
+        assert!(!elsewhere.are_overwritten(), "it has stopped somewhere else since");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! *Role.* What an interrupt line or its controller does, as a driver sees it: done at a receive of the driver, in what the kernel has said
 //! there, or in its place ([`abi::syscall::received`]). Device, controller and kernel go on as ever: of an interrupt that is lost the line
-//! stays masked, since nobody acknowledges it.
+//! stays masked, since nobody acknowledges it, and the receive may end with nothing in it.
 //!
 //! *Rule.* A fault is about one receive of the driver, by the address of its `svc`, and takes effect there once; a stuck line until the
 //! driver is replaced.
